@@ -1,0 +1,336 @@
+//! The network, defined once: d2l's BatchNorm LeNet.
+//!
+//! ```text
+//! 28x28 -> conv5x5(1,6) -> BN -> sigmoid -> avg_pool2 -> conv5x5(6,16) -> BN -> sigmoid -> avg_pool2 -> flatten 256
+//!       -> linear 120 -> BN -> sigmoid -> linear 84 -> BN -> sigmoid -> linear 10
+//! ```
+//!
+//! Every other place, the trainer, the file format and the firmware, takes its shapes from here. Source: *Dive into Deep
+//! Learning*, section 8.5, "Batch Normalization".
+
+use crate::batch_norm::{BatchNorm, fold};
+
+/// Side of the square input image, in pixels.
+pub const IMAGE_SIDE: usize = 28;
+/// Pixels of an image.
+pub const PIXELS: usize = IMAGE_SIDE * IMAGE_SIDE;
+/// Side of the square convolution kernels.
+pub const KERNEL: usize = 5;
+/// Side and stride of the average pools.
+pub const POOL: usize = 2;
+
+/// Output channels of the first convolution.
+pub const CONV1_CHANNELS: usize = 6;
+/// Side of the first convolution's output map.
+pub const CONV1_SIDE: usize = IMAGE_SIDE - KERNEL + 1;
+/// Side of the first pooled map.
+pub const POOL1_SIDE: usize = CONV1_SIDE / POOL;
+/// Output channels of the second convolution.
+pub const CONV2_CHANNELS: usize = 16;
+/// Side of the second convolution's output map.
+pub const CONV2_SIDE: usize = POOL1_SIDE - KERNEL + 1;
+/// Side of the second pooled map.
+pub const POOL2_SIDE: usize = CONV2_SIDE / POOL;
+/// Features after flattening the second pooled map (channel, row, column).
+pub const FLAT: usize = CONV2_CHANNELS * POOL2_SIDE * POOL2_SIDE;
+/// Outputs of the first linear layer.
+pub const LINEAR1: usize = 120;
+/// Outputs of the second linear layer.
+pub const LINEAR2: usize = 84;
+/// Classes, the outputs of the last linear layer.
+pub const CLASSES: usize = 10;
+
+/// Multiply-accumulates of one inference, BatchNorm folded.
+pub const MACS: usize = CONV1_CHANNELS * CONV1_SIDE * CONV1_SIDE * KERNEL * KERNEL
+    + CONV2_CHANNELS * CONV2_SIDE * CONV2_SIDE * CONV1_CHANNELS * KERNEL * KERNEL
+    + FLAT * LINEAR1
+    + LINEAR1 * LINEAR2
+    + LINEAR2 * CLASSES;
+
+/// Trained parameters: weights, biases, gammas and betas.
+pub const TRAINED_PARAMETERS: usize = trained_parameters();
+
+/// PyTorch's default, inside the square root. A model may carry another.
+pub const DEFAULT_EPS: f32 = 1e-5;
+
+/// The classes of Fashion-MNIST, by label.
+pub const CLASS_NAMES: [&str; CLASSES] =
+    ["t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"];
+
+/// A greyscale image, `[row][column]`, 0 is the background.
+pub type Image = [[u8; IMAGE_SIDE]; IMAGE_SIDE];
+
+/// What a tensor of the network is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Weights of a convolution or linear layer.
+    Weight,
+    /// Bias of a convolution or linear layer.
+    Bias,
+    /// BatchNorm's learned scale.
+    Gamma,
+    /// BatchNorm's learned shift.
+    Beta,
+    /// BatchNorm's moving mean; tracked, not trained.
+    RunningMean,
+    /// BatchNorm's moving variance; tracked, not trained.
+    RunningVar,
+}
+
+impl Role {
+    /// Whether gradient descent changes it.
+    pub const fn is_trained(self) -> bool {
+        !matches!(self, Role::RunningMean | Role::RunningVar)
+    }
+}
+
+/// Name, shape and role of one tensor of the unfolded network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// Name in a PyTorch `state_dict` of d2l's `nn.Sequential`: index of the module, then PyTorch's name.
+    pub name: &'static str,
+    /// Row-major shape: `[out_channels, in_channels, kernel, kernel]`, `[out_features, in_features]` or `[channels]`.
+    pub shape: &'static [usize],
+    /// What it is for.
+    pub role: Role,
+}
+
+impl TensorSpec {
+    /// Number of values.
+    pub const fn len(&self) -> usize {
+        let mut product = 1;
+        let mut i = 0;
+        while i < self.shape.len() {
+            product *= self.shape[i];
+            i += 1;
+        }
+        product
+    }
+
+    /// No tensor of the network is empty.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+const fn tensor(name: &'static str, shape: &'static [usize], role: Role) -> TensorSpec {
+    TensorSpec { name, shape, role }
+}
+
+/// Number of tensors of the unfolded network.
+pub const TENSOR_COUNT: usize = 26;
+
+/// Every tensor of the unfolded network, in the order of PyTorch's `state_dict`. [`LeNet::tensors`] follows this order.
+pub const TENSORS: [TensorSpec; TENSOR_COUNT] = [
+    tensor("0.weight", &[CONV1_CHANNELS, 1, KERNEL, KERNEL], Role::Weight),
+    tensor("0.bias", &[CONV1_CHANNELS], Role::Bias),
+    tensor("1.weight", &[CONV1_CHANNELS], Role::Gamma),
+    tensor("1.bias", &[CONV1_CHANNELS], Role::Beta),
+    tensor("1.running_mean", &[CONV1_CHANNELS], Role::RunningMean),
+    tensor("1.running_var", &[CONV1_CHANNELS], Role::RunningVar),
+    tensor("4.weight", &[CONV2_CHANNELS, CONV1_CHANNELS, KERNEL, KERNEL], Role::Weight),
+    tensor("4.bias", &[CONV2_CHANNELS], Role::Bias),
+    tensor("5.weight", &[CONV2_CHANNELS], Role::Gamma),
+    tensor("5.bias", &[CONV2_CHANNELS], Role::Beta),
+    tensor("5.running_mean", &[CONV2_CHANNELS], Role::RunningMean),
+    tensor("5.running_var", &[CONV2_CHANNELS], Role::RunningVar),
+    tensor("9.weight", &[LINEAR1, FLAT], Role::Weight),
+    tensor("9.bias", &[LINEAR1], Role::Bias),
+    tensor("10.weight", &[LINEAR1], Role::Gamma),
+    tensor("10.bias", &[LINEAR1], Role::Beta),
+    tensor("10.running_mean", &[LINEAR1], Role::RunningMean),
+    tensor("10.running_var", &[LINEAR1], Role::RunningVar),
+    tensor("12.weight", &[LINEAR2, LINEAR1], Role::Weight),
+    tensor("12.bias", &[LINEAR2], Role::Bias),
+    tensor("13.weight", &[LINEAR2], Role::Gamma),
+    tensor("13.bias", &[LINEAR2], Role::Beta),
+    tensor("13.running_mean", &[LINEAR2], Role::RunningMean),
+    tensor("13.running_var", &[LINEAR2], Role::RunningVar),
+    tensor("15.weight", &[CLASSES, LINEAR2], Role::Weight),
+    tensor("15.bias", &[CLASSES], Role::Bias),
+];
+
+const fn trained_parameters() -> usize {
+    let mut sum = 0;
+    let mut i = 0;
+    while i < TENSOR_COUNT {
+        if TENSORS[i].role.is_trained() {
+            sum += TENSORS[i].len();
+        }
+        i += 1;
+    }
+    sum
+}
+
+/// A convolution without padding, stride 1; `weight[out][in][row][column]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conv2d<const I: usize, const O: usize> {
+    /// Weights, `[out_channels][in_channels][kernel][kernel]`.
+    pub weight: [[[[f32; KERNEL]; KERNEL]; I]; O],
+    /// Bias, `[out_channels]`.
+    pub bias: [f32; O],
+}
+
+/// A fully connected layer; `weight[out][in]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Linear<const I: usize, const O: usize> {
+    /// Weights, `[out_features][in_features]`.
+    pub weight: [[f32; I]; O],
+    /// Bias, `[out_features]`.
+    pub bias: [f32; O],
+}
+
+impl<const I: usize, const O: usize> Conv2d<I, O> {
+    /// All zero.
+    pub const fn zero() -> Self {
+        Self { weight: [[[[0.0; KERNEL]; KERNEL]; I]; O], bias: [0.0; O] }
+    }
+}
+
+impl<const I: usize, const O: usize> Linear<I, O> {
+    /// All zero.
+    pub const fn zero() -> Self {
+        Self { weight: [[0.0; I]; O], bias: [0.0; O] }
+    }
+}
+
+/// The network as it is trained: BatchNorm after each layer but the last. About 181 KB: keep it in a `Box` or a `static`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeNet {
+    /// First convolution.
+    pub conv1: Conv2d<1, CONV1_CHANNELS>,
+    /// BatchNorm of the first convolution's channels.
+    pub bn1: BatchNorm<CONV1_CHANNELS>,
+    /// Second convolution.
+    pub conv2: Conv2d<CONV1_CHANNELS, CONV2_CHANNELS>,
+    /// BatchNorm of the second convolution's channels.
+    pub bn2: BatchNorm<CONV2_CHANNELS>,
+    /// First linear layer.
+    pub linear1: Linear<FLAT, LINEAR1>,
+    /// BatchNorm of the first linear layer's outputs.
+    pub bn3: BatchNorm<LINEAR1>,
+    /// Second linear layer.
+    pub linear2: Linear<LINEAR1, LINEAR2>,
+    /// BatchNorm of the second linear layer's outputs.
+    pub bn4: BatchNorm<LINEAR2>,
+    /// Last linear layer.
+    pub linear3: Linear<LINEAR2, CLASSES>,
+}
+
+/// The network as it is shipped: BatchNorm folded into the layer before it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoldedLeNet {
+    /// First convolution with BatchNorm 1.
+    pub conv1: Conv2d<1, CONV1_CHANNELS>,
+    /// Second convolution with BatchNorm 2.
+    pub conv2: Conv2d<CONV1_CHANNELS, CONV2_CHANNELS>,
+    /// First linear layer with BatchNorm 3.
+    pub linear1: Linear<FLAT, LINEAR1>,
+    /// Second linear layer with BatchNorm 4.
+    pub linear2: Linear<LINEAR1, LINEAR2>,
+    /// Last linear layer, as it was.
+    pub linear3: Linear<LINEAR2, CLASSES>,
+}
+
+impl LeNet {
+    /// All weights zero, BatchNorm untouched (gamma 1, beta 0, mean 0, variance 1): something to fill.
+    pub const fn zero() -> Self {
+        Self {
+            conv1: Conv2d::zero(),
+            bn1: BatchNorm::identity(),
+            conv2: Conv2d::zero(),
+            bn2: BatchNorm::identity(),
+            linear1: Linear::zero(),
+            bn3: BatchNorm::identity(),
+            linear2: Linear::zero(),
+            bn4: BatchNorm::identity(),
+            linear3: Linear::zero(),
+        }
+    }
+
+    /// Every tensor, flat and row-major, in the order of [`TENSORS`].
+    #[rustfmt::skip] // a table: one layer a line
+    pub fn tensors(&self) -> [&[f32]; TENSOR_COUNT] {
+        [
+            self.conv1.weight.as_flattened().as_flattened().as_flattened(), &self.conv1.bias,
+            &self.bn1.gamma, &self.bn1.beta, &self.bn1.running_mean, &self.bn1.running_var,
+            self.conv2.weight.as_flattened().as_flattened().as_flattened(), &self.conv2.bias,
+            &self.bn2.gamma, &self.bn2.beta, &self.bn2.running_mean, &self.bn2.running_var,
+            self.linear1.weight.as_flattened(), &self.linear1.bias,
+            &self.bn3.gamma, &self.bn3.beta, &self.bn3.running_mean, &self.bn3.running_var,
+            self.linear2.weight.as_flattened(), &self.linear2.bias,
+            &self.bn4.gamma, &self.bn4.beta, &self.bn4.running_mean, &self.bn4.running_var,
+            self.linear3.weight.as_flattened(), &self.linear3.bias,
+        ]
+    }
+
+    /// [`tensors`](Self::tensors), to be filled.
+    #[rustfmt::skip] // a table: one layer a line
+    pub fn tensors_mut(&mut self) -> [&mut [f32]; TENSOR_COUNT] {
+        [
+            self.conv1.weight.as_flattened_mut().as_flattened_mut().as_flattened_mut(), &mut self.conv1.bias,
+            &mut self.bn1.gamma, &mut self.bn1.beta, &mut self.bn1.running_mean, &mut self.bn1.running_var,
+            self.conv2.weight.as_flattened_mut().as_flattened_mut().as_flattened_mut(), &mut self.conv2.bias,
+            &mut self.bn2.gamma, &mut self.bn2.beta, &mut self.bn2.running_mean, &mut self.bn2.running_var,
+            self.linear1.weight.as_flattened_mut(), &mut self.linear1.bias,
+            &mut self.bn3.gamma, &mut self.bn3.beta, &mut self.bn3.running_mean, &mut self.bn3.running_var,
+            self.linear2.weight.as_flattened_mut(), &mut self.linear2.bias,
+            &mut self.bn4.gamma, &mut self.bn4.beta, &mut self.bn4.running_mean, &mut self.bn4.running_var,
+            self.linear3.weight.as_flattened_mut(), &mut self.linear3.bias,
+        ]
+    }
+
+    /// Sets every BatchNorm's `eps`.
+    pub fn set_eps(&mut self, eps: f32) {
+        self.bn1.eps = eps;
+        self.bn2.eps = eps;
+        self.bn3.eps = eps;
+        self.bn4.eps = eps;
+    }
+
+    /// Folds every BatchNorm into the layer before it, in f64, rounded once.
+    pub fn fold(&self) -> FoldedLeNet {
+        let mut folded = FoldedLeNet {
+            conv1: self.conv1.clone(),
+            conv2: self.conv2.clone(),
+            linear1: self.linear1.clone(),
+            linear2: self.linear2.clone(),
+            linear3: self.linear3.clone(),
+        };
+        fold(
+            &self.bn1,
+            folded.conv1.weight.as_flattened_mut().as_flattened_mut().as_flattened_mut(),
+            &mut folded.conv1.bias,
+        );
+        fold(
+            &self.bn2,
+            folded.conv2.weight.as_flattened_mut().as_flattened_mut().as_flattened_mut(),
+            &mut folded.conv2.bias,
+        );
+        fold(&self.bn3, folded.linear1.weight.as_flattened_mut(), &mut folded.linear1.bias);
+        fold(&self.bn4, folded.linear2.weight.as_flattened_mut(), &mut folded.linear2.bias);
+        folded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_network_has_the_published_size() {
+        assert_eq!(TRAINED_PARAMETERS, 44_878);
+        assert_eq!(MACS, 281_640);
+        assert_eq!((CONV1_SIDE, POOL1_SIDE, CONV2_SIDE, POOL2_SIDE, FLAT), (24, 12, 8, 4, 256));
+    }
+
+    #[test]
+    fn tensors_follow_the_table() {
+        static NET: LeNet = LeNet::zero();
+        for (spec, values) in TENSORS.iter().zip(NET.tensors()) {
+            assert_eq!(spec.len(), values.len(), "{}", spec.name);
+            let untouched = if matches!(spec.role, Role::Gamma | Role::RunningVar) { 1.0 } else { 0.0 };
+            assert!(values.iter().all(|&v| v == untouched), "{}", spec.name);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! BatchNorm LeNet inference for machines without a heap.
+//!
+//! What the device runs, and what the host runs to know what the device will say. Everything is of fixed size, nothing
+//! allocates, and after [`format::parse`] has accepted a `weights.bin` nothing can fail.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`lenet`] | the network: shapes, parameter names, every derived size |
+//! | [`batch_norm`] | batch normalization in inference mode, and folding it into the layer before it |
+//! | [`ops`] | `conv2d`, `avg_pool2d`, `linear`, `sigmoid`: f32 and integers side by side |
+//! | [`quant`] | the integer arithmetic: scales, sizes and the one rounding rule |
+//! | [`arch`] | the integer network stage by stage, in portable Rust |
+//! | [`format`](mod@format) | the `weights.bin` file: one table for writer, reader and documentation |
+//! | [`infer`] | whole-network inference: f32 unfolded, f32 folded, integers |
+#![no_std]
+
+#[cfg(target_endian = "big")]
+compile_error!("weights.bin is read in place from flash and its numbers are little-endian");
+
+pub mod arch;
+pub mod batch_norm;
+pub mod format;
+pub mod infer;
+pub mod lenet;
+pub mod ops;
+pub mod quant;
+
+pub use lenet::{CLASS_NAMES, CLASSES, FoldedLeNet, Image, LeNet};

@@ -1,0 +1,96 @@
+//! What trains the network. One trait, one suite of tests for every engine; [`reference`] is the oracle of the others.
+
+pub mod reference;
+
+use crate::data::{Dataset, Split};
+use crate::error::Result;
+use crate::parameters::Parameters;
+
+/// Sums over the examples that an engine has seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Totals {
+    /// Examples.
+    pub examples: usize,
+    /// Sum of the examples' cross-entropy losses.
+    pub loss: f64,
+    /// Examples whose largest logit is at the label (lowest index wins a tie).
+    pub correct: usize,
+}
+
+impl Totals {
+    /// Mean loss an example.
+    pub fn mean_loss(&self) -> f64 {
+        self.loss / self.examples as f64
+    }
+
+    /// Share of correct examples.
+    pub fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.examples as f64
+    }
+}
+
+impl std::ops::AddAssign for Totals {
+    fn add_assign(&mut self, other: Self) {
+        self.examples += other.examples;
+        self.loss += other.loss;
+        self.correct += other.correct;
+    }
+}
+
+/// An implementation of training on some device. It holds the model; data stays with the caller and is handed in by
+/// reference, so that an engine with memory of its own may upload a split once and keep it.
+///
+/// Training and inference are two functions, never a mode: [`train`](Engine::train) normalises with batch statistics and
+/// updates the moving ones; [`evaluate`](Engine::evaluate) uses the moving ones and changes nothing.
+pub trait Engine {
+    /// `reference`, `cpu` or `cuda`.
+    fn name(&self) -> &'static str;
+
+    /// What it runs on, for people: `CPU, 1 thread, f32`.
+    fn device(&self) -> String;
+
+    /// A copy of the model.
+    fn parameters(&self) -> Parameters;
+
+    /// Replaces the model. `eps` and the convention of the statistics come with it.
+    fn set_parameters(&mut self, parameters: &Parameters);
+
+    /// Trains on `order.len() / batch_size` batches, one SGD step each: example `order[0]` of `split` comes first. The
+    /// caller drops a last partial batch.
+    ///
+    /// Returns the losses and hits of the training-mode forward passes. A non-finite loss ends the call early, after the
+    /// step that gave it, with the totals so far; the parameters are then of no use.
+    ///
+    /// # Errors
+    /// Only what the device refuses.
+    ///
+    /// # Panics
+    /// If `batch_size` is 0 or 1 (BatchNorm has no variance of one value), does not divide `order.len()`, or an index is
+    /// out of range.
+    fn train(&mut self, split: &Split, order: &[u32], batch_size: usize, lr: f64) -> Result<Totals>;
+
+    /// Loss and hits of the whole split in inference mode.
+    ///
+    /// # Errors
+    /// Only what the device refuses.
+    fn evaluate(&mut self, split: &Split) -> Result<Totals>;
+
+    /// Training-mode logits `[n][10]` and the gradients of the mean loss over one batch, without a step. For tests; the
+    /// statistics are not updated, and the gradients' `running_*` are zero.
+    ///
+    /// # Errors
+    /// Only what the device refuses.
+    fn gradients(&mut self, split: &Split, batch: &[u32]) -> Result<(Vec<f64>, Parameters)>;
+}
+
+/// An engine by its command-line name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum EngineName {
+    /// The readable ndarray implementation: the oracle.
+    Reference,
+    /// The fastest that this machine and this build have.
+    Auto,
+}
+
+#[allow(dead_code)]
+fn signature_check(_: &Dataset) {}

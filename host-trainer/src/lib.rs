@@ -1,0 +1,14 @@
+//! The program behind `host-trainer`: trains the BatchNorm LeNet, exports its quantised parameters and runs them in the
+//! emulator. `main.rs` only parses the command line, calls in here, and exits.
+//!
+//! The data's way through: [`data`] → [`engine`] (driven by [`train`]) → [`checkpoint`] → [`export`] → `weights.bin` →
+//! [`emulate`].
+
+pub mod checkpoint;
+pub mod data;
+pub mod engine;
+pub mod error;
+pub mod export;
+pub mod parameters;
+
+pub use error::{Error, Result};
