@@ -10,5 +10,6 @@ pub mod engine;
 pub mod error;
 pub mod export;
 pub mod parameters;
+pub mod quantize;
 
 pub use error::{Error, Result};
