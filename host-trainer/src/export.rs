@@ -172,8 +172,9 @@ impl Outputs {
 
     /// Folding may reorder roundings, no more.
     fn check_fold(&self) -> Result<()> {
-        let beyond = |&(a, b): &(f64, f64)| !((a - b).abs() <= FOLD_ATOL + FOLD_RTOL * b.abs());
-        match self.fold_pairs().find(beyond) {
+        // Asked this way round, a NaN does not agree either.
+        let agree = |(a, b): (f64, f64)| (a - b).abs() <= FOLD_ATOL + FOLD_RTOL * b.abs();
+        match self.fold_pairs().find(|&pair| !agree(pair)) {
             None => Ok(()),
             Some((folded, unfolded)) => Err(refused(
                 format!("folding changes a logit from {unfolded:.6} to {folded:.6}, more than rounding explains"),
