@@ -247,4 +247,6 @@ fn not_official(path: &Path, file: &DataFile, bytes: &[u8], md5: &str, expected:
 }
 
 #[cfg(test)]
+mod test_server;
+#[cfg(test)]
 mod tests;
