@@ -14,6 +14,9 @@
 //! | [`infer`] | whole-network inference: f32 unfolded, f32 folded, integers |
 #![no_std]
 
+#[cfg(test)]
+extern crate std;
+
 #[cfg(target_endian = "big")]
 compile_error!("weights.bin is read in place from flash and its numbers are little-endian");
 
@@ -25,4 +28,6 @@ pub mod lenet;
 pub mod ops;
 pub mod quant;
 
+pub use format::{FormatError, Model, parse};
+pub use infer::{Prediction, Scratch, predict};
 pub use lenet::{CLASS_NAMES, CLASSES, FoldedLeNet, Image, LeNet};
