@@ -8,10 +8,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::exit;
 
-use bn_core::lenet::{CLASSES, PIXELS};
+use bn_core::format;
+use bn_core::lenet::CLASSES;
 
-/// Bytes of a demo image: its label, then its pixels.
-const DEMO_IMAGE_BYTES: usize = 1 + PIXELS;
+use protocol::DEMO_IMAGE_BYTES;
+
+#[allow(dead_code, unreachable_pub, reason = "the build needs one constant of it")]
+#[path = "src/protocol.rs"]
+mod protocol;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -24,6 +28,9 @@ fn main() {
     bake("BN_LENET_WEIGHTS", "assets/weights.bin", &out.join("weights.bin"), check_weights);
     bake("BN_LENET_IMAGES", "assets/garments.bin", &out.join("images.bin"), check_images);
     link(&out);
+    // defmt drops everything below errors unless told otherwise, and the log is what the demo is for.
+    println!("cargo::rerun-if-env-changed=DEFMT_LOG");
+    println!("cargo::rustc-env=DEFMT_LOG={}", env::var("DEFMT_LOG").as_deref().unwrap_or("info"));
 }
 
 /// Copies the file that `variable` names, or the shipped one, once `check` has found nothing wrong with it.
@@ -43,8 +50,9 @@ fn bake(name: &str, shipped: &str, to: &Path, check: fn(&[u8]) -> Result<(), Str
 fn check_weights(bytes: &[u8]) -> Result<(), String> {
     // The parser reads in place, so it wants the bytes aligned as they will be in flash.
     let mut words = vec![0_u32; bytes.len().div_ceil(4)];
-    let aligned: &mut [u8] = words.as_mut_slice().as_bytes_mut();
-    Ok(())
+    let aligned = &mut bytemuck::cast_slice_mut(&mut words)[..bytes.len()];
+    aligned.copy_from_slice(bytes);
+    format::parse(aligned).map(|_| ()).map_err(|error| error.to_string())
 }
 
 fn check_images(bytes: &[u8]) -> Result<(), String> {

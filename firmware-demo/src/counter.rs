@@ -20,12 +20,22 @@ const ITERATIONS: u32 = 8_000;
 const CALIBRATION: u32 = 2 * ITERATIONS;
 
 /// What is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, defmt::Format)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Executed instructions.
     Instructions,
     /// Cycles of the processor's clock.
     Cycles,
+}
+
+impl Unit {
+    /// For people, in the plural.
+    pub fn name(self) -> &'static str {
+        match self {
+            Unit::Instructions => "instructions",
+            Unit::Cycles => "cycles",
+        }
+    }
 }
 
 enum Source {
@@ -102,9 +112,15 @@ impl Counter {
 
     /// Ticks of [`CALIBRATION`] instructions.
     fn calibrate(&mut self) -> Option<u32> {
-        let short = self.raw(|| delay(black_box(1_000))).1?;
-        let long = self.raw(|| delay(black_box(1_000 + ITERATIONS))).1?;
+        let short = self.delay(1_000)?;
+        let long = self.delay(1_000 + ITERATIONS)?;
         long.checked_sub(short).filter(|&ticks| ticks > 0)
+    }
+
+    /// Ticks of a loop. One copy for both lengths: the alignment of another copy's loop could cost other instructions.
+    #[inline(never)]
+    fn delay(&mut self, iterations: u32) -> Option<u32> {
+        self.raw(|| delay(black_box(iterations))).1
     }
 
     /// Runs `work` between two readings of the counter.

@@ -16,6 +16,8 @@ pub mod protocol;
 #[cfg(target_os = "none")]
 pub mod arch;
 #[cfg(target_os = "none")]
+pub mod classifier;
+#[cfg(target_os = "none")]
 pub mod counter;
 #[cfg(target_os = "none")]
 pub mod device;
