@@ -62,7 +62,7 @@ impl<const C: usize> BatchNorm<C> {
 /// `weight` holds `C` equal runs (one output channel after another); a layer without a bias passes zeros. The arithmetic is
 /// f64 and every result is rounded to f32 once. Valid only where nothing, no activation and no pool, stands between the
 /// layer and its BatchNorm.
-pub fn fold<const C: usize>(bn: &BatchNorm<C>, weight: &mut [f32], bias: &mut [f32; C]) {
+pub fn fold<const C: usize>(bn: &BatchNorm<C>, (weight, bias): (&mut [f32], &mut [f32; C])) {
     let run = weight.len() / C;
     debug_assert_eq!(run * C, weight.len(), "one run of equal length a channel");
     for (channel, run) in weight.chunks_exact_mut(run.max(1)).enumerate().take(C) {
@@ -110,7 +110,7 @@ mod tests {
             let dot = |w: &[f32; 3], b: f32| w.iter().zip(input).map(|(w, x)| w * x).sum::<f32>() + b;
             let mut unfolded = [dot(&weight, bias[0])];
             bn.infer(&mut unfolded);
-            fold(&bn, &mut weight, &mut bias);
+            fold(&bn, (&mut weight, &mut bias));
             let folded = dot(&weight, bias[0]);
             assert!(
                 (folded - unfolded[0]).abs() <= 1e-5 * unfolded[0].abs().max(1.0),

@@ -185,12 +185,32 @@ impl<const I: usize, const O: usize> Conv2d<I, O> {
     pub const fn zero() -> Self {
         Self { weight: [[[[0.0; KERNEL]; KERNEL]; I]; O], bias: [0.0; O] }
     }
+
+    /// The weights, flat and row-major.
+    pub const fn flat(&self) -> &[f32] {
+        self.weight.as_flattened().as_flattened().as_flattened()
+    }
+
+    /// Flat weights and bias, to be changed.
+    pub const fn parts_mut(&mut self) -> (&mut [f32], &mut [f32; O]) {
+        (self.weight.as_flattened_mut().as_flattened_mut().as_flattened_mut(), &mut self.bias)
+    }
 }
 
 impl<const I: usize, const O: usize> Linear<I, O> {
     /// All zero.
     pub const fn zero() -> Self {
         Self { weight: [[0.0; I]; O], bias: [0.0; O] }
+    }
+
+    /// The weights, flat and row-major.
+    pub const fn flat(&self) -> &[f32] {
+        self.weight.as_flattened()
+    }
+
+    /// Flat weights and bias, to be changed.
+    pub const fn parts_mut(&mut self) -> (&mut [f32], &mut [f32; O]) {
+        (self.weight.as_flattened_mut(), &mut self.bias)
     }
 }
 
@@ -252,31 +272,30 @@ impl LeNet {
     #[rustfmt::skip] // a table: one layer a line
     pub fn tensors(&self) -> [&[f32]; TENSOR_COUNT] {
         [
-            self.conv1.weight.as_flattened().as_flattened().as_flattened(), &self.conv1.bias,
+            self.conv1.flat(), &self.conv1.bias,
             &self.bn1.gamma, &self.bn1.beta, &self.bn1.running_mean, &self.bn1.running_var,
-            self.conv2.weight.as_flattened().as_flattened().as_flattened(), &self.conv2.bias,
+            self.conv2.flat(), &self.conv2.bias,
             &self.bn2.gamma, &self.bn2.beta, &self.bn2.running_mean, &self.bn2.running_var,
-            self.linear1.weight.as_flattened(), &self.linear1.bias,
+            self.linear1.flat(), &self.linear1.bias,
             &self.bn3.gamma, &self.bn3.beta, &self.bn3.running_mean, &self.bn3.running_var,
-            self.linear2.weight.as_flattened(), &self.linear2.bias,
+            self.linear2.flat(), &self.linear2.bias,
             &self.bn4.gamma, &self.bn4.beta, &self.bn4.running_mean, &self.bn4.running_var,
-            self.linear3.weight.as_flattened(), &self.linear3.bias,
+            self.linear3.flat(), &self.linear3.bias,
         ]
     }
 
     /// [`tensors`](Self::tensors), to be filled.
     #[rustfmt::skip] // a table: one layer a line
     pub fn tensors_mut(&mut self) -> [&mut [f32]; TENSOR_COUNT] {
+        let Self { conv1, bn1, conv2, bn2, linear1, bn3, linear2, bn4, linear3 } = self;
+        let ((w1, b1), (w2, b2), (w3, b3)) = (conv1.parts_mut(), conv2.parts_mut(), linear1.parts_mut());
+        let ((w4, b4), (w5, b5)) = (linear2.parts_mut(), linear3.parts_mut());
         [
-            self.conv1.weight.as_flattened_mut().as_flattened_mut().as_flattened_mut(), &mut self.conv1.bias,
-            &mut self.bn1.gamma, &mut self.bn1.beta, &mut self.bn1.running_mean, &mut self.bn1.running_var,
-            self.conv2.weight.as_flattened_mut().as_flattened_mut().as_flattened_mut(), &mut self.conv2.bias,
-            &mut self.bn2.gamma, &mut self.bn2.beta, &mut self.bn2.running_mean, &mut self.bn2.running_var,
-            self.linear1.weight.as_flattened_mut(), &mut self.linear1.bias,
-            &mut self.bn3.gamma, &mut self.bn3.beta, &mut self.bn3.running_mean, &mut self.bn3.running_var,
-            self.linear2.weight.as_flattened_mut(), &mut self.linear2.bias,
-            &mut self.bn4.gamma, &mut self.bn4.beta, &mut self.bn4.running_mean, &mut self.bn4.running_var,
-            self.linear3.weight.as_flattened_mut(), &mut self.linear3.bias,
+            w1, b1, &mut bn1.gamma, &mut bn1.beta, &mut bn1.running_mean, &mut bn1.running_var,
+            w2, b2, &mut bn2.gamma, &mut bn2.beta, &mut bn2.running_mean, &mut bn2.running_var,
+            w3, b3, &mut bn3.gamma, &mut bn3.beta, &mut bn3.running_mean, &mut bn3.running_var,
+            w4, b4, &mut bn4.gamma, &mut bn4.beta, &mut bn4.running_mean, &mut bn4.running_var,
+            w5, b5,
         ]
     }
 
@@ -297,18 +316,10 @@ impl LeNet {
             linear2: self.linear2.clone(),
             linear3: self.linear3.clone(),
         };
-        fold(
-            &self.bn1,
-            folded.conv1.weight.as_flattened_mut().as_flattened_mut().as_flattened_mut(),
-            &mut folded.conv1.bias,
-        );
-        fold(
-            &self.bn2,
-            folded.conv2.weight.as_flattened_mut().as_flattened_mut().as_flattened_mut(),
-            &mut folded.conv2.bias,
-        );
-        fold(&self.bn3, folded.linear1.weight.as_flattened_mut(), &mut folded.linear1.bias);
-        fold(&self.bn4, folded.linear2.weight.as_flattened_mut(), &mut folded.linear2.bias);
+        fold(&self.bn1, folded.conv1.parts_mut());
+        fold(&self.bn2, folded.conv2.parts_mut());
+        fold(&self.bn3, folded.linear1.parts_mut());
+        fold(&self.bn4, folded.linear2.parts_mut());
         folded
     }
 }

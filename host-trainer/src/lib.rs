@@ -9,6 +9,9 @@ pub mod data;
 pub mod engine;
 pub mod error;
 pub mod export;
+pub mod inference;
 pub mod parameters;
+pub mod quantize;
+pub mod weights;
 
 pub use error::{Error, Result};
