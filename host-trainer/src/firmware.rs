@@ -87,6 +87,14 @@ pub fn workspace_root() -> Result<PathBuf> {
     }
 }
 
+/// The `weights.bin` that the repository ships, which the firmware gets when nothing else is asked for.
+///
+/// # Errors
+/// As [`workspace_root`].
+pub fn shipped_weights() -> Result<PathBuf> {
+    Ok(workspace_root()?.join("firmware-demo/assets/weights.bin"))
+}
+
 /// Builds every program of the firmware with these inputs. Installs the target's libraries first where that is possible.
 ///
 /// # Errors
@@ -114,14 +122,14 @@ pub fn build(inputs: &Inputs<'_>) -> Result<Firmware> {
         write_if_new(&path, &demo_images(images))?;
         cargo.env("BN_LENET_IMAGES", path);
     }
-    anstream::eprintln!("building the firmware for {TARGET}");
+    eprintln!("building the firmware for {TARGET}");
     let executables = run_cargo(cargo)?;
     let directory = TempDir::new().map_err(Error::io("create a directory in", std::env::temp_dir()))?;
     let firmware = Firmware { directory };
     for program in Program::ALL {
         let built = executables.iter().find(|path| path.file_name().is_some_and(|name| name == program.name()));
-        let built =
-            built.ok_or_else(|| tool("cargo", format!("the build of the firmware made no program {}", program.name())))?;
+        let built = built
+            .ok_or_else(|| tool("cargo", format!("the build of the firmware made no program {}", program.name())))?;
         fs::copy(built, firmware.elf(program)).map_err(Error::io("copy", built))?;
     }
     Ok(firmware)
@@ -184,12 +192,16 @@ fn write_if_new(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Runs a build, with the compiler's words on our stderr, and returns the executables it made.
 fn run_cargo(mut cargo: Command) -> Result<Vec<PathBuf>> {
-    let mut child =
-        cargo.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|error| tool("cargo", error.to_string()))?;
+    let mut child = cargo
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| tool("cargo", error.to_string()))?;
     let messages = collect_stdout(&mut child);
     let mut words = String::new();
-    for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines()).map_while(Result::ok) {
-        anstream::eprintln!("{line}");
+    for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines()).map_while(Result::ok)
+    {
+        eprintln!("{line}");
         words.push_str(&line);
         words.push('\n');
     }
@@ -231,7 +243,8 @@ mod tests {
 
     #[test]
     fn the_reason_is_the_first_error() {
-        let words = "   Compiling x\nerror: firmware-demo@0.1.0: weights.bin: damaged; export it anew\nerror: build failed\n";
+        let words =
+            "   Compiling x\nerror: firmware-demo@0.1.0: weights.bin: damaged; export it anew\nerror: build failed\n";
         assert_eq!(reason(words), "firmware-demo@0.1.0: weights.bin: damaged; export it anew");
         assert_eq!(reason("killed\n"), "killed");
         assert_eq!(reason(""), "it said nothing");
