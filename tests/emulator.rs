@@ -1,22 +1,32 @@
 //! The firmware in the emulator: the same bits as the host, the right exit codes, a readable log, and a build that refuses
 //! bad weights. Needs QEMU and the thumb target.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use bn_core::CLASS_NAMES;
 use bn_core::lenet::{Role, TENSORS};
-use host_trainer::data::Split;
+use host_trainer::data::{Split, garments};
 use host_trainer::emulate::protocol::{EXIT_FAILED, EXIT_FAULT, EXIT_PANIC};
-use host_trainer::emulate::{EmulateReport, EmulateRequest, Level, LogLine, Machine, Outcome, Run, emulate, run};
+use host_trainer::emulate::{
+    EmulateReport, EmulateRequest, Level, LogLine, Machine, Outcome, Run, emulate, run, run_demo,
+};
 use host_trainer::firmware::{self, Inputs, Program};
 use host_trainer::parameters::{Parameters, Variance};
 use host_trainer::quantize::{Calibration, quantize};
 use host_trainer::setup;
 use host_trainer::weights::AlignedBytes;
 use host_trainer::{Error, Result};
+use object::{Object, ObjectSegment, ObjectSymbol};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+
+/// Drawings that the repository ships: one of each class, of this seed.
+const SHIPPED_DRAWINGS: usize = bn_core::CLASSES;
+const SHIPPED_SEED: u64 = 0;
 
 /// Whether the emulator and the target are there or could be installed.
 fn ready() -> bool {
@@ -106,7 +116,7 @@ fn counted_instructions_do_not_depend_on_the_run() {
     if !ready() {
         return;
     }
-    let weights = random_weights(3);
+    let weights = random_weights(1);
     let images = random_images(&mut ChaCha8Rng::seed_from_u64(3), 40);
     let (first, second) = (emulated(&weights, &images), emulated(&weights, &images));
     assert_eq!(first.instructions_per_inference, second.instructions_per_inference);
@@ -137,15 +147,47 @@ fn no_images_are_an_error() {
     assert!(matches!(error, Error::BadArgument { .. }), "{error}");
 }
 
-/// Runs a program of a firmware with random weights.
+/// A program of a firmware with random weights and a dozen random images, built once.
+fn random_firmware(program: Program) -> &'static [u8] {
+    static PROGRAMS: OnceLock<[Vec<u8>; 3]> = OnceLock::new();
+    let programs = PROGRAMS.get_or_init(|| {
+        let weights = random_weights(1);
+        let weights = weights.model(Path::new("random weights")).expect("valid weights");
+        let images = random_images(&mut ChaCha8Rng::seed_from_u64(5), 12);
+        let firmware = firmware::build(&Inputs { weights: Some(weights), images: Some(&images) });
+        let firmware = firmware.expect("the firmware builds");
+        [Program::Demo, Program::Evaluate, Program::Crash].map(|p| fs::read(firmware.elf(p)).expect("an ELF"))
+    });
+    &programs[program as usize]
+}
+
 fn run_with(program: Program, arguments: &[&str], limit: Duration) -> Result<Outcome> {
-    let weights = random_weights(5);
-    let images = random_images(&mut ChaCha8Rng::seed_from_u64(5), 12);
-    let weights = weights.model(Path::new("random weights"))?;
-    let firmware = firmware::build(&Inputs { weights: Some(weights), images: Some(&images) })?;
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let elf = firmware.elf(program);
+    let elf = directory.path().join(program.name());
+    fs::write(&elf, random_firmware(program)).expect("a temporary file");
     run(&Run { elf: &elf, machine: Machine::default(), arguments, directory: directory.path(), limit })
+}
+
+/// The same file runs on a board: it lies where the chip has its memory, and a probe finds the log.
+#[test]
+fn the_elf_fits_the_chip() {
+    if !ready() {
+        return;
+    }
+    for program in [Program::Demo, Program::Evaluate] {
+        let elf = object::File::parse(random_firmware(program)).expect("an ELF");
+        assert_eq!(elf.architecture(), object::Architecture::Arm);
+        let (flash, ram) = (0x0800_0000..=0x0810_0000, 0x2000_0000..=0x2002_0000);
+        for segment in elf.segments() {
+            let (start, end) = (segment.address(), segment.address() + segment.size());
+            assert!([&flash, &ram].iter().any(|memory| memory.contains(&start) && memory.contains(&end)));
+        }
+        assert!((0x0800_0000..0x0810_0000).contains(&elf.entry()));
+        let symbol = |name: &str| elf.symbols().find(|symbol| symbol.name() == Ok(name)).map(|symbol| symbol.address());
+        assert!(symbol("_SEGGER_RTT").is_some_and(|address| ram.contains(&address)));
+        assert_eq!(symbol("__vector_table"), Some(0x0800_0000));
+        assert!(elf.section_by_name(".defmt").is_some());
+    }
 }
 
 #[test]
@@ -155,12 +197,44 @@ fn the_demo_logs_every_baked_image_and_ends_well() {
     }
     let outcome = run_with(Program::Demo, &[], Duration::from_secs(60)).expect("the demo runs");
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
-    let texts: Vec<&str> = outcome.log.iter().map(|line| line.text.as_str()).collect();
-    let images = texts.iter().filter(|text| text.contains(" > ") && text.ends_with(" instructions")).count();
-    assert_eq!(images, 12, "{texts:#?}");
-    assert!(texts.iter().any(|text| text.ends_with("of 12 right")), "{texts:#?}");
-    assert!(texts.iter().any(|text| text.starts_with("memory: ")), "{texts:#?}");
-    assert!(outcome.log.iter().all(|line| line.level == Level::Info), "{texts:#?}");
+    assert_demo_log(&outcome.log, 12);
+}
+
+/// What the repository ships runs as it is.
+#[test]
+fn the_shipped_demo_runs() {
+    if !ready() {
+        return;
+    }
+    let log = run_demo(&Inputs::default(), Machine::default()).expect("the demo runs");
+    assert_demo_log(&log, SHIPPED_DRAWINGS);
+}
+
+/// A line for each image, with classes in order of confidence and counted instructions, then the sums.
+fn assert_demo_log(log: &[LogLine], images: usize) {
+    let texts: Vec<&str> = log.iter().map(|line| line.text.as_str()).collect();
+    let lines: Vec<_> = texts.iter().filter(|text| text.contains(" > ")).collect();
+    assert_eq!(lines.len(), images, "{texts:#?}");
+    for line in lines {
+        let named = CLASS_NAMES.iter().filter(|&&name| line.contains(name)).count();
+        assert!(named >= 3 && line.ends_with(" instructions") && !line.ends_with(" 0 instructions"), "{line}");
+    }
+    assert!(texts.iter().any(|text| text.ends_with(&format!("of {images} right"))), "{texts:#?}");
+    assert!(texts.iter().any(|text| text.starts_with("memory: scratch")), "{texts:#?}");
+    assert!(log.iter().all(|line| line.level == Level::Info), "{texts:#?}");
+}
+
+/// The shipped drawings are what the generator draws: `BN_LENET_BLESS=1 cargo test -p tests shipped_drawings` writes them.
+#[test]
+fn the_shipped_drawings_are_the_generators() {
+    let images = (0..SHIPPED_DRAWINGS).map(|class| garments::draw(SHIPPED_SEED, class)).collect();
+    let labels = (0..SHIPPED_DRAWINGS as u8).collect();
+    let drawn = firmware::demo_images(&Split { images, labels });
+    let path = firmware::workspace_root().expect("the workspace").join("firmware-demo/assets/garments.bin");
+    if std::env::var("BN_LENET_BLESS").as_deref() == Ok("1") {
+        fs::write(&path, &drawn).expect("a writable file");
+    }
+    assert!(fs::read(&path).expect("the shipped drawings") == drawn, "{} holds other drawings", path.display());
 }
 
 #[test]
@@ -169,7 +243,7 @@ fn a_panic_a_fault_and_a_failure_end_with_their_exit_codes() {
         return;
     }
     let cases =
-        [("panic", EXIT_PANIC, "on purpose"), ("fault", EXIT_FAULT, "hard fault"), ("", EXIT_FAILED, "say panic")];
+        [("panic", EXIT_PANIC, "on purpose"), ("fault", EXIT_FAULT, "hard fault"), ("other", EXIT_FAILED, "say panic")];
     for (argument, code, text) in cases {
         let outcome = run_with(Program::Crash, &[argument], Duration::from_secs(60)).expect("QEMU runs");
         assert_eq!(outcome.code, Some(code), "{outcome:?}");
@@ -207,7 +281,7 @@ fn evaluate_refuses_what_it_cannot_read() {
 fn build_words(variable: &str, bytes: &[u8]) -> (bool, String) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path: PathBuf = directory.path().join("input.bin");
-    std::fs::write(&path, bytes).expect("a temporary file");
+    fs::write(&path, bytes).expect("a temporary file");
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(firmware::workspace_root().expect("the workspace"))
         .args(["build", "--profile", "firmware", "--target", setup::TARGET, "--package", "firmware-demo"])
