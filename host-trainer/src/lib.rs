@@ -4,14 +4,18 @@
 //! The data's way through: [`data`] → [`engine`] (driven by [`train`]) → [`checkpoint`] → [`export`] → `weights.bin` →
 //! [`emulate`].
 
+pub mod board;
 pub mod checkpoint;
 pub mod data;
+pub mod emulate;
 pub mod engine;
 pub mod error;
 pub mod export;
+pub mod firmware;
 pub mod inference;
 pub mod parameters;
 pub mod quantize;
+pub mod setup;
 pub mod weights;
 
 pub use error::{Error, Result};
