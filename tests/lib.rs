@@ -1,1 +1,101 @@
-//! Helpers
+//! Helpers of the tests in this package: the real data set, the golden files, and how a test says that it was skipped.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use bn_core::lenet::{PIXELS, TENSORS};
+use host_trainer::data::{Dataset, Split};
+use host_trainer::parameters::{Parameters, Variance};
+use safetensors::{Dtype, SafeTensors};
+
+/// PyTorch's default `eps` as f64 has it. [`Parameters::zero`] carries the f32 nearest to it, which is too far away for a
+/// trajectory compared to nine digits.
+const PYTORCH_EPS: f64 = 1e-5;
+
+/// Says on the real stderr, past the capture of the test harness, that a test did not run.
+///
+/// # Panics
+/// If `BN_LENET_REQUIRE_ALL` is 1: then a missing prerequisite is a failure.
+pub fn skipped(what: &str, remedy: &str) {
+    assert_ne!(
+        std::env::var("BN_LENET_REQUIRE_ALL").as_deref(),
+        Ok("1"),
+        "{what}; {remedy} (BN_LENET_REQUIRE_ALL=1 makes this a failure)"
+    );
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    // The test goes on either way: a closed stderr is no reason to fail.
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {what}; {remedy}");
+}
+
+/// Fashion-MNIST from `FASHION_MNIST_DIR`, read once; `None` where there is none, after [`skipped`].
+pub fn fashion_mnist() -> Option<&'static Dataset> {
+    static DATASET: OnceLock<Option<Dataset>> = OnceLock::new();
+    let dataset = DATASET.get_or_init(|| {
+        let dir = PathBuf::from(std::env::var_os("FASHION_MNIST_DIR")?);
+        let split = |prefix: &str| {
+            let images = idx(&dir.join(format!("{prefix}-images-idx3-ubyte.gz")), 16);
+            let labels = idx(&dir.join(format!("{prefix}-labels-idx1-ubyte.gz")), 8);
+            let images = images.chunks_exact(PIXELS).map(|pixels| {
+                let mut image = [[0; 28]; 28];
+                image.as_flattened_mut().copy_from_slice(pixels);
+                image
+            });
+            Split { images: images.collect(), labels }
+        };
+        let source = dir.display().to_string();
+        Some(Dataset { name: "fashion-mnist".into(), source, train: split("train"), test: split("t10k") })
+    });
+    if dataset.is_none() {
+        skipped("Fashion-MNIST is not there", "set FASHION_MNIST_DIR to the directory of its four files");
+    }
+    dataset.as_ref()
+}
+
+fn idx(path: &Path, header: usize) -> Vec<u8> {
+    let file = std::fs::File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(file).read_to_end(&mut bytes).expect("a gzip file");
+    bytes.split_off(header)
+}
+
+/// Bytes of a file of `tests/golden`; its README.md says how each was made.
+pub fn golden(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Parameters, statistics or gradients of a golden safetensors file. A tensor that the file lacks stays as before training.
+pub fn golden_parameters(name: &str, variance: Variance) -> Parameters {
+    let bytes = golden(name);
+    let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
+    let mut parameters = Parameters { eps: PYTORCH_EPS, ..Parameters::zero(variance) };
+    for (stored_name, view) in file.iter().filter(|(name, _)| !name.ends_with("num_batches_tracked")) {
+        let values = match view.dtype() {
+            Dtype::F64 => view.data().as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect(),
+            Dtype::F32 => view.data().as_chunks().0.iter().map(|&b| f64::from(f32::from_le_bytes(b))).collect(),
+            other => panic!("{name}: {stored_name} is {other:?}"),
+        };
+        let tensor: &mut Vec<f64> = parameters.get_mut(&pytorch_name(stored_name));
+        assert_eq!(tensor.len(), Vec::len(&values), "{name}: {stored_name}");
+        *tensor = values;
+    }
+    parameters
+}
+
+/// The `state_dict` name of a tensor that d2l's own BatchNorm calls gamma, beta, moving_mean or moving_var.
+fn pytorch_name(name: &str) -> String {
+    let renamed =
+        [("gamma", "weight"), ("beta", "bias"), ("moving_mean", "running_mean"), ("moving_var", "running_var")];
+    let (module, tensor) = name.split_once('.').expect("module.tensor");
+    let tensor = renamed.iter().find(|(d2l, _)| *d2l == tensor).map_or(tensor, |(_, pytorch)| pytorch);
+    format!("{module}.{tensor}")
+}
+
+/// Whether the tensor is the bias of a layer with a BatchNorm behind it, which takes every shift away again: in theory its
+/// gradient is zero, so it can only be compared absolutely.
+pub fn is_bias_before_batch_norm(name: &str) -> bool {
+    let position = TENSORS.iter().position(|spec| spec.name == name).expect("a tensor of the network");
+    let next_role = TENSORS.get(position + 1).map(|next| next.role);
+    TENSORS[position].role == bn_core::lenet::Role::Bias && next_role == Some(bn_core::lenet::Role::Gamma)
+}

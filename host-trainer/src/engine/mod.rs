@@ -1,10 +1,16 @@
 //! What trains the network. One trait, one suite of tests for every engine; [`reference`] is the oracle of the others.
 
+pub mod init;
 pub mod reference;
 
-use crate::data::{Dataset, Split};
+pub use init::initial_parameters;
+
+use crate::data::Split;
 use crate::error::Result;
 use crate::parameters::Parameters;
+
+/// Weight of the newest batch in BatchNorm's moving statistics, as PyTorch means it; d2l's 0.9 is `1 - MOMENTUM`.
+pub const MOMENTUM: f64 = 0.1;
 
 /// Sums over the examples that an engine has seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -58,8 +64,8 @@ pub trait Engine {
     /// Trains on `order.len() / batch_size` batches, one SGD step each: example `order[0]` of `split` comes first. The
     /// caller drops a last partial batch.
     ///
-    /// Returns the losses and hits of the training-mode forward passes. A non-finite loss ends the call early, after the
-    /// step that gave it, with the totals so far; the parameters are then of no use.
+    /// Returns the losses and hits of the training-mode forward passes. A non-finite loss ends the call early: the totals
+    /// then count up to and with the step that gave it, so their loss is not finite, and the parameters are of no use.
     ///
     /// # Errors
     /// Only what the device refuses.
@@ -80,6 +86,9 @@ pub trait Engine {
     ///
     /// # Errors
     /// Only what the device refuses.
+    ///
+    /// # Panics
+    /// If the batch holds fewer than two examples, or an index is out of range.
     fn gradients(&mut self, split: &Split, batch: &[u32]) -> Result<(Vec<f64>, Parameters)>;
 }
 
@@ -91,6 +100,3 @@ pub enum EngineName {
     /// The fastest that this machine and this build have.
     Auto,
 }
-
-#[allow(dead_code)]
-fn signature_check(_: &Dataset) {}
