@@ -5,11 +5,22 @@
 //! [`emulate`].
 
 pub mod checkpoint;
+pub mod cli;
+pub mod curves;
 pub mod data;
 pub mod engine;
 pub mod error;
 pub mod export;
+pub mod files;
+pub mod import;
+pub mod interrupt;
 pub mod parameters;
+pub mod progress;
 pub mod quantize;
+pub mod recipe;
+pub mod run;
+pub mod run_dir;
+mod state_dict;
+pub mod train;
 
 pub use error::{Error, Result};

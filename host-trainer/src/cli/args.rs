@@ -183,7 +183,7 @@ pub struct ExportArgs {
     pub data: DataArgs,
     /// Refuse to export when the integers lose more accuracy than this on the test images, in percentage points
     #[arg(long, value_name = "POINTS", default_value_t = 1.0, value_parser = positive)]
-    pub accuracy_limit: f64,
+    pub limit: f64,
     #[command(flatten)]
     pub console: ConsoleArgs,
 }
