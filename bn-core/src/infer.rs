@@ -123,6 +123,11 @@ impl ScratchF32 {
         [pooled1, pooled2, &self.linear1, &self.linear2]
     }
 
+    /// The last image, as the first layer saw it: pixel / 255.
+    pub fn pixels(&self) -> &[f32] {
+        self.image.as_flattened().as_flattened()
+    }
+
     fn load(&mut self, image: &Image) {
         for (to, from) in self.image.as_flattened_mut().as_flattened_mut().iter_mut().zip(image.as_flattened()) {
             *to = f32::from(*from) / f32::from(ACTIVATION_ONE);

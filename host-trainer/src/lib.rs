@@ -13,6 +13,7 @@ pub mod error;
 pub mod export;
 pub mod files;
 pub mod import;
+pub mod inference;
 pub mod interrupt;
 pub mod parameters;
 pub mod progress;
@@ -22,5 +23,6 @@ pub mod run;
 pub mod run_dir;
 mod state_dict;
 pub mod train;
+pub mod weights;
 
 pub use error::{Error, Result};

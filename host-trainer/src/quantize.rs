@@ -2,13 +2,19 @@
 //!
 //! Weights get one symmetric scale an output channel, chosen after the fold. The scale is floored where a channel is so
 //! small (a dead channel: gamma near 0) that its bias, counted in steps of the accumulator, would leave i32.
+//!
+//! Rounding a row of weights shifts its output by `sum(error[i] * mean(input[i]))` on average. [`Calibration`] holds those
+//! means, and the bias takes the shift back. Source: Nagel et al. 2019, "Data-Free Quantization Through Weight
+//! Equalization and Bias Correction", section 4.2.
 
-use bn_core::FoldedLeNet;
 use bn_core::format::{Layer, WeightsFile};
+use bn_core::infer::{self, ScratchF32};
+use bn_core::lenet::{CONV1_CHANNELS, FLAT, LINEAR1, LINEAR2};
 use bn_core::quant::{
     ACTIVATION_ONE, CONV_WEIGHT_MAX, LINEAR_WEIGHT_MAX, LOGIT_FRACTION_BITS_MAX, POOLED_ONE, SIGMOID_RANGE,
     SIGMOID_STEP, sigmoid_table,
 };
+use bn_core::{FoldedLeNet, Image};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -38,6 +44,36 @@ pub struct LayerReport {
     pub floored_channels: usize,
 }
 
+/// Mean of every input of the five layers over some training images; a convolution's are means over its map too.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calibration {
+    /// How many images.
+    pub images: usize,
+    /// By layer: one mean for each input channel of a convolution or input feature of a linear layer.
+    pub input_means: [Vec<f64>; 5],
+}
+
+impl Calibration {
+    /// Runs the folded network over `images`. No image gives no correction.
+    pub fn new(net: &FoldedLeNet, images: &[Image]) -> Self {
+        let sizes = [1, CONV1_CHANNELS, FLAT, LINEAR1, LINEAR2];
+        let mut input_means = sizes.map(|size| vec![0.0; size]);
+        let mut scratch = Box::new(ScratchF32::new());
+        for image in images {
+            infer::folded(net, image, &mut scratch);
+            let [pooled1, pooled2, linear1, linear2] = scratch.stages();
+            let pixels = scratch.pixels();
+            for (means, inputs) in input_means.iter_mut().zip([pixels, pooled1, pooled2, linear1, linear2]) {
+                let run = inputs.len() / means.len();
+                for (mean, run_values) in means.iter_mut().zip(inputs.chunks_exact(run)) {
+                    *mean += run_values.iter().map(|&v| f64::from(v)).sum::<f64>() / (run * images.len()) as f64;
+                }
+            }
+        }
+        Self { images: images.len(), input_means }
+    }
+}
+
 /// What the accumulators of a layer turn into.
 #[derive(Clone, Copy)]
 struct Output {
@@ -58,6 +94,8 @@ struct Source<'a> {
     weight_max: i32,
     /// What 1.0 is at the layer's input.
     input_one: u16,
+    /// `[in_channels]` of a convolution, `[in_features]` of a linear layer.
+    input_means: &'a [f64],
     output: Output,
 }
 
@@ -73,7 +111,7 @@ struct Quantized {
 ///
 /// # Errors
 /// [`Error::Refused`] when a value is not finite or a scale does not fit its multiplier.
-pub fn quantize(net: &FoldedLeNet) -> Result<(Box<WeightsFile>, Vec<LayerReport>)> {
+pub fn quantize(net: &FoldedLeNet, calibration: &Calibration) -> Result<(Box<WeightsFile>, Vec<LayerReport>)> {
     let mut file: Box<WeightsFile> = Box::new(bytemuck::Zeroable::zeroed());
     let f = &mut *file;
     f.sigmoid = sigmoid_table();
@@ -84,7 +122,8 @@ pub fn quantize(net: &FoldedLeNet) -> Result<(Box<WeightsFile>, Vec<LayerReport>
     let (conv, linear) = (i32::from(CONV_WEIGHT_MAX), i32::from(LINEAR_WEIGHT_MAX));
     let (one, pooled) = (u16::from(ACTIVATION_ONE), POOLED_ONE);
     let quantized = |layer, (weight, bias), weight_max, input_one, output| {
-        Source { layer, weight, bias, weight_max, input_one, output }.quantize()
+        let input_means = &calibration.input_means[layer as usize];
+        Source { layer, weight, bias, weight_max, input_one, input_means, output }.quantize()
     };
     let n = net;
     let conv1 = quantized(Layer::Conv1, (n.conv1.flat(), &n.conv1.bias[..]), conv, one, sigmoid)?;
@@ -128,15 +167,19 @@ impl Source<'_> {
         for (weight, &bias) in self.weight.chunks_exact(self.weight.len() / self.bias.len()).zip(self.bias) {
             let scale = self.scale(weight, bias, &mut result.report)?;
             let unit = scale / f64::from(self.input_one);
-            result.bias.push(((f64::from(bias) + self.output.offset) / unit).round() as i32);
             result.multiplier.push((unit / self.output.step * MULTIPLIER_ONE).round() as i32);
-            for &value in weight {
+            let mut shift = 0.0;
+            let run = weight.len() / self.input_means.len();
+            for (&value, index) in weight.iter().zip(0..) {
                 let value = f64::from(value);
                 let integer = (value / scale).round();
+                let error = integer * scale - value;
                 signal += value * value;
-                noise += (value - integer * scale).powi(2);
+                noise += error * error;
+                shift += error * self.input_means[index / run];
                 result.weight.push(integer as i32);
             }
+            result.bias.push(((f64::from(bias) - shift + self.output.offset) / unit).round() as i32);
         }
         result.report.weight_snr_db = 10.0 * (signal / noise.max(f64::MIN_POSITIVE)).log10();
         Ok(result)
@@ -206,9 +249,14 @@ mod tests {
         net.fold()
     }
 
+    /// Quantises as if every input were 0: no correction.
+    fn none() -> Calibration {
+        Calibration::new(&net(), &[])
+    }
+
     #[test]
     fn what_is_written_parses() {
-        let (file, reports) = quantize(&net()).unwrap();
+        let (file, reports) = quantize(&net(), &none()).unwrap();
         bn_core::parse(file.bytes()).unwrap();
         assert_eq!(reports.len(), 5);
         assert!(reports[0].weight_snr_db > 60.0 && reports[2].weight_snr_db > 35.0, "{reports:?}");
@@ -217,7 +265,7 @@ mod tests {
 
     #[test]
     fn the_largest_weight_of_each_channel_uses_the_whole_range() {
-        let (file, _) = quantize(&net()).unwrap();
+        let (file, _) = quantize(&net(), &none()).unwrap();
         for channel in &file.linear2_weight {
             assert_eq!(channel.iter().map(|w| w.unsigned_abs()).max(), Some(127));
         }
@@ -230,7 +278,7 @@ mod tests {
         net.conv1.bias[2] = 3.0;
         net.linear1.weight[7].fill(0.0);
         net.linear1.bias[7] = 0.0;
-        let (file, reports) = quantize(&net).unwrap();
+        let (file, reports) = quantize(&net, &none()).unwrap();
         bn_core::parse(file.bytes()).unwrap();
         assert_eq!((reports[0].floored_channels, reports[2].floored_channels), (1, 1));
         // Its output is still the sigmoid of its bias.
@@ -243,7 +291,7 @@ mod tests {
         for (value, words) in [(1e9, "too large"), (f32::NAN, "not finite"), (f32::INFINITY, "not finite")] {
             let mut net = net();
             net.linear2.weight[3][5] = value;
-            let error = quantize(&net).unwrap_err();
+            let error = quantize(&net, &none()).unwrap_err();
             assert!(matches!(error, Error::Refused { .. }) && error.to_string().contains(words), "{error}");
         }
     }

@@ -1,0 +1,59 @@
+//! bn-core's inference over many images, on all cores. Results do not depend on the number of threads.
+
+use std::num::NonZero;
+
+use bn_core::infer::{self, ScratchF32, argmax};
+use bn_core::{CLASSES, FoldedLeNet, Image, LeNet, Model, Prediction, Scratch};
+
+/// f32 logits with BatchNorm computed on its own, one row an image.
+pub fn unfolded(net: &LeNet, images: &[Image]) -> Vec<[f32; CLASSES]> {
+    each(images, ScratchF32::new, |image, scratch| infer::unfolded(net, image, scratch))
+}
+
+/// f32 logits with BatchNorm folded away, one row an image.
+pub fn folded(net: &FoldedLeNet, images: &[Image]) -> Vec<[f32; CLASSES]> {
+    each(images, ScratchF32::new, |image, scratch| infer::folded(net, image, scratch))
+}
+
+/// What the integer network says, one prediction an image.
+pub fn int8(model: &Model<'_>, images: &[Image]) -> Vec<Prediction> {
+    each(images, Scratch::new, |image, scratch| bn_core::predict(model, image, scratch))
+}
+
+/// Class of each row of logits.
+pub fn classes(logits: &[[f32; CLASSES]]) -> Vec<usize> {
+    logits.iter().map(|row| argmax(row)).collect()
+}
+
+/// Share of classes that are the label.
+pub fn accuracy(classes: &[usize], labels: &[u8]) -> f64 {
+    let correct = classes.iter().zip(labels).filter(|&(&class, &label)| class == usize::from(label)).count();
+    correct as f64 / labels.len() as f64
+}
+
+/// Share of images that two networks classify differently.
+pub fn disagreement(a: &[usize], b: &[usize]) -> f64 {
+    a.iter().zip(b).filter(|(a, b)| a != b).count() as f64 / a.len() as f64
+}
+
+/// `f` of every image, in order; each thread has a scratch of its own.
+fn each<S, R: Send>(images: &[Image], scratch: fn() -> S, f: impl Fn(&Image, &mut S) -> R + Sync) -> Vec<R> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let chunk = images.len().div_ceil(threads).max(1);
+    let run = |images: &[Image]| {
+        let mut scratch = Box::new(scratch());
+        images.iter().map(|image| f(image, &mut scratch)).collect::<Vec<R>>()
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = images
+            .chunks(chunk)
+            .map(|images| {
+                scope.spawn({
+                    let run = &run;
+                    move || run(images)
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("inference does not panic")).collect()
+    })
+}
