@@ -164,7 +164,11 @@ impl Checkpoint {
         let file = StateDict::parse(path, bytes, REMEDY)?;
         let Some(metadata) = file.metadata.get(METADATA_KEY) else {
             let problem = "it is a safetensors file, but not a checkpoint of this program";
-            return Err(Error::bad_file(path, problem, "if it is a PyTorch state_dict, `host-trainer import` it first"));
+            return Err(Error::bad_file(
+                path,
+                problem,
+                "if it is a PyTorch state_dict, `host-trainer import` it first",
+            ));
         };
         let metadata = parse_metadata(&file, metadata)?;
         let mut parameters = Parameters::zero(metadata.variance);

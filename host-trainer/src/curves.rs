@@ -35,11 +35,7 @@ pub fn svg(title: &str, epochs: &[EpochMetrics]) -> String {
 
 type DrawError = DrawingAreaErrorKind<<SVGBackend<'static> as DrawingBackend>::ErrorType>;
 
-fn draw(
-    root: &DrawingArea<SVGBackend<'_>, Shift>,
-    title: &str,
-    epochs: &[EpochMetrics],
-) -> Result<(), DrawError> {
+fn draw(root: &DrawingArea<SVGBackend<'_>, Shift>, title: &str, epochs: &[EpochMetrics]) -> Result<(), DrawError> {
     root.fill(&WHITE)?;
     let last = epochs.len().max(2) as f64;
     let top = epochs.iter().map(|m| m.train_loss).fold(1.0, f64::max) * 1.03;

@@ -181,7 +181,12 @@ impl Run {
         let mut watcher = Keeper {
             progress: Progress::new(&self.state, steps, quiet),
             metrics: self.directory.metrics_of(&self.state.history),
-            title: format!("BatchNorm LeNet on {}, engine {}, seed {}", dataset.name, self.engine.name(), self.state.seed),
+            title: format!(
+                "BatchNorm LeNet on {}, engine {}, seed {}",
+                dataset.name,
+                self.engine.name(),
+                self.state.seed
+            ),
             directory: &self.directory,
             examples_per_second: 0.0,
         };
@@ -199,7 +204,11 @@ impl Run {
 
     fn interrupted(&self, steps: usize) -> Error {
         let TrainingState { epoch, step, .. } = self.state;
-        let at = if step == 0 { format!("after epoch {epoch}") } else { format!("in epoch {}, step {step} of {steps}", epoch + 1) };
+        let at = if step == 0 {
+            format!("after epoch {epoch}")
+        } else {
+            format!("in epoch {}, step {step} of {steps}", epoch + 1)
+        };
         let path = self.directory.path().display();
         Error::Interrupted { saved: format!("saved {at}; continue with `host-trainer train --resume {path}`") }
     }

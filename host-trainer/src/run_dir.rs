@@ -162,7 +162,11 @@ mod tests {
         assert_eq!(text.lines().count(), 2);
         assert!(text.starts_with(r#"{"epoch":1,"train_loss":2.33"#), "{text}");
         assert_eq!(run.metrics_of(&history()), measured);
-        assert_eq!(run.metrics_of(&history()[..1]), measured[..1], "a resumed run forgets what came after its checkpoint");
+        assert_eq!(
+            run.metrics_of(&history()[..1]),
+            measured[..1],
+            "a resumed run forgets what came after its checkpoint"
+        );
     }
 
     #[test]

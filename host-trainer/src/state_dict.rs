@@ -46,7 +46,8 @@ impl<'a> StateDict<'a> {
     ) -> Result<Vec<f64>> {
         let tensor = self.file.tensor(name).map_err(|_| self.damaged(format!("it has no tensor {name}")))?;
         if !unit_dimensions.same_shape(tensor.shape(), spec.shape) {
-            let problem = format!("tensor {name} has the shape {:?}, the network's is {:?}", tensor.shape(), spec.shape);
+            let problem =
+                format!("tensor {name} has the shape {:?}, the network's is {:?}", tensor.shape(), spec.shape);
             return Err(self.damaged(problem));
         }
         if !dtypes.contains(&tensor.dtype()) {
@@ -88,9 +89,7 @@ impl UnitDimensions {
     fn same_shape(self, found: &[usize], wanted: &[usize]) -> bool {
         match self {
             UnitDimensions::Count => found == wanted,
-            UnitDimensions::Ignored => {
-                found.iter().filter(|&&d| d != 1).eq(wanted.iter().filter(|&&d| d != 1))
-            }
+            UnitDimensions::Ignored => found.iter().filter(|&&d| d != 1).eq(wanted.iter().filter(|&&d| d != 1)),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Verbs and flags. The texts here are `--help`.
 
 use crate::data::{DatasetName, Request};
-use crate::engine::select::EngineName;
+use crate::engine::EngineName;
+use crate::export::DEFAULT_LIMIT;
 use crate::parameters::Variance;
 use crate::recipe::{RECIPES, Recipe};
 use clap::builder::PossibleValuesParser;
@@ -167,8 +168,9 @@ pub struct EvaluateArgs {
     /// Write FILE's logits here, little-endian f32, ten an image (of a checkpoint: f32 unfolded)
     #[arg(long, value_name = "OUT")]
     pub logits: Option<PathBuf>,
-    #[command(flatten)]
-    pub console: ConsoleArgs,
+    /// Print one JSON object on stdout instead of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `export`.
@@ -181,11 +183,12 @@ pub struct ExportArgs {
     pub out: PathBuf,
     #[command(flatten)]
     pub data: DataArgs,
-    /// Refuse to export when the integers lose more accuracy than this on the test images, in percentage points
-    #[arg(long, value_name = "POINTS", default_value_t = 1.0, value_parser = positive)]
+    /// Refuse to export when the integers lose more accuracy than this on the calibration images, in percentage points
+    #[arg(long, value_name = "POINTS", default_value_t = DEFAULT_LIMIT, value_parser = positive)]
     pub limit: f64,
-    #[command(flatten)]
-    pub console: ConsoleArgs,
+    /// Print one JSON object on stdout instead of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `import`.
@@ -254,7 +257,9 @@ mod tests {
 
     #[test]
     fn resume_takes_no_flag_that_the_run_has_fixed() {
-        for flag in ["--seed=1", "--variance=unbiased", "--recipe=seed", "--batch-size=8", "--lr=0.5", "--out=x", "--force"] {
+        for flag in
+            ["--seed=1", "--variance=unbiased", "--recipe=seed", "--batch-size=8", "--lr=0.5", "--out=x", "--force"]
+        {
             assert!(Cli::try_parse_from(["host-trainer", "train", "--resume", "r", flag]).is_err(), "{flag}");
         }
         assert!(Cli::try_parse_from(["host-trainer", "train", "--resume", "r", "--epochs", "20"]).is_ok());
@@ -262,7 +267,9 @@ mod tests {
 
     #[test]
     fn numbers_that_make_no_sense_are_refused() {
-        for flag in ["--lr=0", "--lr=-1", "--lr=nan", "--lr=inf", "--epochs=0", "--batch-size=1", "--seed=-1", "--recipe=x"] {
+        for flag in
+            ["--lr=0", "--lr=-1", "--lr=nan", "--lr=inf", "--epochs=0", "--batch-size=1", "--seed=-1", "--recipe=x"]
+        {
             assert!(Cli::try_parse_from(["host-trainer", "train", flag]).is_err(), "{flag}");
         }
     }

@@ -3,10 +3,10 @@
 
 mod args;
 mod data;
-//mod evaluate;
-//mod export;
+mod evaluate;
+mod export;
 mod import;
-//mod inspect;
+mod inspect;
 mod output;
 mod train;
 
@@ -24,7 +24,9 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<()> {
     match cli.command {
         Command::Train(args) => train::run(args, out),
         Command::Import(args) => import::run(args, out),
-        Command::Evaluate(_) | Command::Export(_) | Command::Inspect(_) => Ok(()),
+        Command::Evaluate(args) => evaluate::run(args, out),
+        Command::Export(args) => export::run(args, out),
+        Command::Inspect(args) => inspect::run(args, out),
         Command::Data(args) => data::run(args, out),
     }
 }
