@@ -30,11 +30,11 @@ pub(super) fn run(args: ExportArgs, out: &mut dyn Write) -> Result<()> {
 
 fn figures(args: &ExportArgs, report: &ExportReport, test: &EvaluateReport) -> String {
     let mut layers =
-        String::from("layer     bits  largest weight  scale of a step          signal to noise  dead channels\n");
+        String::from("layer          bits  largest weight  scale of a step         signal to noise  dead channels\n");
     for layer in &report.layers {
         let [low, high] = layer.scale;
         layers += &format!(
-            "{:<8}  {:>4}  {:>14.4}  {low:.3e} to {high:.3e}  {:>12.1} dB  {:>13}\n",
+            "{:<13}  {:>4}  {:>14.4}  {low:.3e} to {high:.3e}  {:>12.1} dB  {:>13}\n",
             layer.layer, layer.weight_bits, layer.weight_max, layer.weight_snr_db, layer.floored_channels
         );
     }
