@@ -8,18 +8,17 @@ const SIZE: (u32, u32) = (640, 400);
 const INK: RGBColor = RGBColor(0x33, 0x33, 0x33);
 const GRID: RGBColor = RGBColor(0xe4, 0xe4, 0xe4);
 
-/// One curve: its legend, colour, dash length in pixels (0 is solid) and values.
+/// One curve: its legend, colour and values.
 struct Curve {
     label: &'static str,
     colour: RGBColor,
-    dash: i32,
     value: fn(&EpochMetrics) -> f64,
 }
 
 const CURVES: [Curve; 3] = [
-    Curve { label: "train loss", colour: RGBColor(0x1f, 0x77, 0xb4), dash: 0, value: |m| m.train_loss },
-    Curve { label: "train accuracy", colour: RGBColor(0xbf, 0x3f, 0xbf), dash: 7, value: |m| m.train_accuracy },
-    Curve { label: "test accuracy", colour: RGBColor(0x2c, 0x8a, 0x3d), dash: 3, value: |m| m.test_accuracy },
+    Curve { label: "train loss", colour: RGBColor(0x1f, 0x77, 0xb4), value: |m| m.train_loss },
+    Curve { label: "train accuracy", colour: RGBColor(0xbf, 0x3f, 0xbf), value: |m| m.train_accuracy },
+    Curve { label: "test accuracy", colour: RGBColor(0x2c, 0x8a, 0x3d), value: |m| m.test_accuracy },
 ];
 
 /// The figure as SVG text. `title` stands above it.
@@ -56,14 +55,10 @@ fn draw(root: &DrawingArea<SVGBackend<'_>, Shift>, title: &str, epochs: &[EpochM
         .bold_line_style(GRID)
         .light_line_style(TRANSPARENT)
         .draw()?;
-    for Curve { label, colour, dash, value } in CURVES {
+    for Curve { label, colour, value } in CURVES {
         let points = epochs.iter().map(move |m| (m.epoch as f64, value(m)));
         let style = colour.stroke_width(2);
-        let series = if dash == 0 {
-            chart.draw_series(LineSeries::new(points.clone(), style))?
-        } else {
-            chart.draw_series(DashedLineSeries::new(points.clone(), dash, dash, style))?
-        };
+        let series = chart.draw_series(LineSeries::new(points.clone(), style))?;
         series.label(label).legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], style));
         chart.draw_series(points.map(|point| Circle::new(point, 3, colour.filled())))?;
     }

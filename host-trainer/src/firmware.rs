@@ -120,8 +120,8 @@ pub fn build(inputs: &Inputs<'_>) -> Result<Firmware> {
     let firmware = Firmware { directory };
     for program in Program::ALL {
         let built = executables.iter().find(|path| path.file_name().is_some_and(|name| name == program.name()));
-        let built =
-            built.ok_or_else(|| tool("cargo", format!("the build of the firmware made no program {}", program.name())))?;
+        let built = built
+            .ok_or_else(|| tool("cargo", format!("the build of the firmware made no program {}", program.name())))?;
         fs::copy(built, firmware.elf(program)).map_err(Error::io("copy", built))?;
     }
     Ok(firmware)
@@ -184,11 +184,15 @@ fn write_if_new(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Runs a build, with the compiler's words on our stderr, and returns the executables it made.
 fn run_cargo(mut cargo: Command) -> Result<Vec<PathBuf>> {
-    let mut child =
-        cargo.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|error| tool("cargo", error.to_string()))?;
+    let mut child = cargo
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| tool("cargo", error.to_string()))?;
     let messages = collect_stdout(&mut child);
     let mut words = String::new();
-    for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines()).map_while(Result::ok) {
+    for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines()).map_while(Result::ok)
+    {
         anstream::eprintln!("{line}");
         words.push_str(&line);
         words.push('\n');
@@ -231,7 +235,8 @@ mod tests {
 
     #[test]
     fn the_reason_is_the_first_error() {
-        let words = "   Compiling x\nerror: firmware-demo@0.1.0: weights.bin: damaged; export it anew\nerror: build failed\n";
+        let words =
+            "   Compiling x\nerror: firmware-demo@0.1.0: weights.bin: damaged; export it anew\nerror: build failed\n";
         assert_eq!(reason(words), "firmware-demo@0.1.0: weights.bin: damaged; export it anew");
         assert_eq!(reason("killed\n"), "killed");
         assert_eq!(reason(""), "it said nothing");

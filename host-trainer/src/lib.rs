@@ -9,6 +9,8 @@ pub mod checkpoint;
 pub mod cli;
 pub mod curves;
 pub mod data;
+pub mod demo;
+pub mod draw;
 pub mod emulate;
 pub mod engine;
 pub mod error;

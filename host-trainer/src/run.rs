@@ -21,11 +21,9 @@ use std::time::Instant;
 /// What a new run needs to know.
 #[derive(Clone, Debug)]
 pub struct NewRun {
-    /// Which engine.
-    pub engine: EngineName,
-    /// Seed of everything random.
+    /// Seed of everything random; the engine was made with it.
     pub seed: u64,
-    /// What `running_var` tracks.
+    /// What `running_var` tracks; the engine was made with it.
     pub variance: Variance,
     /// The schedule.
     pub recipe: Recipe,
@@ -101,9 +99,8 @@ impl Run {
     /// A new run; its directory is made when there is something to put into it.
     ///
     /// # Errors
-    /// An engine this build lacks, a directory that holds a run, or too little data.
-    pub fn new(request: NewRun, dataset: &Dataset) -> Result<Self> {
-        let engine = create(request.engine, request.seed, request.variance)?;
+    /// A directory that holds a run, or too little data.
+    pub fn new(engine: Box<dyn Engine>, request: NewRun, dataset: &Dataset) -> Result<Self> {
         let default = || default_directory(dataset, engine.name(), request.seed, request.variance);
         let directory = RunDir::new(&request.out.unwrap_or_else(default), request.replace)?;
         let state = train::begin(engine.name(), dataset, request.seed, request.recipe)?;
@@ -175,7 +172,7 @@ impl Run {
     /// # Errors
     /// [`Error::Interrupted`] after Ctrl-C, when the run is saved; [`Error::Diverged`]; what files and devices refuse.
     pub fn train(mut self, dataset: &Dataset, quiet: bool) -> Result<TrainReport> {
-        interrupt::listen()?;
+        let _deferred = interrupt::Deferred::new()?;
         let started = Instant::now();
         let steps = steps_per_epoch(&dataset.train, &self.state.recipe);
         let mut watcher = Keeper {

@@ -5,6 +5,7 @@
 //! | `checkpoint.safetensors` | the model after the last epoch (or where Ctrl-C stopped it), and all that `--resume` needs |
 //! | `metrics.jsonl` | one JSON object an epoch |
 //! | `curves.svg` | train loss, train accuracy and test accuracy, as d2l draws them |
+//! | `weights.bin`, `firmware.elf` | the quantised model and the firmware with it, where `demo` made them |
 
 use crate::checkpoint::EpochTotals;
 use crate::error::{Error, Result};
@@ -101,9 +102,14 @@ impl RunDir {
         self.path.join("curves.svg")
     }
 
-    /// Where `demo` and `export` put the quantised model of this run.
+    /// The quantised model, where `demo` made one.
     pub fn weights(&self) -> PathBuf {
         self.path.join("weights.bin")
+    }
+
+    /// The firmware with that model, where `demo` made one.
+    pub fn firmware(&self) -> PathBuf {
+        self.path.join("firmware.elf")
     }
 
     /// Replaces `metrics.jsonl`.

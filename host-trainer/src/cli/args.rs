@@ -1,6 +1,7 @@
 //! Verbs and flags. The texts here are `--help`.
 
 use crate::data::{DatasetName, Request};
+use crate::emulate::Machine;
 use crate::engine::EngineName;
 use crate::export::DEFAULT_LIMIT;
 use crate::parameters::Variance;
@@ -42,6 +43,12 @@ pub enum Command {
     Import(ImportArgs),
     /// Show what is in a checkpoint or a weights.bin
     Inspect(InspectArgs),
+    /// Run a weights.bin in the emulated microcontroller and compare every logit with the host's
+    Emulate(EmulateArgs),
+    /// Flash the demo onto an STM32F405 board and show its log
+    Board(BoardArgs),
+    /// Everything: data, training, export, firmware, emulator, and a few classified images
+    Demo(DemoArgs),
     /// Find or fetch a data set, check it, and say where it lies
     Data(DataVerbArgs),
 }
@@ -222,6 +229,54 @@ pub struct InspectArgs {
     /// Print one JSON object on stdout instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+/// `emulate`.
+#[derive(Args, Debug)]
+pub struct EmulateArgs {
+    /// The integers to run [default: those that the repository ships]
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// QEMU's machine
+    #[arg(long, value_enum, default_value_t)]
+    pub machine: Machine,
+    /// Classify the first N test images [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub images: Option<u64>,
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Run the program that `board` flashes instead, which classifies a few images baked into it, and show its log
+    #[arg(long, conflicts_with_all = ["images", "dataset", "data_dir", "no_checksum", "json"])]
+    pub demo: bool,
+    /// Print one JSON object on stdout instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `board`.
+#[derive(Args, Debug)]
+pub struct BoardArgs {
+    /// The integers to flash [default: those that the repository ships]
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+}
+
+/// `demo`.
+#[derive(Args, Debug)]
+pub struct DemoArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Passes over the training examples [default: the chapter's 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub epochs: Option<u64>,
+    /// Classify the first N test images with the exported model and in the emulator [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub images: Option<u64>,
+    /// Directory for what is made; a demo that lies there is replaced
+    #[arg(long, value_name = "DIR", default_value = "runs/demo")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub console: ConsoleArgs,
 }
 
 /// `data`.

@@ -2,7 +2,10 @@
 //! prints for people or as JSON. Results go to the writer that is handed in (stdout); everything else goes to stderr.
 
 mod args;
+mod board;
 mod data;
+mod demo;
+mod emulate;
 mod evaluate;
 mod export;
 mod import;
@@ -27,6 +30,9 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<()> {
         Command::Evaluate(args) => evaluate::run(args, out),
         Command::Export(args) => export::run(args, out),
         Command::Inspect(args) => inspect::run(args, out),
+        Command::Emulate(args) => emulate::run(args, out),
+        Command::Board(args) => board::run(&args),
+        Command::Demo(args) => demo::run(args, out),
         Command::Data(args) => data::run(args, out),
     }
 }

@@ -106,7 +106,10 @@ impl EmulateReport {
 pub fn emulate(request: &EmulateRequest<'_>) -> Result<EmulateReport> {
     let images = request.images;
     if images.is_empty() {
-        return Err(Error::BadArgument { problem: "no images to emulate".into(), remedy: "ask for one or more".into() });
+        return Err(Error::BadArgument {
+            problem: "no images to emulate".into(),
+            remedy: "ask for one or more".into(),
+        });
     }
     setup::ensure_qemu()?;
     qemu::ensure_machine(request.machine)?;

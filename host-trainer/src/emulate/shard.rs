@@ -87,7 +87,8 @@ fn parse(bytes: &[u8], images: usize) -> Result<Results> {
     let Some((records, trailer)) = bytes.split_last_chunk::<{ Trailer::BYTES }>() else {
         return Err(damaged(format!("its results are cut off at {} bytes", bytes.len())));
     };
-    let trailer = Trailer::from_bytes(trailer).ok_or_else(|| damaged("its results do not end as they should".into()))?;
+    let trailer =
+        Trailer::from_bytes(trailer).ok_or_else(|| damaged("its results do not end as they should".into()))?;
     let (records, rest) = records.as_chunks::<{ Record::BYTES }>();
     if !rest.is_empty() || records.len() != images || trailer.images as usize != images {
         return Err(damaged(format!("it returned {} results for {images} images", records.len())));
