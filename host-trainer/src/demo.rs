@@ -1,12 +1,14 @@
 //! The whole way in one call: data, training, export, firmware, emulator. What [`demo`] returns is what `demo --json` prints.
 
+use crate::checkpoint::Checkpoint;
 use crate::data::{Dataset, Split};
 use crate::emulate::{EmulateReport, EmulateRequest, Machine, emulate};
 use crate::engine::EngineName;
 use crate::engine::select::create;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::evaluate::{EvaluateReport, Request, evaluate, first};
 use crate::export::{DEFAULT_LIMIT, ExportReport, ExportRequest, export};
+use crate::files;
 use crate::firmware::{self, Inputs, Program};
 use crate::inference;
 use crate::model_file::ModelFile;
@@ -15,10 +17,9 @@ use crate::recipe::Recipe;
 use crate::run::{NewRun, Run, TrainReport};
 use crate::run_dir::RunDir;
 use crate::weights::{self, AlignedBytes};
-use crate::{checkpoint::Checkpoint, files};
 use bn_core::Prediction;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Right answers that are shown, each of another class, before one that is wrong.
 const SHOWN_RIGHT: usize = 5;
@@ -69,7 +70,7 @@ pub struct Shown {
 /// Trains, exports, builds the firmware, runs it over the test images and compares. `notice` is told of each step.
 ///
 /// # Errors
-/// Whatever a step gives; [`Error::Disagreement`] if emulator and host differ in one bit.
+/// Whatever a step gives; [`crate::Error::Disagreement`] if emulator and host differ in one bit.
 pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> Result<DemoReport> {
     let run = Run::new(create(EngineName::Auto, 0, Variance::Biased)?, new_run(request), dataset)?;
     let directory = run.directory().clone();
@@ -132,15 +133,12 @@ fn select(split: &Split, shown: &[Shown]) -> Split {
 
 /// Builds the firmware that a board would be flashed with, and keeps it beside the model.
 fn keep_firmware(directory: &RunDir, inputs: &Inputs<'_>) -> Result<PathBuf> {
-    let built = firmware::build(inputs)?.elf(Program::Demo);
+    // The built files vanish with this value.
+    let firmware = firmware::build(inputs)?;
+    let elf = files::read(&firmware.elf(Program::Demo))?;
     let kept = directory.firmware();
-    copy(&built, &kept)?;
+    files::write_atomically(&kept, &elf)?;
     Ok(kept)
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    let bytes = std::fs::read(from).map_err(Error::io("read", from))?;
-    files::write_atomically(to, &bytes)
 }
 
 #[cfg(test)]
