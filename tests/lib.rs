@@ -9,8 +9,7 @@ use host_trainer::data::{Dataset, Split};
 use host_trainer::parameters::{Parameters, Variance};
 use safetensors::{Dtype, SafeTensors};
 
-/// PyTorch's default `eps` as f64 has it. [`Parameters::zero`] carries the f32 nearest to it, which is too far away for a
-/// trajectory compared to nine digits.
+/// PyTorch's default `eps` as its f64 runs had it; [`Parameters::zero`] carries the f32 nearest to it.
 const PYTORCH_EPS: f64 = 1e-5;
 
 /// Says on the real stderr, past the capture of the test harness, that a test did not run.

@@ -1,4 +1,4 @@
-//! What trains the network. One trait, one suite of tests for every engine; [`reference`] is the oracle of the others.
+//! What trains the network. One trait, one suite of tests for every engine; [`mod@reference`] is the oracle of the others.
 
 pub mod init;
 pub mod reference;
