@@ -201,7 +201,7 @@ fn run_cargo(mut cargo: Command) -> Result<Vec<PathBuf>> {
     let mut words = String::new();
     for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines()).map_while(Result::ok)
     {
-        eprintln!("{line}");
+        anstream::eprintln!("{line}");
         words.push_str(&line);
         words.push('\n');
     }
