@@ -38,7 +38,7 @@ impl Record {
     pub const BYTES: usize = 4 + 4 * CLASSES;
 
     /// As it stands in the file.
-    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         let (words, _) = bytes.as_chunks_mut::<4>();
         words[0] = self.class.to_le_bytes();
@@ -83,7 +83,7 @@ impl Trailer {
     pub const MAGIC: [u8; 8] = *b"BNLENET1";
 
     /// As it stands in the file.
-    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         let fields = [
             u64::from(self.images),

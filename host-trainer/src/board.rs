@@ -18,7 +18,7 @@ pub fn flash(inputs: &Inputs<'_>) -> Result<()> {
     setup::ensure_probe_rs()?;
     let firmware = firmware::build(inputs)?;
     let elf = firmware.elf(Program::Demo);
-    anstream::eprintln!("flashing: probe-rs run --chip {CHIP} {}", elf.display());
+    eprintln!("flashing: probe-rs run --chip {CHIP} {}", elf.display());
     let failed = |problem| Error::Tool { tool: "probe-rs run".into(), problem };
     let status = Command::new("probe-rs").args(["run", "--chip", CHIP]).arg(&elf).status();
     match status {

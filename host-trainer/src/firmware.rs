@@ -87,6 +87,14 @@ pub fn workspace_root() -> Result<PathBuf> {
     }
 }
 
+/// The `weights.bin` that the repository ships, which the firmware gets when nothing else is asked for.
+///
+/// # Errors
+/// As [`workspace_root`].
+pub fn shipped_weights() -> Result<PathBuf> {
+    Ok(workspace_root()?.join("firmware-demo/assets/weights.bin"))
+}
+
 /// Builds every program of the firmware with these inputs. Installs the target's libraries first where that is possible.
 ///
 /// # Errors
@@ -114,7 +122,7 @@ pub fn build(inputs: &Inputs<'_>) -> Result<Firmware> {
         write_if_new(&path, &demo_images(images))?;
         cargo.env("BN_LENET_IMAGES", path);
     }
-    anstream::eprintln!("building the firmware for {TARGET}");
+    eprintln!("building the firmware for {TARGET}");
     let executables = run_cargo(cargo)?;
     let directory = TempDir::new().map_err(Error::io("create a directory in", std::env::temp_dir()))?;
     let firmware = Firmware { directory };

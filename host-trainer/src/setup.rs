@@ -137,7 +137,7 @@ fn output(command: &mut Command) -> Option<String> {
 
 /// Runs a command that the user sees, with both of its outputs on our stderr.
 fn run(command: &[&str], environment: &[(&str, &str)]) -> bool {
-    anstream::eprintln!("installing: {}", command.join(" "));
+    eprintln!("installing: {}", command.join(" "));
     let root = firmware::workspace_root().unwrap_or_else(|_| ".".into());
     let status = Command::new(command[0])
         .args(&command[1..])

@@ -40,7 +40,12 @@ mod device {
             let program = stack::high_water();
             let inference = classifier.stack_bytes(image);
             let scratch = size_of::<Scratch>() as u32;
-            defmt::info!("memory: scratch {=u32} B, stack {=u32} B (whole program {=u32} B)", scratch, inference, program);
+            defmt::info!(
+                "memory: scratch {=u32} B, stack {=u32} B (whole program {=u32} B)",
+                scratch,
+                inference,
+                program
+            );
         }
         place::exit(EXIT_OK)
     }

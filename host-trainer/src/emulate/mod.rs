@@ -128,7 +128,7 @@ pub fn emulate(request: &EmulateRequest<'_>) -> Result<EmulateReport> {
             directory: directory.path().join(index.to_string()),
         })
         .collect();
-    anstream::eprintln!("classifying {} images on {} x {}", images.len(), shards.len(), request.machine);
+    eprintln!("classifying {} images on {} x {}", images.len(), shards.len(), request.machine);
     let start = Instant::now();
     let results = run_all(&shards, images.len())?;
     let seconds = start.elapsed().as_secs_f64();
@@ -212,31 +212,52 @@ fn report(request: &EmulateRequest<'_>, results: &[Results], sizes: Sizes, secon
 
 #[cfg(test)]
 mod tests {
+    use bn_core::format::WeightsFile;
+    use bytemuck::Zeroable as _;
+
+    use super::protocol::{Record, Trailer};
     use super::*;
 
+    /// A comparison that cannot fail proves nothing.
     #[test]
-    fn a_verdict_needs_every_bit() {
-        let mut report = EmulateReport {
-            target: TARGET,
-            machine: Machine::default(),
-            images: 2,
-            accuracy: 0.5,
-            logits_compared: 20,
-            logits_differing: 0,
-            classes_differing: 0,
-            instructions_per_inference: 1,
-            instructions_range: [1, 1],
-            ram_bytes: 1,
-            scratch_bytes: 1,
-            stack_bytes: 1,
-            flash_bytes: 1,
-            weights_bytes: 1,
-            emulators: 1,
-            seconds: 1.0,
+    fn every_difference_is_counted() {
+        let mut file = Box::new(WeightsFile::zeroed());
+        for multipliers in [&mut file.conv1_multiplier[..], &mut file.conv2_multiplier, &mut file.linear1_multiplier] {
+            multipliers.fill(1 << 20);
+        }
+        file.linear2_multiplier.fill(1 << 20);
+        file.linear3_multiplier.fill(i32::MAX);
+        file.linear3_bias = [0, 10, 20, 30, 40, 50, 60, 70, 80, 90];
+        file.seal();
+        let weights = bn_core::parse(file.bytes()).unwrap();
+        let images = Split { images: vec![[[0; 28]; 28]; 3], labels: vec![9, 9, 1] };
+        let request = EmulateRequest { weights, machine: Machine::default(), images: &images };
+        let host = inference::int8(&weights, &images.images);
+        let records: Vec<_> = host.iter().map(|p| Record { class: p.class as u32, logits: p.logits }).collect();
+        let trailer = |images, low, high| Trailer {
+            images,
+            instructions: u64::from(low + high),
+            instructions_min: low,
+            instructions_max: high,
+            stack_bytes: 7,
+            scratch_bytes: 5,
         };
-        assert!(report.verdict().is_ok());
-        report.logits_differing = 3;
-        let text = report.verdict().unwrap_err().to_string();
-        assert!(text.contains("3 of 20 logits"), "{text}");
+        let mut results = [
+            Results { records: records[..2].to_vec(), trailer: trailer(2, 10, 30) },
+            Results { records: records[2..].to_vec(), trailer: trailer(1, 0, 20) },
+        ];
+        let sizes = Sizes { flash: 100, weights: 50, statics: 3 };
+        let same = report(&request, &results, sizes, 1.0);
+        assert!(same.verdict().is_ok());
+        assert_eq!((same.images, same.logits_compared, same.accuracy), (3, 30, 2.0 / 3.0));
+        assert_eq!((same.instructions_per_inference, same.instructions_range), (20, [0, 30]));
+        assert_eq!((same.ram_bytes, same.stack_bytes, same.flash_bytes), (8, 7, 100));
+
+        results[1].records[0].logits[9] ^= 1;
+        results[0].records[1].class = 3;
+        let other = report(&request, &results, sizes, 1.0);
+        assert_eq!((other.logits_differing, other.classes_differing), (1, 1));
+        let text = other.verdict().unwrap_err().to_string();
+        assert!(text.contains("1 of 30 logits and 1 of 3 classes"), "{text}");
     }
 }
