@@ -14,7 +14,7 @@ use host_trainer::model_file::ModelFile;
 use host_trainer::parameters::Variance;
 use host_trainer::recipe::Recipe;
 use host_trainer::train::{self, End, Timing, Watcher};
-use tests::{fashion_mnist, golden};
+use tests::{fashion_mnist, golden, golden_parameters};
 
 /// Largest difference of a logit from PyTorch's.
 const LOGITS_ATOL: f32 = 1e-4;
@@ -96,4 +96,20 @@ fn dataset() -> Dataset {
     let split =
         |n: usize| Split { images: (0..n).map(image).collect(), labels: (0..n).map(|i| (i % 10) as u8).collect() };
     Dataset { name: "patterns".into(), source: "this test".into(), train: split(384), test: split(32) }
+}
+
+#[test]
+fn both_vocabularies_of_the_chapter_are_imported() {
+    for (name, vocabulary, variance) in [
+        ("scratch_after_step20_f64.safetensors", Vocabulary::D2l, Variance::Biased),
+        ("concise_after_step20_f64.safetensors", Vocabulary::Torch, Variance::Unbiased),
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
+        let (checkpoint, found) = import(&path, ImportOptions { eps: 1e-5, variance: None }).unwrap();
+        assert_eq!(found, vocabulary);
+        let mut expected = golden_parameters(name, variance);
+        expected.tensors.iter_mut().flatten().for_each(|v| *v = f64::from(*v as f32));
+        assert!(checkpoint.parameters.tensors == expected.tensors, "{name}");
+        assert_eq!(checkpoint.parameters.variance, variance);
+    }
 }
