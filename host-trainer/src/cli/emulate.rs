@@ -69,6 +69,6 @@ pub(super) fn figures(report: &EmulateReport) -> String {
             format!("{}, {} of them scratch", bytes(report.ram_bytes), thousands(report.scratch_bytes as usize)),
         )
         .row("stack", bytes(report.stack_bytes))
-        .row("time", format!("{:.1} s, {} emulators side by side", report.seconds, report.emulators));
+        .row("time", format!("{:.1} s, emulators side by side: {}", report.seconds, report.emulators));
     table.render()
 }

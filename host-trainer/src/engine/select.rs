@@ -10,9 +10,9 @@ use crate::parameters::Variance;
 pub enum EngineName {
     /// The readable ndarray implementation, one thread: the oracle of the others
     Reference,
-    /// The fast CPU engine
+    /// The fast CPU engine; not in this build
     Cpu,
-    /// The GPU engine
+    /// The GPU engine; not in this build
     Cuda,
     /// The fastest that this build and this machine have
     Auto,
