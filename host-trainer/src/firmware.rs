@@ -212,7 +212,7 @@ fn run_cargo(mut cargo: Command) -> Result<Vec<PathBuf>> {
     let mut words = String::new();
     for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines()).map_while(Result::ok)
     {
-        anstream::eprintln!("{line}");
+        eprintln!("{line}");
         words.push_str(&line);
         words.push('\n');
     }
