@@ -249,6 +249,9 @@ pub struct EmulateArgs {
     /// Run the program that `board` flashes instead, which classifies a few images baked into it, and show its log
     #[arg(long, conflicts_with_all = ["images", "dataset", "data_dir", "no_checksum", "json"])]
     pub demo: bool,
+    /// Run this built program of the firmware instead and show its log; `cargo run` with the firmware's target does so
+    #[arg(long, hide = true, value_name = "ELF", conflicts_with_all = ["weights", "images", "dataset", "data_dir", "no_checksum", "json", "demo"])]
+    pub elf: Option<PathBuf>,
     /// Print one JSON object on stdout instead of text
     #[arg(long)]
     pub json: bool,
