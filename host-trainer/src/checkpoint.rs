@@ -3,18 +3,20 @@
 //!
 //! A file holds no time of day and no duration: the same run writes the same bytes.
 
+use std::collections::HashMap;
+use std::path::Path;
+
+use bn_core::lenet::{Role, TENSORS};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use serde::{Deserialize, Serialize};
+
 use crate::engine::Totals;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::parameters::{Parameters, Variance};
 use crate::recipe::Recipe;
 use crate::state_dict::{StateDict, UnitDimensions, batch_norm_modules, check_values};
-use bn_core::lenet::{Role, TENSORS};
-use safetensors::Dtype;
-use safetensors::tensor::TensorView;
-use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
-use std::path::Path;
 
 /// Version of what stands under [`METADATA_KEY`].
 pub const FORMAT: u32 = 1;

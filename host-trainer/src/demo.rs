@@ -1,5 +1,10 @@
 //! The whole way in one call: data, training, export, firmware, emulator. What [`demo`] returns is what `demo --json` prints.
 
+use std::path::PathBuf;
+
+use bn_core::Prediction;
+use serde::Serialize;
+
 use crate::checkpoint::Checkpoint;
 use crate::data::{Dataset, Split};
 use crate::emulate::{EmulateReport, EmulateRequest, Machine, emulate};
@@ -16,10 +21,8 @@ use crate::parameters::Variance;
 use crate::recipe::Recipe;
 use crate::run::{NewRun, Run, TrainReport};
 use crate::run_dir::RunDir;
+use crate::setup;
 use crate::weights::{self, AlignedBytes};
-use bn_core::Prediction;
-use serde::Serialize;
-use std::path::PathBuf;
 
 /// Right answers that are shown, each of another class, before one that is wrong.
 const SHOWN_RIGHT: usize = 5;
@@ -72,6 +75,9 @@ pub struct Shown {
 /// # Errors
 /// Whatever a step gives; [`crate::Error::Disagreement`] if emulator and host differ in one bit.
 pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> Result<DemoReport> {
+    // What is missing is better known before the training than after it.
+    setup::ensure_target()?;
+    setup::ensure_qemu()?;
     let run = Run::new(create(EngineName::Auto, 0, Variance::Biased)?, new_run(request), dataset)?;
     let directory = run.directory().clone();
     notice(&run.describe(dataset));

@@ -1,9 +1,10 @@
 //! Images in a terminal: two pixels a character in shades of grey, or plain characters where there is no colour.
 
-use bn_core::Image;
-use bn_core::lenet::IMAGE_SIDE;
 use std::fmt::Write;
 use std::io::IsTerminal;
+
+use bn_core::Image;
+use bn_core::lenet::IMAGE_SIDE;
 
 /// Columns between two images.
 const GAP: usize = 2;

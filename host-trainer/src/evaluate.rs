@@ -1,6 +1,12 @@
 //! The accuracies of a model on a test split: f32 with BatchNorm unfolded, f32 folded, and integers. All of it is computed
 //! by bn-core, the code that runs on the device.
 
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use bn_core::Prediction;
+use serde::Serialize;
+
 use crate::checkpoint::Checkpoint;
 use crate::data::{Dataset, Split};
 use crate::error::{Error, Result};
@@ -8,10 +14,6 @@ use crate::export::{Comparison, ExportRequest, Networks, Outputs, export};
 use crate::inference;
 use crate::model_file::ModelFile;
 use crate::weights::AlignedBytes;
-use bn_core::Prediction;
-use serde::Serialize;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// What is to be evaluated.
 #[derive(Clone, Debug)]

@@ -1,5 +1,11 @@
 //! A training run: the loop of [`crate::train`] with an engine, a directory, progress on stderr, and Ctrl-C.
 
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::Serialize;
+
 use crate::checkpoint::{Checkpoint, Origin, TrainingState, first_batch_norm};
 use crate::curves;
 use crate::data::Dataset;
@@ -13,10 +19,6 @@ use crate::progress::Progress;
 use crate::recipe::Recipe;
 use crate::run_dir::{EpochMetrics, RunDir};
 use crate::train::{self, End, Timing, Watcher, steps_per_epoch};
-use serde::Serialize;
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// What a new run needs to know.
 #[derive(Clone, Debug)]

@@ -1,8 +1,10 @@
 //! Checkpoints come back as they were, and every kind of damage has a name.
 
-use super::*;
-use serde_json::{Value, json};
 use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::*;
 
 /// A checkpoint after one epoch of three steps and two steps of the next, with values that show a swap or a rounding.
 pub(crate) fn example() -> Checkpoint {

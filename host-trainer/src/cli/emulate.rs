@@ -1,5 +1,8 @@
 //! `host-trainer emulate`.
 
+use std::io::Write;
+use std::path::PathBuf;
+
 use super::args::EmulateArgs;
 use super::output::{self, Table, percent, thousands};
 use crate::data;
@@ -8,8 +11,6 @@ use crate::error::Result;
 use crate::evaluate::first;
 use crate::firmware::{Inputs, workspace_root};
 use crate::weights::AlignedBytes;
-use std::io::Write;
-use std::path::PathBuf;
 
 pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
     if let Some(elf) = &args.elf {

@@ -1,5 +1,7 @@
 //! `host-trainer evaluate`.
 
+use std::io::Write;
+
 use super::args::EvaluateArgs;
 use super::output::{self, Table, percent, thousands};
 use crate::checkpoint::Checkpoint;
@@ -8,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateReport, Request, evaluate};
 use crate::files;
 use crate::model_file::ModelFile;
-use std::io::Write;
 
 pub(super) fn run(args: EvaluateArgs, out: &mut dyn Write) -> Result<()> {
     let model = ModelFile::read(&args.file)?;

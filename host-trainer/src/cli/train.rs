@@ -1,5 +1,7 @@
 //! `host-trainer train`.
 
+use std::io::Write;
+
 use super::args::TrainArgs;
 use super::output;
 use crate::checkpoint::Checkpoint;
@@ -9,7 +11,6 @@ use crate::engine::select::create;
 use crate::error::Result;
 use crate::run::{NewRun, Run, TrainReport};
 use crate::run_dir::RunDir;
-use std::io::Write;
 
 pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
     let (run, dataset) = match &args.resume {
