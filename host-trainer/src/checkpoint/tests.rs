@@ -64,7 +64,6 @@ fn a_checkpoint_comes_back_to_the_bit() {
     let path = directory.path().join("c.safetensors");
     example().write(&path).unwrap();
     assert_eq!(Checkpoint::read(&path).unwrap(), example());
-    assert_eq!(with_header(|_| ()).len() % 2, with_header(|_| ()).len() % 2);
     assert_eq!(Checkpoint::from_bytes(&path, &with_metadata(|_| ())).unwrap(), example(), "the tests' own editing");
 }
 

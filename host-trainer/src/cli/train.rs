@@ -39,13 +39,7 @@ pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
 }
 
 fn new_run(args: &TrainArgs) -> NewRun {
-    NewRun {
-        seed: args.seed,
-        variance: args.variance,
-        recipe: args.recipe.recipe(),
-        out: args.out.clone(),
-        replace: args.force,
-    }
+    NewRun { seed: args.seed, recipe: args.recipe.recipe(), out: args.out.clone(), replace: args.force }
 }
 
 /// The figures in the form of d2l's chapter, then where the files lie.
