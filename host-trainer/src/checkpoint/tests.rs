@@ -151,6 +151,8 @@ fn metadata_that_is_missing_foreign_or_contradictory_is_refused() {
         let message = refused(&with_metadata(|m| m["origin"]["trained"][field] = value));
         assert!(message.contains("contradicts itself"), "{message}");
     }
+    let enormous = with_metadata(|m| m["origin"]["trained"]["step"] = json!(usize::MAX));
+    assert!(refused(&enormous).contains("contradicts itself"));
     let batch = with_metadata(|m| m["origin"]["trained"]["recipe"]["batch_size"] = json!(1));
     assert!(refused(&batch).contains("batch size 1"));
     let history = with_metadata(|m| m["origin"]["trained"]["history"][0]["train"]["examples"] = json!(16));
