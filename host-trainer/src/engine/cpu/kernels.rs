@@ -31,7 +31,7 @@ pub(super) struct Network {
 
 /// Lays the images of a group side by side.
 pub(super) struct Load<'a, V> {
-    /// The examples, at most one a lane.
+    /// The examples, one a lane; black where there is none.
     pub(super) images: [&'a Image; MAX_LANES],
     /// How many there are.
     pub(super) count: usize,
@@ -50,12 +50,10 @@ impl<S: Simd> Kernel<S> for Load<'_, Lanes<S>> {
         conv.mask = mask(simd, self.count);
         conv.count = self.count;
         for (y, row) in conv.image.iter_mut().enumerate() {
+            let rows = self.images.each_ref().map(|image| &image[y]);
             let lanes: &mut [f32] = bytemuck::cast_slice_mut(row);
             for (x, pixels) in lanes.chunks_exact_mut(S::F32_LANES).enumerate() {
-                let mut bytes = [0u8; MAX_LANES];
-                for (byte, image) in bytes.iter_mut().zip(&self.images).take(self.count) {
-                    *byte = image[y][x];
-                }
+                let bytes = rows.map(|row| row[x]);
                 for (pixel, byte) in pixels.iter_mut().zip(bytes) {
                     *pixel = f32::from(byte);
                 }

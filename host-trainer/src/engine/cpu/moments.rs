@@ -58,111 +58,102 @@ impl<S: Simd> Kernel<S> for Moments<'_, Lanes<S>> {
 
     #[inline(always)]
     fn run(self, simd: S) {
+        // Row by row the sums of products of neighbours `offset` apart, over every window of 24 columns.
+        let mut rows = [[[zero(simd); KERNEL]; 2 * KERNEL - 1]; IMAGE_SIDE];
         for dy in 0..KERNEL {
-            for left in 0..KERNEL {
-                for right in 0..KERNEL {
-                    // Each pair of positions once: rows apart by dy, in the columns left and right.
-                    let leftmost = left.min(right) == 0;
-                    if leftmost && (dy > 0 || right >= left) {
-                        products(simd, self.image, dy, left, right, self.moments);
-                    }
+            for y in 0..IMAGE_SIDE - dy {
+                row_products(simd, &self.image[y], &self.image[y + dy], &mut rows[y]);
+            }
+            for offset in 0..2 * KERNEL - 1 {
+                let (left, right) = columns(offset);
+                // Within one row each pair of columns is there twice.
+                if dy == 0 && right < left {
+                    continue;
+                }
+                for b in 0..KERNEL - left.max(right) {
+                    add_up(simd, rows.each_ref().map(|row| row[offset][b]), |a, total| {
+                        let (p, q) = (a * KERNEL + left + b, (a + dy) * KERNEL + right + b);
+                        if a + dy < KERNEL {
+                            self.moments.second[p][q] = total;
+                            self.moments.second[q][p] = total;
+                        }
+                    });
                 }
             }
         }
-        sums(simd, self.image, self.moments);
+        for b in 0..KERNEL {
+            let mut rows = [zero(simd); IMAGE_SIDE];
+            for (row, image) in rows.iter_mut().zip(self.image) {
+                for &pixel in &image[b..b + CONV1_SIDE] {
+                    *row = simd.add_f32s(*row, pixel);
+                }
+            }
+            add_up(simd, rows, |a, total| self.moments.first[a * KERNEL + b] = total);
+        }
     }
 }
 
-/// The sums of products of positions `(a, left + b)` and `(a + dy, right + b)` for all `a` and `b` in the patch.
+/// First columns of the upper and the lower row, whose products an offset from 0 to 8 stands for.
+#[inline(always)]
+fn columns(offset: usize) -> (usize, usize) {
+    ((KERNEL - 1).saturating_sub(offset), offset.saturating_sub(KERNEL - 1))
+}
+
+/// Sums of products of two rows: `sums[offset][b]` over the 24 columns from `b`. At most 24 * 255², which f32 holds exactly,
+/// so that the order does not matter.
 ///
-/// Neighbouring `b`, and neighbouring `a`, differ by one column, or row, of products at either end.
+/// All offsets are summed side by side over the window of `b = 0`; the next windows lose and gain one column each.
 #[inline(always)]
-fn products<S: Simd>(
+fn row_products<S: Simd>(
     simd: S,
-    image: &Map<Lanes<S>, IMAGE_SIDE>,
-    dy: usize,
-    left: usize,
-    right: usize,
-    moments: &mut PatchMoments,
+    upper: &[Lanes<S>; IMAGE_SIDE],
+    lower: &[Lanes<S>; IMAGE_SIDE],
+    sums: &mut [[Lanes<S>; KERNEL]; 2 * KERNEL - 1],
 ) {
-    let columns = KERNEL - left.abs_diff(right);
-    let mut rows = [[simd.splat_u32s(0); KERNEL]; IMAGE_SIDE];
-    for y in 0..IMAGE_SIDE - dy {
-        let (upper, lower) = (&image[y][left..], &image[y + dy][right..]);
-        let mut sum = dot(simd, &upper[..CONV1_SIDE], &lower[..CONV1_SIDE]);
-        rows[y][0] = whole(simd, sum);
-        for b in 1..columns {
-            sum = simd.negate_mul_add_e_f32s(upper[b - 1], lower[b - 1], sum);
-            sum = fma(simd, upper[b + CONV1_SIDE - 1], lower[b + CONV1_SIDE - 1], sum);
-            rows[y][b] = whole(simd, sum);
+    let mut first = [zero(simd); 2 * KERNEL - 1];
+    for x in 0..CONV1_SIDE {
+        let upper: &[_; KERNEL] = upper[x..].first_chunk().expect("a window lies within its row");
+        let lower: &[_; KERNEL] = lower[x..].first_chunk().expect("a window lies within its row");
+        for offset in 0..2 * KERNEL - 1 {
+            let (left, right) = columns(offset);
+            first[offset] = fma(simd, upper[left], lower[right], first[offset]);
         }
     }
-    for b in 0..columns {
-        let mut sum = simd.splat_u32s(0);
-        for row in &rows[..CONV1_SIDE] {
-            sum = simd.add_u32s(sum, row[b]);
-        }
-        for a in 0..KERNEL - dy {
-            if a > 0 {
-                sum = simd.sub_u32s(sum, rows[a - 1][b]);
-                sum = simd.add_u32s(sum, rows[a + CONV1_SIDE - 1][b]);
-            }
-            let total = total::<S>(sum);
-            let (p, q) = (a * KERNEL + left + b, (a + dy) * KERNEL + right + b);
-            moments.second[p][q] = total;
-            moments.second[q][p] = total;
+    for offset in 0..2 * KERNEL - 1 {
+        let (left, right) = columns(offset);
+        let mut sum = first[offset];
+        sums[offset][0] = sum;
+        for b in 1..KERNEL - left.max(right) {
+            let (out, into) = (b - 1, b + CONV1_SIDE - 1);
+            sum = simd.negate_mul_add_e_f32s(upper[left + out], lower[right + out], sum);
+            sum = fma(simd, upper[left + into], lower[right + into], sum);
+            sums[offset][b] = sum;
         }
     }
 }
 
-/// The sums of the pixels at each position of the patch.
+/// Hands each sum over 24 rows, and over the lanes, to `store(a, sum)`, `a` the first of the rows.
+///
+/// Such a sum can be too long for f32. A whole number below 2²³ becomes an integer by adding 2²³ and taking the bits as they
+/// are; what that adds to a sum of 24 is taken away at its end.
 #[inline(always)]
-fn sums<S: Simd>(simd: S, image: &Map<Lanes<S>, IMAGE_SIDE>, moments: &mut PatchMoments) {
-    for b in 0..KERNEL {
-        let mut rows = [simd.splat_u32s(0); IMAGE_SIDE];
-        for (row, image) in rows.iter_mut().zip(image) {
-            let mut sum = zero(simd);
-            for &pixel in &image[b..b + CONV1_SIDE] {
-                sum = simd.add_f32s(sum, pixel);
-            }
-            *row = whole(simd, sum);
-        }
-        for a in 0..KERNEL {
-            let mut sum = simd.splat_u32s(0);
-            for &row in &rows[a..a + CONV1_SIDE] {
-                sum = simd.add_u32s(sum, row);
-            }
-            moments.first[a * KERNEL + b] = total::<S>(sum);
-        }
-    }
-}
-
-/// Sum of products of a row. At most 24 * 255², which f32 holds exactly: the four parts may be added in any order.
-#[inline(always)]
-fn dot<S: Simd>(simd: S, a: &[Lanes<S>], b: &[Lanes<S>]) -> Lanes<S> {
-    let mut parts = [zero(simd); 4];
-    for (a, b) in a.as_chunks::<4>().0.iter().zip(b.as_chunks::<4>().0) {
-        for part in 0..4 {
-            parts[part] = fma(simd, a[part], b[part], parts[part]);
-        }
-    }
-    let [a, b, c, d] = parts;
-    simd.add_f32s(simd.add_f32s(a, b), simd.add_f32s(c, d))
-}
-
-/// A whole number below 2²³ as an integer: 2²³ is added, and its low bits are kept.
-#[inline(always)]
-fn whole<S: Simd>(simd: S, value: Lanes<S>) -> S::u32s {
+fn add_up<S: Simd>(simd: S, rows: [Lanes<S>; IMAGE_SIDE], mut store: impl FnMut(usize, u64)) {
     const IMPLICIT: f32 = 8_388_608.0;
-    let bits = simd.transmute_u32s_f32s(simd.add_f32s(value, simd.splat_f32s(IMPLICIT)));
-    simd.sub_u32s(bits, simd.splat_u32s(IMPLICIT.to_bits()))
-}
-
-/// Sum over the lanes.
-#[inline(always)]
-fn total<S: Simd>(sums: S::u32s) -> u64 {
-    let sums: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&sums));
-    sums.iter().map(|&sum| u64::from(sum)).sum()
+    let mut bits = [simd.splat_u32s(0); IMAGE_SIDE];
+    for (bits, row) in bits.iter_mut().zip(rows) {
+        *bits = simd.transmute_u32s_f32s(simd.add_f32s(row, simd.splat_f32s(IMPLICIT)));
+    }
+    let mut sum = simd.splat_u32s(IMPLICIT.to_bits().wrapping_mul(CONV1_SIDE as u32).wrapping_neg());
+    for &bits in &bits[..CONV1_SIDE] {
+        sum = simd.add_u32s(sum, bits);
+    }
+    for a in 0..KERNEL {
+        let sums: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&sum));
+        store(a, sums.iter().map(|&sum| u64::from(sum)).sum());
+        if a + 1 < KERNEL {
+            sum = simd.add_u32s(simd.sub_u32s(sum, bits[a]), bits[a + CONV1_SIDE]);
+        }
+    }
 }
 
 /// Mean `[25]` and covariance `[25][25]` of the patches, of pixels in units of `1/255`.
