@@ -1,5 +1,6 @@
 //! Softmax and cross-entropy: the loss of a batch, and its gradient.
 
+use bn_core::infer::argmax;
 use ndarray::{Array2, Axis};
 
 use super::real::Real;
@@ -15,7 +16,7 @@ pub fn cross_entropy_forward<T: Real>(logits: Array2<T>, labels: &[u8]) -> (Tota
     let mut probabilities = logits;
     for (mut row, &label) in probabilities.outer_iter_mut().zip(labels) {
         let label = usize::from(label);
-        let best = argmax(row.iter().copied());
+        let best = argmax(row.as_slice().expect("logits are row-major"));
         totals.correct += usize::from(best == label);
 
         let largest = row[best];
@@ -36,17 +37,6 @@ pub fn cross_entropy_backward<T: Real>(probabilities: Array2<T>, labels: &[u8]) 
         row[usize::from(label)] -= T::one();
     }
     d_logits / T::of(labels.len() as f64)
-}
-
-/// Position of the largest value, the lowest on ties. A NaN is never the largest.
-fn argmax<T: Real>(values: impl Iterator<Item = T>) -> usize {
-    let mut best = (0, T::neg_infinity());
-    for (position, value) in values.enumerate() {
-        if value > best.1 {
-            best = (position, value);
-        }
-    }
-    best.0
 }
 
 #[cfg(test)]

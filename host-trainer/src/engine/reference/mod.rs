@@ -112,3 +112,36 @@ fn gather<T: Real>(split: &Split, indices: impl ExactSizeIterator<Item = usize>)
     }
     (x, labels)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parameters::index;
+
+    #[test]
+    fn a_step_that_meets_a_nan_leaves_the_statistics() {
+        let split = Split { images: (0..8).map(|i| [[i; 28]; 28]).collect(), labels: vec![0; 8] };
+        let mut engine = Reference::<f32>::new(0, Variance::Biased);
+        let mut parameters = engine.parameters();
+        parameters.get_mut("15.bias")[0] = f64::NAN;
+        engine.set_parameters(&parameters);
+        let totals = engine.train(&split, &[0, 1, 2, 3, 4, 5, 6, 7], 4, 1.0).unwrap();
+        assert!(totals.loss.is_nan() && totals.examples == 4);
+        let after = engine.parameters();
+        for module in ["1", "5", "10", "13"] {
+            for tensor in ["running_mean", "running_var"].map(|name| index(&format!("{module}.{name}"))) {
+                assert_eq!(parameters.tensors[tensor], after.tensors[tensor]);
+            }
+        }
+    }
+
+    #[test]
+    fn pixels_become_shares_of_white() {
+        let mut split = Split { images: vec![[[0; 28]; 28]; 2], labels: vec![3, 7] };
+        split.images[1][0] = [255; 28];
+        split.images[1][1][0] = 51;
+        let (x, labels) = gather::<f64>(&split, [1, 0].into_iter());
+        assert_eq!(labels, [7, 3]);
+        assert_eq!((x[(0, 0, 0, 27)], x[(0, 0, 1, 0)], x[(1, 0, 0, 0)]), (1.0, 0.2, 0.0));
+    }
+}
