@@ -9,7 +9,7 @@ use pulp::Simd;
 use super::batch_norm::{Statistics, statistics_of_group, sum_lanes};
 use super::conv::{conv1_backward, conv1_forward, conv2_backward_input, conv2_backward_weight, conv2_forward};
 use super::dense::{linear_backward, linear_forward, to_rows};
-use super::lanes::{Kernel, Lanes, MAX_LANES, enter, exp2, fma, mask, sigmoid_slice, values, zero};
+use super::lanes::{Kernel, Lanes, MAX_LANES, at_least, enter, exp2, fma, mask, sigmoid_slice, values, zero};
 use super::moments::{Moments, PatchMoments};
 use super::state::{Conv, Dense};
 
@@ -203,7 +203,7 @@ fn cross_entropy<S: Simd>(simd: S, dense: &mut Dense<Lanes<S>>, labels: &[u8; MA
     let mut sum = zero(simd);
     for p in &mut probabilities {
         let t = simd.mul_f32s(simd.sub_f32s(*p, largest), simd.splat_f32s(std::f32::consts::LOG2_E));
-        *p = exp2(simd, simd.max_f32s(simd.splat_f32s(-126.0), t));
+        *p = exp2(simd, at_least(simd, -126.0, t));
         sum = simd.add_f32s(sum, *p);
     }
     (dense.loss, dense.correct) = (0.0, 0);

@@ -94,10 +94,27 @@ pub(super) fn sigmoids<S: Simd>(simd: S, t: [Lanes<S>; 2]) -> [Lanes<S>; 2] {
     [simd.mul_f32s(r, b), simd.mul_f32s(r, a)]
 }
 
-/// To [-62, 62]. The limits come first: x86 hands on the second operand where one is a NaN.
+/// To [-62, 62].
 #[inline(always)]
 fn clamp<S: Simd>(simd: S, t: Lanes<S>) -> Lanes<S> {
-    simd.max_f32s(simd.splat_f32s(-62.0), simd.min_f32s(simd.splat_f32s(62.0), t))
+    let t = if S::IS_SCALAR {
+        let limit = simd.splat_f32s(62.0);
+        simd.select_f32s(simd.greater_than_f32s(t, limit), limit, t)
+    } else {
+        // The limit comes first: x86 hands on the second operand where one is a NaN.
+        simd.min_f32s(simd.splat_f32s(62.0), t)
+    };
+    at_least(simd, -62.0, t)
+}
+
+/// The larger of a limit and each lane. A NaN stays one.
+#[inline(always)]
+pub(super) fn at_least<S: Simd>(simd: S, limit: f32, t: Lanes<S>) -> Lanes<S> {
+    let limit = simd.splat_f32s(limit);
+    if S::IS_SCALAR {
+        return simd.select_f32s(simd.less_than_f32s(t, limit), limit, t);
+    }
+    simd.max_f32s(limit, t)
 }
 
 /// Sigmoids in place of the `t` that [`sigmoids`] takes. An even number of vectors.
@@ -105,5 +122,48 @@ fn clamp<S: Simd>(simd: S, t: Lanes<S>) -> Lanes<S> {
 pub(super) fn sigmoid_slice<S: Simd>(simd: S, vectors: &mut [Lanes<S>]) {
     for pair in vectors.as_chunks_mut::<2>().0 {
         *pair = sigmoids(simd, *pair);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pulp::Arch;
+
+    struct Sigmoids([f32; 2]);
+
+    impl WithSimd for Sigmoids {
+        type Output = [f32; 2];
+
+        fn with_simd<S: Simd>(self, simd: S) -> [f32; 2] {
+            let t = self.0.map(|x| simd.splat_f32s(x * -std::f32::consts::LOG2_E));
+            sigmoids(simd, t).map(|s| values::<S>(&s)[0])
+        }
+    }
+
+    #[test]
+    fn sigmoids_are_right_to_a_few_roundings() {
+        for arch in [Arch::new(), Arch::Scalar] {
+            for i in -40_000..40_000 {
+                let x = i as f32 * 1e-3;
+                let [a, b] = arch.dispatch(Sigmoids([x, -x]));
+                for (x, s) in [(x, a), (-x, b)] {
+                    let exact = 1.0 / (1.0 + (-f64::from(x)).exp());
+                    // The argument's own rounding in base 2 grows with it.
+                    let allowed = f64::from(f32::EPSILON) * (2.0 + f64::from(x.abs()));
+                    assert!((f64::from(s) / exact - 1.0).abs() < allowed, "{x}: {s} for {exact}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sigmoids_saturate_and_keep_a_nan() {
+        for arch in [Arch::new(), Arch::Scalar] {
+            let [low, high] = arch.dispatch(Sigmoids([f32::NEG_INFINITY, f32::INFINITY]));
+            assert!((0.0..1e-18).contains(&low) && high == 1.0, "{low} {high}");
+            let [nan, half] = arch.dispatch(Sigmoids([f32::NAN, 0.0]));
+            assert!(nan.is_nan(), "{nan} {half}");
+        }
     }
 }

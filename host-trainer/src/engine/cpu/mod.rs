@@ -12,7 +12,7 @@
 //! | [`batch_norm`] | statistics and coefficients of BatchNorm |
 //! | [`kernels`] | what a group does between two meetings |
 //! | [`team`] | the threads and their meetings |
-//! | [`trainer`], [`finish`] | the step over a whole batch |
+//! | [`trainer`], [`meetings`], [`finish`] | the step over a whole batch |
 //!
 //! The instruction set is chosen when the engine is made. Same seed, same instruction set: same bits, whatever the number of
 //! threads. Between instruction sets results differ by rounding, for vectors of another length sum in another order.
@@ -23,6 +23,7 @@ mod dense;
 mod finish;
 mod kernels;
 mod lanes;
+mod meetings;
 mod moments;
 mod state;
 mod team;
@@ -52,13 +53,32 @@ impl Cpu {
     /// # Panics
     /// If `threads` is 0.
     pub fn new(seed: u64, variance: Variance, threads: Option<usize>) -> Self {
+        Self::on(Arch::new(), seed, variance, threads)
+    }
+
+    /// One engine for each instruction set that this machine has, the best first. For tests.
+    pub fn each(seed: u64, variance: Variance, threads: Option<usize>) -> Vec<Self> {
+        let mut sets = vec![Arch::new()];
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        if let (Arch::V4(_), Some(v3)) = (sets[0], pulp::x86::V3::try_new()) {
+            sets.push(Arch::V3(v3));
+        }
+        if instructions(sets[0]) != PLAIN {
+            sets.push(Arch::Scalar);
+        }
+        sets.into_iter().map(|arch| Self::on(arch, seed, variance, threads)).collect()
+    }
+
+    fn on(arch: Arch, seed: u64, variance: Variance, threads: Option<usize>) -> Self {
         let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get));
         assert!(threads > 0, "no thread to train with; use one or more");
-        let arch = Arch::new();
         let backend = arch.dispatch(NewBackend { threads, parameters: initial_parameters(seed, variance) });
         Self { backend, instructions: instructions(arch) }
     }
 }
+
+/// Neither of those.
+const PLAIN: &str = "plain";
 
 /// Name of an instruction set, for people.
 fn instructions(arch: Arch) -> &'static str {
@@ -69,7 +89,7 @@ fn instructions(arch: Arch) -> &'static str {
         Arch::V3(_) => "AVX2",
         #[cfg(target_arch = "aarch64")]
         Arch::Neon(_) => "NEON",
-        _ => "plain",
+        _ => PLAIN,
     }
 }
 

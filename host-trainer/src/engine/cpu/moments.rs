@@ -172,3 +172,52 @@ pub(super) fn mean_and_covariance(moments: &PatchMoments, patches: usize) -> ([f
     }
     (mean, covariance)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::cpu::lanes::{MAX_LANES, enter};
+    use pulp::{Arch, WithSimd};
+    use rand::{RngExt, SeedableRng};
+
+    struct Check;
+
+    impl WithSimd for Check {
+        type Output = ();
+
+        fn with_simd<S: Simd>(self, simd: S) {
+            let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+            // One all white: the largest sums there are.
+            let images: Vec<Map<u8, IMAGE_SIDE>> = (0..S::F32_LANES)
+                .map(|n| [[0; IMAGE_SIDE]; IMAGE_SIDE].map(|row| row.map(|_| if n == 0 { 255 } else { rng.random() })))
+                .collect();
+            let mut lanes = [[zero(simd); IMAGE_SIDE]; IMAGE_SIDE];
+            let mut naive = PatchMoments::zero();
+            for y in 0..IMAGE_SIDE {
+                for x in 0..IMAGE_SIDE {
+                    let pixels: [f32; MAX_LANES] =
+                        std::array::from_fn(|n| images.get(n).map_or(0.0, |i| f32::from(i[y][x])));
+                    lanes[y][x] = simd.partial_load_f32s(&pixels[..S::F32_LANES]);
+                }
+            }
+            for image in &images {
+                for (y, x) in (0..CONV1_SIDE).flat_map(|y| (0..CONV1_SIDE).map(move |x| (y, x))) {
+                    let pixel = |p: usize| u64::from(image[y + p / KERNEL][x + p % KERNEL]);
+                    for p in 0..PATCH {
+                        naive.first[p] += pixel(p);
+                        (0..PATCH).for_each(|q| naive.second[p][q] += pixel(p) * pixel(q));
+                    }
+                }
+            }
+            let mut moments = PatchMoments::zero();
+            enter(simd, Moments { image: &lanes, moments: &mut moments });
+            assert!(moments == naive);
+        }
+    }
+
+    #[test]
+    fn moments_are_the_sums_over_every_patch_exactly() {
+        Arch::new().dispatch(Check);
+        Arch::Scalar.dispatch(Check);
+    }
+}

@@ -6,18 +6,16 @@
 
 use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use bn_core::lenet::{CLASSES, CONV1_CHANNELS, CONV1_SIDE, CONV2_CHANNELS, CONV2_SIDE, FLAT, LINEAR1, LINEAR2, LeNet};
+use bn_core::lenet::{CLASSES, CONV2_CHANNELS, CONV2_SIDE, FLAT, LINEAR1, LINEAR2, LeNet};
 use pulp::Simd;
 
-use super::batch_norm::{FeatureGradients, FeatureStatistics, Groups, Statistics, combine};
 use super::dense::{BLOCK, WeightGradient};
-use super::finish::{conv1_gradient, fold_conv1, sgd_step};
 use super::kernels::{
     BackwardConv, BackwardLinear1, BackwardLinear2, ForwardConv, ForwardLinear1, ForwardLinear2, Load, Loss, Network,
     infer,
 };
 use super::lanes::{Lanes, MAX_LANES, enter};
-use super::moments::{PATCH, PatchMoments, mean_and_covariance};
+use super::moments::PATCH;
 use super::state::{CLASSES_ROW, Conv, Dense, LINEAR1_ROW, LINEAR2_ROW, Rows};
 use super::team::Team;
 use crate::data::Split;
@@ -34,30 +32,30 @@ struct Group<V> {
 }
 
 /// What is known of the whole batch. Written between two phases, read in them.
-struct Batch {
-    network: Box<Network>,
-    gradient: Box<LeNet>,
+pub(super) struct Batch {
+    pub(super) network: Box<Network>,
+    pub(super) gradient: Box<LeNet>,
     /// Mean and covariance of the batch's patches.
-    patches: ([f64; PATCH], [[f64; PATCH]; PATCH]),
-    totals: Totals,
-    eps: f64,
-    variance: Variance,
+    pub(super) patches: ([f64; PATCH], [[f64; PATCH]; PATCH]),
+    pub(super) totals: Totals,
+    pub(super) eps: f64,
+    pub(super) variance: Variance,
 }
 
 /// The gradients of the linear layers' weights, by blocks of rows.
-struct Blocks {
-    linear1: Vec<Mutex<[[f32; FLAT]; BLOCK]>>,
-    linear2: Vec<Mutex<[[f32; LINEAR1_ROW]; BLOCK]>>,
-    linear3: Vec<Mutex<[[f32; LINEAR2_ROW]; BLOCK]>>,
+pub(super) struct Blocks {
+    pub(super) linear1: Vec<Mutex<[[f32; FLAT]; BLOCK]>>,
+    pub(super) linear2: Vec<Mutex<[[f32; LINEAR1_ROW]; BLOCK]>>,
+    pub(super) linear3: Vec<Mutex<[[f32; LINEAR2_ROW]; BLOCK]>>,
 }
 
 /// Training for one instruction set.
 pub(super) struct Trainer<S: Simd> {
-    simd: S,
+    pub(super) simd: S,
     threads: usize,
     groups: Vec<Group<Lanes<S>>>,
     batch: RwLock<Batch>,
-    blocks: Blocks,
+    pub(super) blocks: Blocks,
 }
 
 impl<S: Simd> Trainer<S> {
@@ -86,23 +84,23 @@ impl<S: Simd> Trainer<S> {
         Team::new(self.threads.min(groups))
     }
 
-    fn batch(&self) -> RwLockReadGuard<'_, Batch> {
+    pub(super) fn batch(&self) -> RwLockReadGuard<'_, Batch> {
         self.batch.read().expect("no thread has panicked")
     }
 
-    fn batch_mut(&self) -> RwLockWriteGuard<'_, Batch> {
+    pub(super) fn batch_mut(&self) -> RwLockWriteGuard<'_, Batch> {
         self.batch.write().expect("no thread has panicked")
     }
 
-    fn conv(&self, group: usize) -> MutexGuard<'_, Box<Conv<Lanes<S>>>> {
+    pub(super) fn conv(&self, group: usize) -> MutexGuard<'_, Box<Conv<Lanes<S>>>> {
         self.groups[group].conv.lock().expect("no thread has panicked")
     }
 
-    fn dense(&self, group: usize) -> RwLockReadGuard<'_, Box<Dense<Lanes<S>>>> {
+    pub(super) fn dense(&self, group: usize) -> RwLockReadGuard<'_, Box<Dense<Lanes<S>>>> {
         self.groups[group].dense.read().expect("no thread has panicked")
     }
 
-    fn dense_mut(&self, group: usize) -> RwLockWriteGuard<'_, Box<Dense<Lanes<S>>>> {
+    pub(super) fn dense_mut(&self, group: usize) -> RwLockWriteGuard<'_, Box<Dense<Lanes<S>>>> {
         self.groups[group].dense.write().expect("no thread has panicked")
     }
 
@@ -160,7 +158,7 @@ impl<S: Simd> Trainer<S> {
             enter(simd, BackwardLinear2 { network: &shared.network, dense: &mut dense });
         });
         team.meet(|| {
-            let sums = self.gradients_of(groups, &self.batch().network.bn3, |dense| (&dense.z3, &dense.g3));
+            let sums = self.gradients_of(groups, &self.batch().network.bn3, (|dense| &dense.z3, |dense| &dense.g3));
             let Batch { network, gradient, .. } = &mut *self.batch_mut();
             network.bn3.set_backward(&mut gradient.bn3, count, |c| sums[c]);
         });
@@ -199,113 +197,6 @@ impl<S: Simd> Trainer<S> {
         enter(self.simd, Load { images, count, moments, conv: &mut self.conv(group) });
     }
 
-    fn meet_moments(&self, groups: usize, count: usize) {
-        let mut moments = PatchMoments::zero();
-        for group in 0..groups {
-            moments.add(&self.conv(group).moments);
-        }
-        let Batch { network, patches, eps, .. } = &mut *self.batch_mut();
-        *patches = mean_and_covariance(&moments, count * CONV1_SIDE * CONV1_SIDE);
-        let Network { net, conv1, bn1, .. } = &mut **network;
-        let (mean, covariance) = patches;
-        bn1.set(&net.bn1, *eps, |c| {
-            let weight = net.conv1.weight[c].as_flattened().as_flattened();
-            let dot = |row: &[f64]| weight.iter().zip(row).map(|(&w, m)| f64::from(w) * m).sum::<f64>();
-            let var = weight.iter().zip(&*covariance).map(|(&w, row)| f64::from(w) * dot(row)).sum::<f64>();
-            // Of a batch without contrast the variance is zero, give or take a rounding.
-            (dot(mean) + f64::from(net.conv1.bias[c]), if var < 0.0 { 0.0 } else { var })
-        });
-        fold_conv1(net, bn1, conv1);
-    }
-
-    fn meet_conv2(&self, groups: usize, count: usize) {
-        const VALUES: usize = CONV2_SIDE * CONV2_SIDE;
-        let mut statistics = self.conv(0).z2_statistics;
-        let mut so_far = self.conv(0).count;
-        for group in 1..groups {
-            let conv = self.conv(group);
-            for (a, &b) in statistics.iter_mut().zip(&conv.z2_statistics) {
-                *a = combine(*a, so_far * VALUES, b, conv.count * VALUES);
-            }
-            so_far += conv.count;
-        }
-        let Batch { network, eps, .. } = &mut *self.batch_mut();
-        let n = (count * VALUES) as f64;
-        network.bn2.set(&network.net.bn2, *eps, |c| (statistics[c].0, statistics[c].1 / n));
-    }
-
-    fn meet_loss(&self, groups: usize, count: usize) {
-        let mut step = Totals { examples: count, ..Totals::default() };
-        for group in 0..groups {
-            let dense = self.dense(group);
-            step.loss += dense.loss;
-            step.correct += dense.correct;
-        }
-        let sums = self.gradients_of(groups, &self.batch().network.bn4, |dense| (&dense.z4, &dense.g4));
-        let Batch { network, gradient, totals, .. } = &mut *self.batch_mut();
-        *totals += step;
-        network.bn4.set_backward(&mut gradient.bn4, count, |c| sums[c]);
-    }
-
-    fn meet_gradients(&self, groups: usize, count: usize, lr: Option<f32>) {
-        let mut patches = [([0.0; PATCH], 0.0); CONV1_CHANNELS];
-        let Batch { network, gradient, patches: moments, variance, .. } = &mut *self.batch_mut();
-        gradient.conv2.parts_mut().0.fill(0.0);
-        gradient.linear3.bias.fill(0.0);
-        for group in 0..groups {
-            let (conv, dense) = (self.conv(group), self.dense(group));
-            for (sum, d) in gradient.conv2.parts_mut().0.iter_mut().zip(conv.d_weight2.flat()) {
-                *sum += d;
-            }
-            for (sum, (d_patch, d)) in patches.iter_mut().zip(&conv.g1_patches) {
-                sum.0.iter_mut().zip(d_patch.as_flattened()).for_each(|(sum, d)| *sum += d);
-                sum.1 += d;
-            }
-            for d_logits in &dense.d_logits_rows[..dense.count] {
-                gradient.linear3.bias.iter_mut().zip(d_logits).for_each(|(sum, d)| *sum += d);
-            }
-        }
-        conv1_gradient(&network.net, &mut network.bn1, count, moments, &patches, gradient);
-        copy_blocks(&self.blocks.linear1, &mut gradient.linear1.weight);
-        copy_blocks(&self.blocks.linear2, &mut gradient.linear2.weight);
-        copy_blocks(&self.blocks.linear3, &mut gradient.linear3.weight);
-        if let Some(lr) = lr {
-            network.follow(count, *variance);
-            sgd_step(&mut network.net, gradient, lr);
-        }
-    }
-
-    /// Mean and variance of each output of a linear layer.
-    fn features<const C: usize>(
-        &self,
-        groups: usize,
-        count: usize,
-        pick: fn(&Dense<Lanes<S>>) -> &[Lanes<S>; C],
-    ) -> [(f64, f64); C] {
-        let dense: Vec<_> = (0..groups).map(|group| self.dense(group)).collect();
-        let z: Vec<_> = dense.iter().map(|dense| (pick(dense), dense.mask)).collect();
-        let z: Groups<'_, _, C> = &z;
-        enter(self.simd, FeatureStatistics { z, count })
-    }
-
-    /// Sums for the backward pass of a linear layer's BatchNorm.
-    fn gradients_of<const C: usize>(
-        &self,
-        groups: usize,
-        statistics: &Statistics<C>,
-        pick: fn(&Dense<Lanes<S>>) -> (&[Lanes<S>; C], &[Lanes<S>; C]),
-    ) -> [(f64, f64); C] {
-        let dense: Vec<_> = (0..groups).map(|group| self.dense(group)).collect();
-        let (z, g): (Vec<_>, Vec<_>) = dense
-            .iter()
-            .map(|dense| {
-                let (z, g) = pick(dense);
-                ((z, dense.mask), g)
-            })
-            .unzip();
-        enter(self.simd, FeatureGradients { z: &z, g: &g, statistics })
-    }
-
     /// One block of the linear layers' weight gradients.
     fn linear_weights(&self, groups: usize, task: usize) {
         let dense: Vec<_> = (0..groups).map(|group| self.dense(group)).collect();
@@ -333,16 +224,6 @@ impl<S: Simd> Trainer<S> {
     ) {
         let block = &mut *block.lock().expect("no thread has panicked");
         enter(self.simd, WeightGradient { groups, first: task * BLOCK, block });
-    }
-}
-
-/// Rows of the blocks to the rows of a weight, which may be shorter and fewer.
-fn copy_blocks<const ROW: usize, const I: usize>(blocks: &[Mutex<[[f32; ROW]; BLOCK]>], weight: &mut [[f32; I]]) {
-    for (block, weight) in blocks.iter().zip(weight.chunks_mut(BLOCK)) {
-        let block = block.lock().expect("no thread has panicked");
-        for (row, weight) in block.iter().zip(weight) {
-            weight.copy_from_slice(&row[..I]);
-        }
     }
 }
 
