@@ -1,5 +1,6 @@
 //! What trains the network. One trait, one suite of tests for every engine; [`mod@reference`] is the oracle of the others.
 
+pub mod cpu;
 pub mod init;
 pub mod reference;
 pub mod select;

@@ -1,6 +1,7 @@
 //! Engines by their command-line names, and which of them this build has.
 
 use super::Engine;
+use super::cpu::Cpu;
 use super::reference::Reference;
 use crate::error::{Error, Result};
 use crate::parameters::Variance;
@@ -10,7 +11,7 @@ use crate::parameters::Variance;
 pub enum EngineName {
     /// The readable ndarray implementation, one thread: the oracle of the others
     Reference,
-    /// The fast CPU engine; not in this build
+    /// Every core, every vector unit
     Cpu,
     /// The GPU engine; not in this build
     Cuda,
@@ -19,7 +20,7 @@ pub enum EngineName {
 }
 
 /// What this build has, fastest first.
-pub const AVAILABLE: [EngineName; 1] = [EngineName::Reference];
+pub const AVAILABLE: [EngineName; 2] = [EngineName::Cpu, EngineName::Reference];
 
 impl EngineName {
     /// The engine that trained a run, by the name in its checkpoint.
@@ -44,8 +45,9 @@ impl EngineName {
 /// [`Error::BadArgument`] if this build has no such engine.
 pub fn create(name: EngineName, seed: u64, variance: Variance) -> Result<Box<dyn Engine>> {
     match name {
-        EngineName::Reference | EngineName::Auto => Ok(Box::new(Reference::<f32>::new(seed, variance))),
-        EngineName::Cpu | EngineName::Cuda => {
+        EngineName::Reference => Ok(Box::new(Reference::<f32>::new(seed, variance))),
+        EngineName::Cpu | EngineName::Auto => Ok(Box::new(Cpu::new(seed, variance, None))),
+        EngineName::Cuda => {
             let have: Vec<_> = AVAILABLE.iter().map(|e| e.name()).collect();
             Err(Error::BadArgument {
                 problem: format!("this build has no {} engine", name.name()),
@@ -66,7 +68,7 @@ mod tests {
         let error = create(EngineName::Cuda, 0, Variance::Biased).err().unwrap();
         assert_eq!(
             error.to_string(),
-            "this build has no cuda engine; choose --engine reference, or auto for the best of them"
+            "this build has no cuda engine; choose --engine cpu, reference, or auto for the best of them"
         );
         assert_eq!(error.exit_code(), 2);
     }
