@@ -1,5 +1,6 @@
 //! What trains the network. One trait, one suite of tests for every engine; [`reference`] is the oracle of the others.
 
+pub mod cuda;
 pub mod init;
 pub mod reference;
 
@@ -97,6 +98,8 @@ pub trait Engine {
 pub enum EngineName {
     /// The readable ndarray implementation: the oracle.
     Reference,
+    /// An NVIDIA GPU.
+    Cuda,
     /// The fastest that this machine and this build have.
     Auto,
 }
