@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use host_trainer::data::Dataset;
 use host_trainer::engine::reference::Reference;
 use host_trainer::engine::{Engine, Totals};
 use host_trainer::parameters::Variance;
@@ -10,32 +11,49 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use tests::fashion_mnist;
 
-/// SGD at 1.0, batches of 256, ten epochs, a new order each, the last partial batch dropped. PyTorch ends at a train loss of
-/// 0.26 to 0.29, a train accuracy of 0.90 and test accuracies of 0.849 to 0.871; the constant rate makes the last epochs noisy.
+const EPOCHS: usize = 10;
+const BATCH_SIZE: usize = 256;
+
+/// SGD at 1.0, batches of 256, ten epochs, a new order each, the last partial batch dropped. PyTorch's five seeds end at
+/// train losses of 0.26 to 0.29, train accuracies of 0.90 and test accuracies of 0.849 to 0.871, which the constant rate makes
+/// noisy: hence the mean over the last five epochs of five seeds.
 #[test]
 #[ignore = "trains for minutes; run it with --release -- --ignored --nocapture schedule"]
 fn reference_reaches_the_accuracy_of_the_book() {
     let Some(dataset) = fashion_mnist() else { return };
-    let mut engine = Reference::<f32>::new(0, Variance::Biased);
-    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let mut accuracies = Vec::new();
+    for seed in 0..5 {
+        let (train, test) = run(dataset, seed);
+        assert!((0.25..=0.30).contains(&train.mean_loss()), "seed {seed}: {}", train.mean_loss());
+        assert!((0.89..=0.91).contains(&train.accuracy()), "seed {seed}: {}", train.accuracy());
+        accuracies.extend_from_slice(&test[EPOCHS - 5..]);
+    }
+    let mean = accuracies.iter().sum::<f64>() / accuracies.len() as f64;
+    eprintln!("mean test accuracy of the last five epochs of five seeds: {mean:.4}");
+    assert!(mean >= 0.850, "{mean}");
+}
+
+/// One run: the totals of the last training epoch, and the test accuracy after each.
+fn run(dataset: &Dataset, seed: u64) -> (Totals, Vec<f64>) {
+    let mut engine = Reference::<f32>::new(seed, Variance::Biased);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut order: Vec<u32> = (0..dataset.train.len() as u32).collect();
+    let whole_batches = order.len() / BATCH_SIZE * BATCH_SIZE;
     let (mut train, mut test) = (Totals::default(), Vec::new());
-    for epoch in 1..=10 {
+    for epoch in 1..=EPOCHS {
         order.shuffle(&mut rng);
         let start = Instant::now();
-        train = engine.train(&dataset.train, &order[..order.len() / 256 * 256], 256, 1.0).unwrap();
+        train = engine.train(&dataset.train, &order[..whole_batches], BATCH_SIZE, 1.0).unwrap();
         let seconds = start.elapsed().as_secs_f64();
         test.push(engine.evaluate(&dataset.test).unwrap().accuracy());
         eprintln!(
-            "epoch {epoch:2}: train loss {:.3}, train accuracy {:.3}, test accuracy {:.4}, {seconds:.1} s, {:.0} examples/s",
+            "seed {seed}, epoch {epoch:2}: train loss {:.3}, train accuracy {:.3}, test accuracy {:.4}, {seconds:.1} s, \
+             {:.0} examples/s",
             train.mean_loss(),
             train.accuracy(),
             test[epoch - 1],
             train.examples as f64 / seconds
         );
     }
-    assert!((0.25..=0.30).contains(&train.mean_loss()), "{}", train.mean_loss());
-    assert!((0.89..=0.91).contains(&train.accuracy()), "{}", train.accuracy());
-    let last_five = test[5..].iter().sum::<f64>() / 5.0;
-    assert!(last_five >= 0.84, "mean test accuracy of the last five epochs: {last_five}");
+    (train, test)
 }

@@ -14,7 +14,7 @@ use bn_core::lenet::{
     CONV1_CHANNELS, CONV1_SIDE, CONV2_CHANNELS, CONV2_SIDE, FLAT, IMAGE_SIDE, LINEAR1, LINEAR2, LeNet, POOL1_SIDE,
     POOL2_SIDE,
 };
-use bn_core::ops::{avg_pool2d_f32, conv2d_f32, conv2d_int8, linear_f32, linear_int8, sigmoid_f32, sum_pool2d_int8};
+use bn_core::ops::{conv2d_f32, conv2d_int8, linear_f32, linear_int8, sigmoid_f32, sum_pool2d_int8};
 use bn_core::quant::{SIGMOID_LEN, SIGMOID_RANGE, SIGMOID_STEP};
 use bn_core::{Image, Model};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -98,11 +98,6 @@ fn f32_layers(c: &mut Criterion) {
     bench!("linear1", linear_f32, flat, linear1, bn3, [0.0; LINEAR1], row);
     bench!("linear2", linear_f32, linear1, linear2, bn4, [0.0; LINEAR2], row);
 
-    let mut pooled = [[[0.0; POOL1_SIDE]; POOL1_SIDE]; CONV1_CHANNELS];
-    let map = [[[0.25; CONV1_SIDE]; CONV1_SIDE]; CONV1_CHANNELS];
-    avg_pool2d_f32(&map, &mut pooled);
-    assert!(pooled.as_flattened().as_flattened().iter().all(|&v| v == 0.25));
-
     let (expected, actual) =
         (infer::unfolded(&net, &image, &mut scratch), infer::folded(&folded, &image, &mut scratch));
     assert_close(&actual, &expected);
@@ -178,7 +173,7 @@ impl<'a> Int8Unfolded<'a> {
         let (mut layer, u) = (self.model.conv1(), &self.layers.0);
         layer.bias = &[0; CONV1_CHANNELS];
         conv2d_int8(std::array::from_ref(image), &layer, |o, y, x, acc| {
-            self.values1[o][y][x] = acc as f32 * u.scale[o]
+            self.values1[o][y][x] = acc as f32 * u.scale[o];
         });
         let (values, map) =
             (self.values1.as_flattened_mut().as_flattened_mut(), self.map1.as_flattened_mut().as_flattened_mut());

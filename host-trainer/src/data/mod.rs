@@ -1,9 +1,25 @@
 //! Data sets: 28x28 greyscale images of ten classes, in four files (Fashion-MNIST's) or drawn by [`garments`].
+//!
+//! Files are looked for in `--data-dir`, in `$FASHION_MNIST_DIR`, in the platform's cache directory, and else downloaded into that
+//! cache. Every file is checked to its last byte before a pixel of it is used; this module writes to the cache alone.
 
+pub mod download;
+pub mod files;
 pub mod garments;
+pub mod idx;
+pub mod locate;
+
+use std::path::{Path, PathBuf};
 
 use bn_core::Image;
 use bn_core::lenet::PIXELS;
+use serde::Serialize;
+
+use self::download::Network;
+use self::files::{DataFile, FILES, md5_hex};
+use self::idx::Values;
+use self::locate::Places;
+use crate::{Error, Result};
 
 /// Images and labels in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,3 +61,192 @@ pub struct Dataset {
     /// Examples to test on.
     pub test: Split,
 }
+
+/// The data sets that can be named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum DatasetName {
+    /// Zalando's 60,000 + 10,000 photographs, or any data set in the same four files.
+    #[default]
+    FashionMnist,
+    /// Drawings from the built-in generator.
+    Garments,
+}
+
+/// What is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Which data set.
+    pub dataset: DatasetName,
+    /// The directory with the four files; nothing else is looked at when it is given.
+    pub data_dir: Option<PathBuf>,
+    /// Whether the files must be Fashion-MNIST's by their MD5.
+    pub checksum: bool,
+    /// Whether files that are nowhere may be downloaded.
+    pub download: bool,
+    /// Seed of the garments.
+    pub seed: u64,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self { dataset: DatasetName::default(), data_dir: None, checksum: true, download: true, seed: 0 }
+    }
+}
+
+/// What there is of a data set, for the `data` verb.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// As [`Dataset::name`].
+    pub dataset: String,
+    /// As [`Dataset::source`].
+    pub source: String,
+    /// Where the files lie; none for a generated data set.
+    pub directory: Option<PathBuf>,
+    /// Whether every file is Fashion-MNIST's by its MD5.
+    pub official: bool,
+    /// Examples to train on.
+    pub train_examples: usize,
+    /// Examples to test on.
+    pub test_examples: usize,
+    /// The files, in the order of [`FILES`].
+    pub files: Vec<FileSummary>,
+}
+
+/// One file of a [`Summary`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileSummary {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// Its MD5, in hexadecimal digits.
+    pub md5: String,
+    /// Whether that is the MD5 of Fashion-MNIST's file.
+    pub official: bool,
+    /// Images or labels in it.
+    pub examples: usize,
+}
+
+/// Loads a data set, looking for its files, and downloading them, as the request allows.
+///
+/// # Errors
+/// [`Error::BadFile`] for each kind of damage, [`Error::BadArgument`] when `data_dir` lacks a file, [`Error::Missing`] when the files
+/// are nowhere and could not be fetched.
+pub fn load(request: &Request) -> Result<Dataset> {
+    load_from(request, &Places::of_system(), &Network::official())
+}
+
+/// As [`load`], with the places and mirrors given.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_from(request: &Request, places: &Places, network: &Network) -> Result<Dataset> {
+    match request.dataset {
+        DatasetName::Garments => Ok(garments::dataset(request.seed)),
+        DatasetName::FashionMnist => read(request, places, network).map(|(dataset, _)| dataset),
+    }
+}
+
+/// Finds or downloads a data set and checks every file of it.
+///
+/// # Errors
+/// As [`load`].
+pub fn fetch(request: &Request) -> Result<Summary> {
+    summary_from(request, &Places::of_system(), &Network::official())
+}
+
+/// As [`fetch`], but never downloads.
+///
+/// # Errors
+/// As [`load`]; [`Error::Missing`] says where was looked.
+pub fn status(request: &Request) -> Result<Summary> {
+    fetch(&Request { download: false, ..request.clone() })
+}
+
+/// As [`fetch`], with the places and mirrors given.
+///
+/// # Errors
+/// As [`load`].
+pub fn summary_from(request: &Request, places: &Places, network: &Network) -> Result<Summary> {
+    match request.dataset {
+        DatasetName::Garments => Ok(garments::summary(request.seed)),
+        DatasetName::FashionMnist => read(request, places, network).map(|(_, summary)| summary),
+    }
+}
+
+/// Finds the directory and reads the four files in it.
+fn read(request: &Request, places: &Places, network: &Network) -> Result<(Dataset, Summary)> {
+    let directory = locate::directory(request, places, network)?;
+    let (train, mut files) = read_split(&directory, &FILES[0], &FILES[1], request.checksum)?;
+    let (test, test_files) = read_split(&directory, &FILES[2], &FILES[3], request.checksum)?;
+    files.extend(test_files);
+    let source = directory.display().to_string();
+    let official = files.iter().all(|file| file.official);
+    let name = if official { "fashion-mnist".to_owned() } else { source.clone() };
+    let summary = Summary {
+        dataset: name.clone(),
+        source: source.clone(),
+        directory: Some(directory),
+        official,
+        train_examples: train.len(),
+        test_examples: test.len(),
+        files,
+    };
+    Ok((Dataset { name, source, train, test }, summary))
+}
+
+/// Reads a pair of files and checks that they belong together.
+fn read_split(
+    directory: &Path,
+    images: &DataFile,
+    labels: &DataFile,
+    checksum: bool,
+) -> Result<(Split, Vec<FileSummary>)> {
+    let (images, images_summary) = read_file(directory, images, checksum)?;
+    let (labels, labels_summary) = read_file(directory, labels, checksum)?;
+    let (Values::Images(images), Values::Labels(labels)) = (images, labels) else {
+        unreachable!("the parser returns the kind of values it was asked for");
+    };
+    if images.len() != labels.len() {
+        let problem = format!("{} labels for {} images", labels.len(), images.len());
+        let remedy = "use the label file that belongs to the image file";
+        return Err(Error::bad_file(&labels_summary.path, problem, remedy));
+    }
+    Ok((Split { images, labels }, vec![images_summary, labels_summary]))
+}
+
+fn read_file(directory: &Path, file: &DataFile, checksum: bool) -> Result<(Values, FileSummary)> {
+    // It was there a moment ago; if not, reading it says so.
+    let path = locate::path_in(directory, file).unwrap_or_else(|| directory.join(file.name));
+    let bytes = idx::read_bytes(&path)?;
+    let md5 = md5_hex(&bytes);
+    let name = path.to_string_lossy();
+    let expected = if name.ends_with(".gz") { file.md5 } else { file.content_md5 };
+    let official = md5 == expected;
+    if checksum && !official {
+        return Err(not_official(&path, file, &bytes, &md5, expected));
+    }
+    let values = idx::parse(&name, &bytes, file.kind, checksum.then_some(file.count)).map_err(|d| d.at(&path))?;
+    let summary = FileSummary { bytes: bytes.len() as u64, md5, official, examples: values.len(), path };
+    Ok((values, summary))
+}
+
+/// Why a file is not the published one, as precisely as can be told.
+fn not_official(path: &Path, file: &DataFile, bytes: &[u8], md5: &str, expected: &str) -> Error {
+    if file.is_mnist(md5) {
+        let remedy = "put Fashion-MNIST's file there, or pass --no-checksum to use MNIST";
+        return Error::bad_file(path, "this is MNIST's file, not Fashion-MNIST's", remedy);
+    }
+    if let Err(damage) = idx::parse(&path.to_string_lossy(), bytes, file.kind, None) {
+        return damage.at(path);
+    }
+    let problem = format!("a data file, but not Fashion-MNIST's (its MD5 is {md5}, not {expected})");
+    let remedy = "delete it and fetch it again (`host-trainer data`), or pass --no-checksum to use another data set";
+    Error::bad_file(path, problem, remedy)
+}
+
+#[cfg(test)]
+mod test_server;
+#[cfg(test)]
+mod tests;

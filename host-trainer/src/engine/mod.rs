@@ -1,10 +1,12 @@
-//! What trains the network. One trait, one suite of tests for every engine; [`reference`] is the oracle of the others.
+//! What trains the network. One trait, one suite of tests for every engine; [`mod@reference`] is the oracle of the others.
 
 pub mod cuda;
 pub mod init;
 pub mod reference;
+pub mod select;
 
 pub use init::initial_parameters;
+pub use select::EngineName;
 
 use crate::data::Split;
 use crate::error::Result;
@@ -14,7 +16,7 @@ use crate::parameters::Parameters;
 pub const MOMENTUM: f64 = 0.1;
 
 /// Sums over the examples that an engine has seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Totals {
     /// Examples.
     pub examples: usize,
@@ -91,15 +93,4 @@ pub trait Engine {
     /// # Panics
     /// If the batch holds fewer than two examples, or an index is out of range.
     fn gradients(&mut self, split: &Split, batch: &[u32]) -> Result<(Vec<f64>, Parameters)>;
-}
-
-/// An engine by its command-line name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum EngineName {
-    /// The readable ndarray implementation: the oracle.
-    Reference,
-    /// An NVIDIA GPU.
-    Cuda,
-    /// The fastest that this machine and this build have.
-    Auto,
 }

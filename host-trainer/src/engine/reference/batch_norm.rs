@@ -44,7 +44,7 @@ pub struct Normalized<T, D: Dimension> {
 /// Training mode: normalises with the mean and the biased variance of this batch. The moving statistics take no part;
 /// [`BatchNorm::update_statistics`] lets them follow.
 ///
-/// The variance is computed in two passes, as the mean of `(x - mean)²`: E[x²] - E[x]² cancels when the mean is large.
+/// The variance is computed in two passes, as the mean of `(x - mean)²`: `E[x²] - E[x]²` cancels when the mean is large.
 ///
 /// # Panics
 /// If the batch gives one value per channel: its variance would be 0 and its output `beta`, whatever the input.

@@ -1,6 +1,6 @@
 //! Convolution with a square kernel, stride 1, no padding: forward, and backward for input and parameters.
 //!
-//! Each image is unrolled so that the patch under an output position becomes a column ([`im2col`]); the convolution is
+//! Each image is unrolled so that the patch under an output position becomes a column (`im2col`); the convolution is
 //! then one matrix product, `[out_channels, patch] x [patch, positions]`, and so are both its gradients.
 
 use ndarray::linalg::general_mat_mul;
@@ -30,7 +30,7 @@ pub fn conv2d_forward<T: Real>(x: &Array4<T>, conv: &Conv2d<T>) -> Array4<T> {
     y
 }
 
-/// Gradients of weight and bias: each weight met the patches that [`im2col`] lays out, each bias every position.
+/// Gradients of weight and bias: each weight met the patches that `im2col` lays out, each bias every position.
 pub fn conv2d_backward_parameters<T: Real>(x: &Array4<T>, d_y: &Array4<T>, conv: &Conv2d<T>) -> Conv2d<T> {
     let (_, out_channels, out_h, out_w) = d_y.dim();
     let kernel = conv.weight.dim().2;

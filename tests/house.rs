@@ -1,0 +1,63 @@
+//! The structure that the project promises its readers: who may use whom, where `unsafe` may stand, how a file begins.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The only places where `unsafe` may be allowed: instruction sets, and the launch of CUDA kernels.
+const UNSAFE_MAY_STAND_IN: [&str; 3] =
+    ["bn-core/src/arch/", "firmware-demo/src/arch/", "host-trainer/src/engine/cuda/launch.rs"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace")
+}
+
+/// Every Rust source of the workspace, relative to its root, with its text.
+fn sources() -> Vec<(String, String)> {
+    let mut sources = Vec::new();
+    let mut folders: Vec<PathBuf> =
+        ["bn-core", "host-trainer", "firmware-demo", "tests"].map(|member| root().join(member)).into();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a readable folder") {
+            let path = entry.expect("a readable entry").path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if path.is_dir() && name != "target" && name != "peers" {
+                folders.push(path);
+            } else if name.ends_with(".rs") {
+                let relative = path.strip_prefix(root()).expect("below the root").to_string_lossy().replace('\\', "/");
+                sources.push((relative, fs::read_to_string(&path).expect("a readable source")));
+            }
+        }
+    }
+    assert!(sources.len() > 20, "the sources were found");
+    sources
+}
+
+#[test]
+fn every_source_says_what_it_is_for() {
+    for (path, text) in sources() {
+        assert!(text.starts_with("//!"), "{path} does not begin with a line that says what it is for");
+    }
+}
+
+#[test]
+fn unsafe_stands_only_where_the_design_allows_it() {
+    for (path, text) in sources() {
+        let allows =
+            text.contains(concat!("allow(", "unsafe_code)")) || text.contains(concat!("expect(", "unsafe_code"));
+        assert!(
+            !allows || UNSAFE_MAY_STAND_IN.iter().any(|place| path.starts_with(place)),
+            "{path} allows unsafe code"
+        );
+    }
+}
+
+#[test]
+fn nobody_uses_what_lies_above_it() {
+    let manifest = |member: &str| fs::read_to_string(root().join(member).join("Cargo.toml")).expect("a manifest");
+    for above in ["host-trainer", "firmware-demo", "tests"] {
+        let names = |member: &str| manifest(member).lines().any(|line| line.starts_with(&format!("{above}.workspace")));
+        assert!(!names("bn-core"), "bn-core uses {above}");
+        assert!(!names("firmware-demo"), "firmware-demo uses {above}");
+        assert!(above == "host-trainer" || !names("host-trainer"), "host-trainer uses {above}");
+    }
+}
