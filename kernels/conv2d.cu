@@ -327,7 +327,7 @@ extern "C" __global__ void __launch_bounds__(CONV2_BACKWARD_THREADS)
 }
 
 // d_gamma and d_beta of BN 1, and of conv1's parameters one slot a block. Nobody asks for the gradient of the image.
-extern "C" __global__ void __launch_bounds__(CONV1_BACKWARD_THREADS)
+extern "C" __global__ void __launch_bounds__(CONV1_BACKWARD_THREADS, 4)
     conv2d_1_backward(const unsigned char *__restrict__ images, const unsigned *__restrict__ order,
                       const unsigned *__restrict__ step, const float *__restrict__ d_pool1,
                       const float *__restrict__ slot_d_y1, const float *__restrict__ slot_d_y1_x_hat,

@@ -1,6 +1,7 @@
 //! Engines by their command-line names, and which of them this build has.
 
 use super::Engine;
+use super::cuda::Cuda;
 use super::reference::Reference;
 use crate::error::{Error, Result};
 use crate::parameters::Variance;
@@ -12,14 +13,14 @@ pub enum EngineName {
     Reference,
     /// The fast CPU engine
     Cpu,
-    /// The GPU engine
+    /// The GPU engine, for NVIDIA GPUs
     Cuda,
     /// The fastest that this build and this machine have
     Auto,
 }
 
 /// What this build has, fastest first.
-pub const AVAILABLE: [EngineName; 1] = [EngineName::Reference];
+pub const AVAILABLE: [EngineName; 2] = [EngineName::Cuda, EngineName::Reference];
 
 impl EngineName {
     /// The engine that trained a run, by the name in its checkpoint.
@@ -41,11 +42,17 @@ impl EngineName {
 /// An engine with an untrained model drawn from `seed`.
 ///
 /// # Errors
-/// [`Error::BadArgument`] if this build has no such engine.
+/// [`Error::BadArgument`] if this build has no such engine; [`Error::Missing`] if this machine has no such device, which
+/// `auto` answers with the next engine; [`Error::Tool`] if the device refuses.
 pub fn create(name: EngineName, seed: u64, variance: Variance) -> Result<Box<dyn Engine>> {
     match name {
-        EngineName::Reference | EngineName::Auto => Ok(Box::new(Reference::<f32>::new(seed, variance))),
-        EngineName::Cpu | EngineName::Cuda => {
+        EngineName::Auto => match create(EngineName::Cuda, seed, variance) {
+            Err(Error::Missing { .. }) => create(EngineName::Reference, seed, variance),
+            engine => engine,
+        },
+        EngineName::Reference => Ok(Box::new(Reference::<f32>::new(seed, variance))),
+        EngineName::Cuda => Ok(Box::new(Cuda::new(seed, variance)?)),
+        EngineName::Cpu => {
             let have: Vec<_> = AVAILABLE.iter().map(|e| e.name()).collect();
             Err(Error::BadArgument {
                 problem: format!("this build has no {} engine", name.name()),
@@ -62,11 +69,12 @@ mod tests {
     #[test]
     fn auto_is_the_best_there_is_and_the_rest_says_what_there_is() {
         let engine = create(EngineName::Auto, 0, Variance::Biased).unwrap();
-        assert_eq!(engine.name(), AVAILABLE[0].name());
-        let error = create(EngineName::Cuda, 0, Variance::Biased).err().unwrap();
+        let best = AVAILABLE.iter().find_map(|&name| create(name, 0, Variance::Biased).ok()).unwrap();
+        assert_eq!(engine.name(), best.name());
+        let error = create(EngineName::Cpu, 0, Variance::Biased).err().unwrap();
         assert_eq!(
             error.to_string(),
-            "this build has no cuda engine; choose --engine reference, or auto for the best of them"
+            "this build has no cpu engine; choose --engine cuda, reference, or auto for the best of them"
         );
         assert_eq!(error.exit_code(), 2);
     }

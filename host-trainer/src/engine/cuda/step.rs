@@ -167,15 +167,36 @@ pub(super) fn backward(device: &Device, m: &Model, b: &Batch, split: &DeviceSpli
 /// Gradient descent, the moving statistics, and on to the next batch.
 pub(super) fn update(device: &Device, m: &Model, b: &Batch) -> Result<()> {
     let blocks = PARAMETERS.div_ceil(SUM_THREADS);
-    launch!(device, sgd_step, blocks, SUM_THREADS,
-        &m.parameters, &m.gradients, &m.batch_mean, &m.batch_var, &m.settings, &m.totals, &m.step, b.n);
+    launch!(
+        device,
+        sgd_step,
+        blocks,
+        SUM_THREADS,
+        &m.parameters,
+        &m.gradients,
+        &m.batch_mean,
+        &m.batch_var,
+        &m.settings,
+        &m.totals,
+        &m.step,
+        b.n
+    );
     Ok(())
 }
 
 /// Inference mode over a whole split, added to the totals. `loss_slots` takes two doubles an example.
 pub(super) fn infer(device: &Device, m: &Model, split: &DeviceSplit, loss_slots: &CudaSlice<f64>) -> Result<()> {
-    launch!(device, infer, split.examples, CONV2_THREADS,
-        &split.images, &split.labels, &m.parameters, &m.settings, loss_slots);
+    launch!(
+        device,
+        infer,
+        split.examples,
+        CONV2_THREADS,
+        &split.images,
+        &split.labels,
+        &m.parameters,
+        &m.settings,
+        loss_slots
+    );
     launch!(device, infer_totals, 1, SUM_THREADS, loss_slots, &m.totals, split.examples);
     Ok(())
 }
