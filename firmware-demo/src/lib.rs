@@ -7,7 +7,7 @@
 //! | `evaluate` | classifies images that an emulator's host streams in, and returns every logit |
 //! | `crash` | panics or faults on purpose, to prove that a broken firmware is noticed |
 //!
-//! One ELF serves an STM32F405 board and QEMU's models of it: [`place`] finds out at run time, and the log and the counters
+//! One ELF serves an STM32F405 board and QEMU's models of it: `place` finds out at run time, and the log and the counters
 //! follow.
 #![no_std]
 
