@@ -28,7 +28,7 @@ extern "C" __global__ void __launch_bounds__(FLAT)
 }
 
 // d_flat [256][n] = W1^T d_y3, and BN 2's slots: one a pooled position, [16][4 * 4].
-extern "C" __global__ void __launch_bounds__(LINEAR_THREADS)
+extern "C" __global__ void __launch_bounds__(LINEAR_THREADS, 2)
     avg_pool2d_2_backward(const float *__restrict__ d_y3, const float *__restrict__ y2,
                           const float *__restrict__ batch_mean, const float *__restrict__ batch_var,
                           const float *__restrict__ parameters, const float *__restrict__ settings,

@@ -29,26 +29,55 @@ __device__ inline T warp_sum(T value) {
     return value;
 }
 
+// Sums of COUNT values (a power of two) over the lanes of a warp, each lane ending with the sum number warp_sums_index().
+// At every step a lane hands over the half of its values that its partner goes on with: of eight values nine shuffles in
+// place of forty.
+template <int COUNT, typename T>
+__device__ inline T warp_sums(T (&values)[COUNT]) {
+    static_assert(COUNT > 0 && COUNT <= 32 && (COUNT & (COUNT - 1)) == 0, "halves of halves");
+    unsigned distance = LANES / 2;
+    for (int half = COUNT / 2; half > 0; half /= 2, distance /= 2) {
+        const bool upper = (lane() & distance) != 0;
+        for (int i = 0; i < half; i++) {
+            const T handed_over = upper ? values[i] : values[i + half];
+            const T kept = upper ? values[i + half] : values[i];
+            values[i] = kept + __shfl_xor_sync(ALL_LANES, handed_over, distance);
+        }
+    }
+    for (; distance > 0; distance /= 2) {
+        values[0] += __shfl_xor_sync(ALL_LANES, values[0], distance);
+    }
+    return values[0];
+}
+
+// Which of COUNT sums warp_sums leaves in this lane: the same one in LANES / COUNT neighbours.
+template <int COUNT>
+__device__ inline unsigned warp_sums_index() {
+    return lane() * COUNT / LANES;
+}
+
 // Sums of COUNT values over all threads of the block, whose size is a multiple of 32; every thread gets them.
 // `scratch` is shared memory for COUNT * MAX_WARPS values.
 template <int COUNT, typename T>
 __device__ inline void block_sums(T (&values)[COUNT], T *scratch) {
-    for (int i = 0; i < COUNT; i++) {
-        values[i] = warp_sum(values[i]);
+    constexpr int PADDED_COUNT = COUNT > 4 ? 8 : COUNT > 2 ? 4 : COUNT;
+    static_assert(COUNT <= 8, "up to eight values");
+    T padded[PADDED_COUNT];
+    for (int i = 0; i < PADDED_COUNT; i++) {
+        padded[i] = i < COUNT ? values[i] : T(0);
     }
+    const T sum = warp_sums(padded);
+    const unsigned index = warp_sums_index<PADDED_COUNT>();
     __syncthreads(); // the scratch of an earlier call has been read
-    if (lane() == 0) {
-        for (int i = 0; i < COUNT; i++) {
-            scratch[warp() * COUNT + i] = values[i];
-        }
+    if (lane() % (LANES / PADDED_COUNT) == 0 && index < COUNT) {
+        scratch[warp() * COUNT + index] = sum;
     }
     __syncthreads();
     for (int i = 0; i < COUNT; i++) {
-        T sum = scratch[i];
+        values[i] = scratch[i];
         for (unsigned w = 1; w < warps(); w++) {
-            sum += scratch[w * COUNT + i];
+            values[i] += scratch[w * COUNT + i];
         }
-        values[i] = sum;
     }
 }
 

@@ -81,18 +81,24 @@ __device__ inline void linear_forward(const LinearLayer &layer, const float *__r
     }
 }
 
-// Row of d_weight [IN], one weight a warp at a time: sums over the batch of d_y [n] times x [IN][n].
+// Row of d_weight [IN]: sums over the batch of d_y [n] times x [IN][n], eight weights a warp at a time.
 template <int IN>
 __device__ inline void linear_d_weight_row(float *__restrict__ d_weight, const float *d_y, const float *__restrict__ x,
                                            unsigned n) {
-    for (unsigned i = warp(); i < IN; i += warps()) {
-        float sum = 0.0f;
+    constexpr int COLUMNS = 8;
+    for (unsigned first = warp() * COLUMNS; first < IN; first += warps() * COLUMNS) {
+        float sums[COLUMNS] = {};
         for (unsigned example = lane(); example < n; example += LANES) {
-            sum += d_y[example] * x[i * n + example];
+            const float d = d_y[example];
+            for (unsigned i = 0; i < COLUMNS; i++) {
+                // Beyond the last column: read something, write nothing.
+                sums[i] += d * x[min(first + i, IN - 1u) * n + example];
+            }
         }
-        sum = warp_sum(sum);
-        if (lane() == 0) {
-            d_weight[i] = sum;
+        const float sum = warp_sums(sums);
+        const unsigned column = first + warp_sums_index<COLUMNS>();
+        if (lane() % (LANES / COLUMNS) == 0 && column < IN) {
+            d_weight[column] = sum;
         }
     }
 }
@@ -144,7 +150,7 @@ __device__ inline void linear_d_y(const LinearLayer &layer, const float *__restr
 }
 
 // x_hat3, y3 [120][n] from flat [256][n].
-extern "C" __global__ void __launch_bounds__(LINEAR_THREADS)
+extern "C" __global__ void __launch_bounds__(LINEAR_THREADS, 2)
     linear_1_forward(const float *__restrict__ flat, const float *__restrict__ parameters,
                      const float *__restrict__ settings, float *__restrict__ batch_mean, float *__restrict__ batch_var,
                      float *__restrict__ x_hat3, float *__restrict__ y3, unsigned n) {
@@ -156,7 +162,7 @@ extern "C" __global__ void __launch_bounds__(LINEAR_THREADS)
 }
 
 // x_hat4, y4 [84][n] from y3 [120][n].
-extern "C" __global__ void __launch_bounds__(LINEAR_THREADS)
+extern "C" __global__ void __launch_bounds__(LINEAR_THREADS, 2)
     linear_2_forward(const float *__restrict__ y3, const float *__restrict__ parameters,
                      const float *__restrict__ settings, float *__restrict__ batch_mean, float *__restrict__ batch_var,
                      float *__restrict__ x_hat4, float *__restrict__ y4, unsigned n) {
@@ -169,7 +175,7 @@ extern "C" __global__ void __launch_bounds__(LINEAR_THREADS)
 
 // d_y4 [84][n] and the gradients of linear3, BN 4 and linear2, from d_logits [10][n]. Blocks beyond the features compute a
 // class's row of linear3 each; the last one adds the batch's loss and hits to the totals.
-extern "C" __global__ void __launch_bounds__(LINEAR_THREADS)
+extern "C" __global__ void __launch_bounds__(LINEAR_THREADS, 2)
     linear_2_backward(const float *__restrict__ d_logits, float *__restrict__ x_hat4, float *__restrict__ y4,
                       const float *__restrict__ y3, float *__restrict__ batch_mean, float *__restrict__ batch_var,
                       const float *__restrict__ parameters, const float *__restrict__ settings,
@@ -203,7 +209,7 @@ extern "C" __global__ void __launch_bounds__(LINEAR_THREADS)
 }
 
 // d_y3 [120][n] and the gradients of BN 3 and linear1, from d_y4 [84][n].
-extern "C" __global__ void __launch_bounds__(LINEAR_THREADS)
+extern "C" __global__ void __launch_bounds__(LINEAR_THREADS, 2)
     linear_1_backward(const float *__restrict__ d_y4, float *__restrict__ x_hat3, float *__restrict__ y3,
                       const float *__restrict__ flat, float *__restrict__ batch_mean, float *__restrict__ batch_var,
                       const float *__restrict__ parameters, const float *__restrict__ settings,

@@ -54,7 +54,7 @@ fn compile(compiler: &str) -> PathBuf {
     std::fs::write(directory.join("kernels.inc"), register).unwrap();
     // Another process may be reading the old one.
     let new = directory.join(format!("libcuda.so.{}", std::process::id()));
-    let options = "-std=c++17 -O2 -g -Wall -Wextra -Werror -Wno-unknown-pragmas -shared -fPIC";
+    let options = "-std=c++17 -O3 -g -Wall -Wextra -Werror -Wno-unknown-pragmas -shared -fPIC";
     let output = Command::new(compiler)
         .args(options.split(' '))
         .args(["-I".as_ref(), directory.as_os_str(), "-o".as_ref(), new.as_os_str()])
@@ -93,6 +93,12 @@ fn the_engine_suite_passes_on_the_cpu_build() {
     assert_passed(&output, 12);
 }
 
+#[test]
+fn each_operation_agrees_with_its_twin_on_the_cpu_build() {
+    let Some(output) = on_the_fake_driver("cuda_operations::", &[]) else { return };
+    assert_passed(&output, 3);
+}
+
 /// The bits of three steps, for whoever compares two runs.
 #[test]
 #[ignore = "needs an NVIDIA GPU"]
@@ -125,4 +131,68 @@ fn bits_do_not_depend_on_the_order_of_threads_and_blocks() {
         let shuffled = on_the_fake_driver("cuda_bits_of_three_steps", &[("BN_LENET_SHIM_SEED", seed)]).unwrap();
         assert_eq!(bits(&in_order), bits(&shuffled), "schedule {seed}");
     }
+}
+
+/// What the engine says when the driver refuses, one line each; for [`refusals_say_what_is_missing`].
+#[test]
+#[ignore = "needs a driver that refuses; `cuda::` runs it with the fake one"]
+fn cuda_refusal() {
+    let split = noise(3, 512);
+    let refused =
+        Cuda::new(0, Variance::Biased).and_then(|mut engine| engine.evaluate(&split).map(|_| engine.device()));
+    match refused {
+        Ok(device) => println!("refusal: none on {device}"),
+        Err(error) => println!("refusal: {} {error}", error.exit_code()),
+    }
+}
+
+#[test]
+fn refusals_say_what_is_missing() {
+    let remedy = "install an NVIDIA driver of CUDA 12 or later, or use --engine cpu";
+    let cases = [
+        ("", "none on CPU shim, CUDA graph, f32".to_owned()),
+        ("no-device", format!("3 no CUDA device (no CUDA-capable device is detected); {remedy}")),
+        (
+            "old-driver",
+            format!(
+                "3 the CUDA driver does not load PTX 8.0 (the provided PTX was compiled with an unsupported toolchain.); {remedy}"
+            ),
+        ),
+        ("no-memory", "1 CUDA failed: cannot allocate memory: out of memory".to_owned()),
+    ];
+    for (what, expected) in cases {
+        let Some(output) = on_the_fake_driver("cuda_refusal", &[("BN_LENET_FAKE_CUDA", what)]) else { return };
+        let text = text(&output);
+        let said = text.lines().find_map(|line| line.split_once("refusal: ")).unwrap_or_else(|| panic!("{text}")).1;
+        assert_eq!(said, expected, "{what}");
+    }
+}
+
+/// On a machine without a driver: the one line that names what was looked for.
+#[test]
+fn without_a_driver_the_engine_names_what_it_looked_for() {
+    if host_trainer::engine::cuda::is_present() {
+        return;
+    }
+    let error = Cuda::new(0, Variance::Biased).err().unwrap();
+    assert_eq!(error.exit_code(), 3);
+    let text = error.to_string();
+    assert!(text.starts_with("no CUDA driver (looked for ") && text.contains("cuda") && !text.contains('\n'), "{text}");
+}
+
+/// PTX is current, both assemblers take it, nothing spills, no compiler warns.
+#[test]
+fn nvidias_compilers_take_the_kernels() {
+    let check = Command::new("python3").arg(kernels().join("check")).env("CARGO_TARGET_DIR", target()).output();
+    match check {
+        Ok(output) if output.status.success() => println!("{}", text(&output)),
+        Ok(output) if output.status.code() == Some(77) => skipped(text(&output).trim(), "connect to PyPI once"),
+        Ok(output) => panic!("{}", text(&output)),
+        Err(error) => skipped(&format!("python3 does not run: {error}"), "install Python 3 with pip"),
+    }
+}
+
+/// Cargo's target directory: the parent of the one for tests.
+fn target() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("cargo keeps it in the target directory")
 }

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <algorithm>
-#include <csetjmp>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -21,7 +20,6 @@
 #include <vector>
 
 #include <sys/mman.h>
-#include <ucontext.h>
 
 #define __global__
 #define __device__
@@ -56,7 +54,7 @@ constexpr size_t STACK = 128 * 1024;
 struct Place {
     const char *file = "";
     int line = 0;
-    bool operator==(const Place &other) const { return line == other.line && !strcmp(file, other.file); }
+    bool operator==(const Place &other) const { return line == other.line && (file == other.file || !strcmp(file, other.file)); }
 };
 
 enum class State { Ready, AtBlock, AtWarp, Done };
@@ -68,18 +66,17 @@ struct Fiber {
     // What a lane shows to the others. Two slots in turn: nobody can be two shuffles ahead.
     uint64_t shown[2] = {};
     unsigned turn = 0;
-    bool started = false;
-    jmp_buf registers;
-    ucontext_t entry;
+    void *stack = nullptr;
 };
 
 struct Block {
-    std::vector<Fiber> fibers;
+    // Of the largest block that CUDA knows.
+    std::vector<Fiber> fibers = std::vector<Fiber>(1024);
     unsigned threads = 0;
     dim3 index, grid;
     const char *kernel = "";
     std::function<void()> body;
-    jmp_buf scheduler;
+    void *scheduler = nullptr;
     Fiber *current = nullptr;
     std::mt19937 random;
     bool shuffled = false;
@@ -93,14 +90,74 @@ inline Block block;
     abort();
 }
 
+// Leaves the stack of one fiber for that of another: saves the registers that a function must preserve, and returns on
+// the other side. setjmp and longjmp would do the same on every processor, at ten times the price.
+extern "C" void shim_switch(void **save, void *load);
+#if defined(__x86_64__)
+asm(R"(.text
+.hidden shim_switch
+.globl shim_switch
+shim_switch:
+    push %rbp
+    push %rbx
+    push %r12
+    push %r13
+    push %r14
+    push %r15
+    mov %rsp, (%rdi)
+    mov %rsi, %rsp
+    pop %r15
+    pop %r14
+    pop %r13
+    pop %r12
+    pop %rbx
+    pop %rbp
+    ret
+)");
+constexpr size_t SAVED_REGISTERS = 6, LINK_SLOT = 6;
+#elif defined(__aarch64__)
+asm(R"(.text
+.hidden shim_switch
+.globl shim_switch
+shim_switch:
+    sub sp, sp, #160
+    stp x19, x20, [sp, #0]
+    stp x21, x22, [sp, #16]
+    stp x23, x24, [sp, #32]
+    stp x25, x26, [sp, #48]
+    stp x27, x28, [sp, #64]
+    stp x29, x30, [sp, #80]
+    stp d8, d9, [sp, #96]
+    stp d10, d11, [sp, #112]
+    stp d12, d13, [sp, #128]
+    stp d14, d15, [sp, #144]
+    mov x9, sp
+    str x9, [x0]
+    mov sp, x1
+    ldp x19, x20, [sp, #0]
+    ldp x21, x22, [sp, #16]
+    ldp x23, x24, [sp, #32]
+    ldp x25, x26, [sp, #48]
+    ldp x27, x28, [sp, #64]
+    ldp x29, x30, [sp, #80]
+    ldp d8, d9, [sp, #96]
+    ldp d10, d11, [sp, #112]
+    ldp d12, d13, [sp, #128]
+    ldp d14, d15, [sp, #144]
+    add sp, sp, #160
+    ret
+)");
+constexpr size_t SAVED_REGISTERS = 20, LINK_SLOT = 11;
+#else
+#error "the shim switches stacks on x86-64 and aarch64 alone"
+#endif
+
 // Back to the scheduler, until the barrier is complete.
 inline void wait(State state, Place place) {
     Fiber &self = *block.current;
     self.state = state;
     self.place = place;
-    if (!_setjmp(self.registers)) {
-        _longjmp(block.scheduler, 1);
-    }
+    shim_switch(&self.stack, block.scheduler);
 }
 
 inline void fiber_main() {
@@ -110,22 +167,37 @@ inline void fiber_main() {
     }
 }
 
+// A stack that returns into fiber_main. Stacks begin at different lines of a page: tops one page apart would fight for the
+// same few lines of the cache.
+inline void *new_stack(unsigned thread) {
+    void *memory = mmap(nullptr, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) {
+        fail("no memory for the stack of a thread");
+    }
+    void **top = reinterpret_cast<void **>(static_cast<char *>(memory) + STACK - thread * 7 % 64 * 64 - 64);
+    void **stack = top - SAVED_REGISTERS - SAVED_REGISTERS % 2;
+    stack[LINK_SLOT] = reinterpret_cast<void *>(fiber_main);
+    return stack;
+}
+
 inline void resume(Fiber &fiber) {
     block.current = &fiber;
-    if (_setjmp(block.scheduler)) {
-        return;
+    if (!fiber.stack) {
+        fiber.stack = new_stack(fiber.thread.x);
     }
-    if (fiber.started) {
-        _longjmp(fiber.registers, 1);
+    shim_switch(&block.scheduler, fiber.stack);
+}
+
+// 0 to count - 1, in the order of this run.
+inline std::vector<unsigned> schedule(unsigned count) {
+    std::vector<unsigned> order(count);
+    for (unsigned i = 0; i < count; i++) {
+        order[i] = i;
     }
-    fiber.started = true;
-    getcontext(&fiber.entry);
-    void *stack = mmap(nullptr, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    fiber.entry.uc_stack.ss_sp = stack;
-    fiber.entry.uc_stack.ss_size = STACK;
-    fiber.entry.uc_link = nullptr;
-    makecontext(&fiber.entry, fiber_main, 0);
-    setcontext(&fiber.entry);
+    if (block.shuffled) {
+        std::shuffle(order.begin(), order.end(), block.random);
+    }
+    return order;
 }
 
 // Lets go the threads [first, last) if all of them wait in `state`. Threads of one barrier must wait in one place.
@@ -162,38 +234,39 @@ inline bool release(unsigned first, unsigned last, State state) {
     fail(report);
 }
 
-inline void run_block() {
-    memset(__start_cuda_shared, 0xff, __stop_cuda_shared - __start_cuda_shared);
-    std::vector<unsigned> order(block.threads);
-    for (unsigned i = 0; i < block.threads; i++) {
-        order[i] = i;
-        Fiber &fiber = block.fibers[i];
-        fiber.state = State::Ready;
-        fiber.thread = {i, 0, 0};
-    }
-    if (block.shuffled) {
-        std::shuffle(order.begin(), order.end(), block.random);
-    }
-    for (;;) {
-        bool progress = false, all_done = true;
-        for (unsigned i : order) {
-            if (block.fibers[i].state == State::Ready) {
-                resume(block.fibers[i]);
+// Runs a warp until its lanes wait for the rest of the block, or are gone. Whether anything ran.
+inline bool run_warp(unsigned first, const std::vector<unsigned> &lanes) {
+    const unsigned last = std::min(first + LANES, block.threads);
+    bool progress = false;
+    do {
+        for (unsigned lane : lanes) {
+            if (first + lane < last && block.fibers[first + lane].state == State::Ready) {
+                resume(block.fibers[first + lane]);
                 progress = true;
             }
         }
-        for (unsigned w = 0; w < block.threads; w += LANES) {
-            const unsigned last = std::min(w + LANES, block.threads);
-            progress |= block.fibers[w].state == State::AtWarp && release(w, last, State::AtWarp);
+    } while (release(first, last, State::AtWarp));
+    return progress;
+}
+
+inline void run_block() {
+    memset(__start_cuda_shared, 0xff, __stop_cuda_shared - __start_cuda_shared);
+    for (unsigned i = 0; i < block.threads; i++) {
+        block.fibers[i].state = State::Ready;
+        block.fibers[i].thread = {i, 0, 0};
+    }
+    const std::vector<unsigned> lanes = schedule(LANES);
+    const std::vector<unsigned> warps = schedule((block.threads + LANES - 1) / LANES);
+    const auto done = [](const Fiber &fiber) { return fiber.state == State::Done; };
+    for (;;) {
+        bool progress = false;
+        for (unsigned w : warps) {
+            progress |= run_warp(w * LANES, lanes);
         }
-        progress |= release(0, block.threads, State::AtBlock);
-        for (unsigned i = 0; i < block.threads; i++) {
-            all_done &= block.fibers[i].state == State::Done;
-        }
-        if (all_done) {
+        if (std::all_of(block.fibers.begin(), block.fibers.begin() + block.threads, done)) {
             return;
         }
-        if (!progress) {
+        if (!release(0, block.threads, State::AtBlock) && !progress) {
             stuck();
         }
     }
@@ -210,25 +283,7 @@ inline void run_grid(const char *kernel, unsigned blocks, unsigned threads, std:
     block.body = std::move(body);
     block.threads = threads;
     block.grid = {blocks, 1, 1};
-    if (block.fibers.size() < threads) {
-        // Fibers hold their own registers: they may not move once started.
-        static bool reserved = false;
-        if (!reserved) {
-            block.fibers.resize(1024);
-            reserved = true;
-        }
-        if (threads > 1024) {
-            fail("more than 1,024 threads");
-        }
-    }
-    std::vector<unsigned> order(blocks);
-    for (unsigned i = 0; i < blocks; i++) {
-        order[i] = i;
-    }
-    if (block.shuffled) {
-        std::shuffle(order.begin(), order.end(), block.random);
-    }
-    for (unsigned index : order) {
+    for (unsigned index : schedule(blocks)) {
         block.index = {index, 0, 0};
         run_block();
     }

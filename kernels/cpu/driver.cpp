@@ -128,7 +128,7 @@ int cuStreamDestroy_v2(Stream *stream) { return delete stream, SUCCESS; }
 int cuStreamSynchronize(Stream *stream) { return stream->capture ? CAPTURE_UNSUPPORTED : SUCCESS; }
 
 int cuMemAlloc_v2(uintptr_t *address, size_t bytes) {
-    if (refuses("no-memory") && bytes > (1 << 20)) {
+    if (refuses("no-memory") && bytes > (1 << 16)) {
         return OUT_OF_MEMORY;
     }
     // The end is aligned to 16 bytes and to a page that traps.

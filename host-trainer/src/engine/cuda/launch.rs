@@ -70,7 +70,8 @@ impl Device {
         if !is_present() {
             return Err(missing(format!("no CUDA driver (looked for {LIBRARIES})")));
         }
-        let count = CudaContext::device_count().map_err(|error| missing(format!("no CUDA device ({error})")))?;
+        let count =
+            CudaContext::device_count().map_err(|error| missing(format!("no CUDA device ({})", words(&error))))?;
         if count == 0 {
             return Err(missing("no CUDA device (the driver counts none)".into()));
         }
@@ -176,10 +177,15 @@ fn missing(what: String) -> Error {
 }
 
 fn refused(action: &'static str) -> impl Fn(DriverError) -> Error {
-    move |error| Error::Tool { tool: "CUDA".into(), problem: format!("cannot {action}: {error}") }
+    move |error| Error::Tool { tool: "CUDA".into(), problem: format!("cannot {action}: {}", words(&error)) }
+}
+
+/// The driver's own words for an error.
+fn words(error: &DriverError) -> String {
+    error.error_string().map_or_else(|_| format!("{:?}", error.0), |text| text.to_string_lossy().into_owned())
 }
 
 /// The driver's compiler did not take the PTX.
 fn too_old(error: &DriverError) -> Error {
-    missing(format!("the CUDA driver does not load PTX {} ({error})", ptx::version()))
+    missing(format!("the CUDA driver does not load PTX {} ({})", ptx::version(), words(error)))
 }

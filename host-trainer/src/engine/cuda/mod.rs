@@ -75,6 +75,16 @@ impl Cuda {
         Ok(engine)
     }
 
+    /// What the last batch left on the device, by the names and in the shapes of the kernels' headers; nothing before the
+    /// first batch. For tests that compare one operation at a time.
+    ///
+    /// # Errors
+    /// [`Error::Tool`](crate::Error::Tool) when the driver refuses.
+    pub fn activations(&self) -> Result<Vec<(&'static str, Vec<f32>)>> {
+        let tensors = self.batch.iter().flat_map(Batch::tensors);
+        tensors.map(|(name, tensor)| self.device.read(tensor).map(|values| (name, values))).collect()
+    }
+
     /// Brings what a call needs to the device: the model if it was set anew, the settings, zeroed totals.
     fn prepare(&mut self, lr: f64) -> Result<()> {
         if self.changed {

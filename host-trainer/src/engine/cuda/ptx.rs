@@ -48,3 +48,34 @@ fn parse(ptx: &str) -> Vec<(&str, Vec<usize>)> {
     }
     kernels
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use md5::{Digest, Md5};
+
+    use super::*;
+
+    /// `kernels/check` compiles and compares; this needs no compiler.
+    #[test]
+    fn the_ptx_was_made_from_these_sources() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernels");
+        let entries = folder.read_dir().unwrap().map(|entry| entry.unwrap().path());
+        let is_source = |path: &PathBuf| path.extension().is_some_and(|e| ["cu", "cuh", "h"].iter().any(|&s| e == s));
+        let mut sources: Vec<PathBuf> = entries.filter(is_source).collect();
+        sources.sort();
+        let hash = sources.iter().fold(Md5::new(), |hash, path| hash.chain_update(std::fs::read(path).unwrap()));
+        let hash: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let first_line = PTX.lines().next().unwrap();
+        assert!(first_line.ends_with(&hash), "kernels/lenet.ptx is old; make it anew with kernels/check --write");
+    }
+
+    #[test]
+    fn kernels_and_their_parameters_are_found() {
+        assert_eq!(version(), "8.0");
+        assert_eq!(kernels().count(), 15);
+        assert_eq!(parameter_sizes("infer_totals").collect::<Vec<_>>(), [8, 8, 4]);
+        assert_eq!(parameter_sizes("absent").count(), 0);
+    }
+}

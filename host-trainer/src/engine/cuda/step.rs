@@ -50,27 +50,27 @@ impl Model {
 /// Activations and gradients of a batch of `n`, as the forward and backward passes leave them.
 pub(super) struct Batch {
     pub(super) n: usize,
-    pub(super) y1: CudaSlice<f32>,
+    y1: CudaSlice<f32>,
     slot_mean1: CudaSlice<f32>,
     slot_m2_1: CudaSlice<f32>,
-    pub(super) pool1: CudaSlice<f32>,
-    pub(super) y2: CudaSlice<f32>,
+    pool1: CudaSlice<f32>,
+    y2: CudaSlice<f32>,
     slot_mean2: CudaSlice<f32>,
     slot_m2_2: CudaSlice<f32>,
-    pub(super) flat: CudaSlice<f32>,
-    pub(super) x_hat3: CudaSlice<f32>,
-    pub(super) y3: CudaSlice<f32>,
-    pub(super) x_hat4: CudaSlice<f32>,
-    pub(super) y4: CudaSlice<f32>,
+    flat: CudaSlice<f32>,
+    x_hat3: CudaSlice<f32>,
+    y3: CudaSlice<f32>,
+    x_hat4: CudaSlice<f32>,
+    y4: CudaSlice<f32>,
     pub(super) logits: CudaSlice<f32>,
-    pub(super) d_logits: CudaSlice<f32>,
+    d_logits: CudaSlice<f32>,
     loss_slots: CudaSlice<f64>,
-    pub(super) d_y4: CudaSlice<f32>,
-    pub(super) d_y3: CudaSlice<f32>,
-    pub(super) d_flat: CudaSlice<f32>,
+    d_y4: CudaSlice<f32>,
+    d_y3: CudaSlice<f32>,
+    d_flat: CudaSlice<f32>,
     slot_d_y2: CudaSlice<f32>,
     slot_d_y2_x_hat: CudaSlice<f32>,
-    pub(super) d_pool1: CudaSlice<f32>,
+    d_pool1: CudaSlice<f32>,
     slot_d_y1: CudaSlice<f32>,
     slot_d_y1_x_hat: CudaSlice<f32>,
     conv_slots: CudaSlice<f32>,
@@ -106,6 +106,28 @@ impl Batch {
             slot_d_y1_x_hat: floats(CONV1_CHANNELS)?,
             conv_slots: device.zeros(CONV_PARAMETERS * n.div_ceil(EXAMPLES_PER_BLOCK))?,
         })
+    }
+}
+
+impl Batch {
+    /// What the passes left, by the names of the kernels' headers.
+    pub(super) fn tensors(&self) -> [(&'static str, &CudaSlice<f32>); 14] {
+        [
+            ("y1", &self.y1),
+            ("pool1", &self.pool1),
+            ("y2", &self.y2),
+            ("flat", &self.flat),
+            ("x_hat3", &self.x_hat3),
+            ("y3", &self.y3),
+            ("x_hat4", &self.x_hat4),
+            ("y4", &self.y4),
+            ("logits", &self.logits),
+            ("d_logits", &self.d_logits),
+            ("d_y4", &self.d_y4),
+            ("d_y3", &self.d_y3),
+            ("d_flat", &self.d_flat),
+            ("d_pool1", &self.d_pool1),
+        ]
     }
 }
 
