@@ -133,6 +133,34 @@ fn bits_do_not_depend_on_the_order_of_threads_and_blocks() {
     }
 }
 
+/// A split stays on the device, and is still the caller's to change.
+#[test]
+#[ignore = "needs an NVIDIA GPU; `cuda::` runs it on the CPU build of the kernels"]
+fn cuda_notices_a_split_changed_in_place() {
+    let mut split = noise(4, 64);
+    let order: Vec<u32> = (0..64).collect();
+    let mut engine = Cuda::new(1, Variance::Biased).unwrap();
+    engine.train(&split, &order, 32, 0.5).unwrap();
+    let start = engine.parameters();
+    let address = split.images.as_ptr();
+    split.images[40][13][7] ^= 0x80;
+    split.labels[2] = 9 - split.labels[2];
+    assert_eq!(split.images.as_ptr(), address);
+    let mut fresh = Cuda::new(1, Variance::Biased).unwrap();
+    fresh.set_parameters(&start);
+    for engine in [&mut engine, &mut fresh] {
+        engine.train(&split, &order, 32, 0.5).unwrap();
+    }
+    assert!(engine.parameters() == fresh.parameters());
+    assert!(engine.evaluate(&split).unwrap() == fresh.evaluate(&split).unwrap());
+}
+
+#[test]
+fn a_split_changed_in_place_is_noticed() {
+    let Some(output) = on_the_fake_driver("cuda_notices", &[]) else { return };
+    assert_passed(&output, 1);
+}
+
 /// What the engine says when the driver refuses, one line each; for [`refusals_say_what_is_missing`].
 #[test]
 #[ignore = "needs a driver that refuses; `cuda::` runs it with the fake one"]

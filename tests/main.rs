@@ -10,6 +10,7 @@
 //! | [`house`] | who may use whom, where unsafe may stand, how a file begins |
 //! | [`readme`] | what the README says that code can check |
 //! | [`schedule`] | the training run of the book, its figures and its speed; ignored by default |
+//! | [`trained`] | PyTorch's model through import and evaluation; resuming a run to the same bits |
 
 mod cuda;
 mod cuda_operations;
@@ -19,3 +20,4 @@ mod engines;
 mod house;
 mod readme;
 mod schedule;
+mod trained;

@@ -16,7 +16,7 @@ pub const CHIP: &str = "STM32F405RGTx";
 /// [`Error::Missing`] without probe-rs, what [`firmware::build`] gives, [`Error::Tool`] when flashing or the demo fails.
 pub fn flash(inputs: &Inputs<'_>) -> Result<()> {
     setup::ensure_probe_rs()?;
-    let firmware = firmware::build(inputs)?;
+    let firmware = firmware::build_programs(inputs, &[Program::Demo])?;
     let elf = firmware.elf(Program::Demo);
     eprintln!("flashing: probe-rs run --chip {CHIP} {}", elf.display());
     let failed = |problem| Error::Tool { tool: "probe-rs run".into(), problem };

@@ -55,7 +55,7 @@ pub struct Firmware {
 }
 
 impl Firmware {
-    /// The ELF of a program.
+    /// The ELF of a program that was built.
     pub fn elf(&self, program: Program) -> PathBuf {
         self.directory.path().join(program.name())
     }
@@ -100,6 +100,14 @@ pub fn shipped_weights() -> Result<PathBuf> {
 /// # Errors
 /// [`Error::Missing`] without the target or the sources, [`Error::Tool`] with the compiler's reason, [`Error::Io`].
 pub fn build(inputs: &Inputs<'_>) -> Result<Firmware> {
+    build_programs(inputs, &Program::ALL)
+}
+
+/// [`build`] of some programs: each takes a second or two to link.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmware> {
     let root = workspace_root()?;
     setup::ensure_target()?;
     let folder = target_directory(&root)?.join("firmware-inputs");
@@ -110,11 +118,14 @@ pub fn build(inputs: &Inputs<'_>) -> Result<Firmware> {
     guard.lock().map_err(Error::io("lock", &lock))?;
 
     let mut cargo = cargo(&root);
-    cargo.args(["build", "--profile", "firmware", "--target", TARGET, "--package", "firmware-demo", "--bins"]);
+    cargo.args(["build", "--profile", "firmware", "--target", TARGET, "--package", "firmware-demo"]);
+    cargo.args(programs.iter().flat_map(|program| ["--bin", program.name()]));
     cargo.arg("--message-format=json-render-diagnostics").env_remove("BN_LENET_WEIGHTS").env_remove("BN_LENET_IMAGES");
-    if let Some(model) = inputs.weights {
+    // The shipped weights under another name would only make cargo link again.
+    let shipped = fs::read(shipped_weights()?).unwrap_or_default();
+    if let Some(weights) = inputs.weights.map(|model| model.file().bytes()).filter(|weights| weights[..] != shipped) {
         let path = folder.join("weights.bin");
-        write_if_new(&path, model.file().bytes())?;
+        write_if_new(&path, weights)?;
         cargo.env("BN_LENET_WEIGHTS", path);
     }
     if let Some(images) = inputs.images {
@@ -126,11 +137,11 @@ pub fn build(inputs: &Inputs<'_>) -> Result<Firmware> {
     let executables = run_cargo(cargo)?;
     let directory = TempDir::new().map_err(Error::io("create a directory in", std::env::temp_dir()))?;
     let firmware = Firmware { directory };
-    for program in Program::ALL {
+    for program in programs {
         let built = executables.iter().find(|path| path.file_name().is_some_and(|name| name == program.name()));
         let built = built
             .ok_or_else(|| tool("cargo", format!("the build of the firmware made no program {}", program.name())))?;
-        fs::copy(built, firmware.elf(program)).map_err(Error::io("copy", built))?;
+        fs::copy(built, firmware.elf(*program)).map_err(Error::io("copy", built))?;
     }
     Ok(firmware)
 }
@@ -201,7 +212,7 @@ fn run_cargo(mut cargo: Command) -> Result<Vec<PathBuf>> {
     let mut words = String::new();
     for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines()).map_while(Result::ok)
     {
-        anstream::eprintln!("{line}");
+        eprintln!("{line}");
         words.push_str(&line);
         words.push('\n');
     }

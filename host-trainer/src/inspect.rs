@@ -22,7 +22,7 @@ pub enum Inspection {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CheckpointInspection {
     /// BatchNorm's eps.
-    pub eps: f64,
+    pub eps: f32,
     /// What `running_var` holds.
     pub variance: Variance,
     /// Batches that the statistics have seen.
@@ -97,7 +97,7 @@ fn of_checkpoint(checkpoint: &Checkpoint) -> CheckpointInspection {
         Origin::Trained(_) => None,
     };
     CheckpointInspection {
-        eps: checkpoint.parameters.eps,
+        eps: checkpoint.parameters.eps as f32,
         variance: checkpoint.parameters.variance,
         batches_tracked: checkpoint.batches_tracked,
         imported_from,

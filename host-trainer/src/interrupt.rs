@@ -2,6 +2,7 @@
 //! once; at any other time the first ends it.
 
 use crate::error::{Error, Result};
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Exit code of a program that was interrupted: 128 + SIGINT.
@@ -24,6 +25,8 @@ impl Deferred {
             if !DEFERRED.load(Ordering::SeqCst) || REQUESTED.swap(true, Ordering::SeqCst) {
                 std::process::exit(EXIT_CODE.into());
             }
+            // A closed stderr is no reason not to save.
+            let _ = writeln!(std::io::stderr(), "\nstopping where it can be saved; press again to quit at once");
         };
         match ctrlc::set_handler(handler) {
             Ok(()) | Err(ctrlc::Error::MultipleHandlers) => {}

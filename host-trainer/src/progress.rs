@@ -25,6 +25,8 @@ impl Progress {
         }
         let template = "epoch {prefix} [{bar:24.cyan/dim}] {msg}, {eta} left";
         bar.set_style(ProgressStyle::with_template(template).expect("the template is sound").progress_chars("━╸─"));
+        bar.set_prefix(format!("{}/{epochs}", state.epoch + 1));
+        bar.set_message("starting");
         let progress = Self { bar, epochs, steps_per_epoch, quiet };
         progress.bar.set_position((state.epoch * steps_per_epoch + state.step) as u64);
         progress.bar.reset_eta();

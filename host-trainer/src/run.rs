@@ -156,13 +156,14 @@ impl Run {
             (epoch, step) => format!(", going on in epoch {} after step {step}", epoch + 1),
         };
         format!(
-            "training on {} ({}) with engine {} ({}), seed {}, recipe {name}: {epochs} epochs, batch size {batch_size}, \
+            "training on {} ({}) with engine {} ({}), seed {}, recipe {name}: {epochs} epoch{}, batch size {batch_size}, \
              lr {lr}, {} running variance{from}",
             dataset.name,
             dataset.source,
             self.engine.name(),
             self.engine.device(),
             self.state.seed,
+            if *epochs == 1 { "" } else { "s" },
             self.variance.name(),
         )
     }

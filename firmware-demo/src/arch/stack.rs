@@ -16,7 +16,8 @@ unsafe extern "C" {
 /// The paint. The runtime paints the whole stack with it before the program starts.
 const PAINT: u32 = cortex_m_rt::STACK_PAINT_VALUE;
 
-/// Left unpainted below the stack pointer: the frame of the function that paints.
+/// Left unpainted below the stack pointer: room for the frame of the function that paints. So no depth below this many
+/// bytes is told apart.
 const OWN_FRAME: usize = 64;
 
 /// Deepest stack since the program started, or since [`measure`] last painted, in bytes.
@@ -25,8 +26,7 @@ pub fn high_water() -> u32 {
     (start - lowest_touched()) as u32
 }
 
-/// Runs `work` and says how many bytes of stack it took. `work` must not be inlined into its caller's frame only to the
-/// extent that the caller wants its own locals not counted.
+/// Runs `work` and says how many bytes of stack it took below this function's own frame.
 #[inline(never)]
 pub fn measure<R>(work: impl FnOnce() -> R) -> (R, u32) {
     let top = msp::read() as usize;

@@ -13,13 +13,14 @@ use std::path::PathBuf;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
-  1    something failed that is not the input's fault: a tool, a disk, a broken promise of this program
-  2    bad input: the command line, a damaged or foreign file, a model that must not be exported
-  3    something is missing and could not be fetched or installed; the message has the command to type
+  1    a tool or a disk failed, or two implementations disagree: not the input's fault
+  2    bad input: the command line, a damaged file, a model that must not be exported
+  3    something is missing; the message has the command that installs or fetches it
   4    training diverged: the loss is no longer finite
   130  interrupted; what was done is saved
 
-Results are printed on stdout, progress and notices on stderr. Colours are for terminals only; NO_COLOR turns them off.";
+Results go to stdout, progress and notices to stderr. Colours are for terminals only, and
+NO_COLOR turns them off.";
 
 /// Trains d2l's BatchNorm LeNet on Fashion-MNIST, exports it as integers, and runs it on an emulated microcontroller
 #[derive(Debug, Parser)]
@@ -47,7 +48,8 @@ pub enum Command {
     Emulate(EmulateArgs),
     /// Flash the demo onto an STM32F405 board and show its log
     Board(BoardArgs),
-    /// Everything: data, training, export, firmware, emulator, and a few classified images
+    /// Everything: data, training, export, firmware, emulator, and a few classified images. Takes the built-in garments where
+    /// Fashion-MNIST cannot be had, and says so
     Demo(DemoArgs),
     /// Find or fetch a data set, check it, and say where it lies
     Data(DataVerbArgs),
@@ -56,8 +58,7 @@ pub enum Command {
 /// Which data.
 #[derive(Args, Clone, Debug, Default)]
 pub struct DataArgs {
-    /// The data set; `garments` is drawn by a built-in generator and needs no network [default: fashion-mnist, or what the
-    /// model was trained on]
+    /// The data set; `garments` needs no network [default: fashion-mnist, or what a given model was trained on]
     #[arg(long, value_enum)]
     pub dataset: Option<DatasetName>,
     /// Directory with the four IDX files, gzipped or not [default: $FASHION_MNIST_DIR, else the cache, else a download]
@@ -208,7 +209,7 @@ pub struct ImportArgs {
     #[arg(long, value_name = "CHECKPOINT")]
     pub out: PathBuf,
     /// BatchNorm's eps, which a state_dict does not hold
-    #[arg(long, default_value_t = 1e-5, value_parser = positive)]
+    #[arg(long, default_value = "1e-5", value_parser = positive)]
     pub eps: f64,
     /// Which variance the running statistics hold [default: unbiased for nn.BatchNorm's names, biased for d2l's]
     #[arg(long, value_enum)]
@@ -248,6 +249,9 @@ pub struct EmulateArgs {
     /// Run the program that `board` flashes instead, which classifies a few images baked into it, and show its log
     #[arg(long, conflicts_with_all = ["images", "dataset", "data_dir", "no_checksum", "json"])]
     pub demo: bool,
+    /// Run this built program of the firmware instead and show its log; `cargo run` with the firmware's target does so
+    #[arg(long, hide = true, value_name = "ELF", conflicts_with_all = ["weights", "images", "dataset", "data_dir", "no_checksum", "json", "demo"])]
+    pub elf: Option<PathBuf>,
     /// Print one JSON object on stdout instead of text
     #[arg(long)]
     pub json: bool,

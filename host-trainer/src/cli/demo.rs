@@ -45,8 +45,8 @@ fn dataset(args: &DataArgs) -> Result<Dataset> {
 
 fn figures(report: &DemoReport) -> String {
     let DemoReport { train: training, evaluate, emulate: emulated, .. } = report;
+    let title = format!("accuracy on {} test images of {}", thousands(evaluate.images), evaluate.dataset);
     let mut accuracies = Table::default();
-    accuracies.row(format!("accuracy on {} test images of {}", thousands(evaluate.images), evaluate.dataset), "");
     for (label, accuracy) in [
         ("  f32, BatchNorm unfolded", evaluate.accuracy_f32_unfolded),
         ("  f32, BatchNorm folded", evaluate.accuracy_f32_folded),
@@ -55,7 +55,7 @@ fn figures(report: &DemoReport) -> String {
     ] {
         accuracies.row(label, accuracy.map(percent).unwrap_or_default());
     }
-    format!("\n{}\n{}\n{}\n", train::learned(training), accuracies.render(), emulate::figures(emulated))
+    format!("\n{}\n{title}\n{}\n{}\n", train::learned(training), accuracies.render(), emulate::figures(emulated))
 }
 
 fn pictures(report: &DemoReport, dataset: &Dataset) -> String {

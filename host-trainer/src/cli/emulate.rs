@@ -3,7 +3,7 @@
 use super::args::EmulateArgs;
 use super::output::{self, Table, percent, thousands};
 use crate::data;
-use crate::emulate::{EmulateReport, EmulateRequest, emulate, run_demo};
+use crate::emulate::{EmulateReport, EmulateRequest, LogLine, emulate, run_demo, run_elf};
 use crate::error::Result;
 use crate::evaluate::first;
 use crate::firmware::{Inputs, workspace_root};
@@ -12,12 +12,14 @@ use std::io::Write;
 use std::path::PathBuf;
 
 pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
+    if let Some(elf) = &args.elf {
+        return print(&run_elf(elf, args.machine)?, out);
+    }
     let path = args.weights.clone().map_or_else(shipped_weights, Ok)?;
     let bytes = AlignedBytes::read(&path)?;
     let weights = bytes.model(&path)?;
     if args.demo {
-        let log = run_demo(&Inputs { weights: Some(weights), images: None }, args.machine)?;
-        return output::text(out, &log.iter().map(|line| format!("{line}\n")).collect::<String>());
+        return print(&run_demo(&Inputs { weights: Some(weights), images: None }, args.machine)?, out);
     }
     let dataset = data::load(&args.data.request(None))?;
     let images = first(&dataset.test, args.images.map(|n| usize::try_from(n).unwrap_or(usize::MAX)));
@@ -29,6 +31,10 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
         output::text(out, &figures(&report))?;
     }
     report.verdict()
+}
+
+fn print(log: &[LogLine], out: &mut dyn Write) -> Result<()> {
+    output::text(out, &log.iter().map(|line| format!("{line}\n")).collect::<String>())
 }
 
 /// The model that the repository ships, so that the firmware builds without training.
@@ -69,6 +75,6 @@ pub(super) fn figures(report: &EmulateReport) -> String {
             format!("{}, {} of them scratch", bytes(report.ram_bytes), thousands(report.scratch_bytes as usize)),
         )
         .row("stack", bytes(report.stack_bytes))
-        .row("time", format!("{:.1} s, {} emulators side by side", report.seconds, report.emulators));
+        .row("time", format!("{:.1} s, emulators side by side: {}", report.seconds, report.emulators));
     table.render()
 }

@@ -26,7 +26,7 @@ pub(super) fn run(args: ImportArgs, out: &mut dyn Write) -> Result<()> {
     let mut table = Table::default();
     table
         .row("names", vocabulary.describe())
-        .row("eps", args.eps.to_string())
+        .row("eps", format!("{:e}", args.eps))
         .row("running variance", parameters.variance.name())
         .row("checkpoint", args.out.display().to_string());
     output::text(out, &table.render())

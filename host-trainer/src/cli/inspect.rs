@@ -28,7 +28,7 @@ fn of_checkpoint(checkpoint: &CheckpointInspection) -> String {
     table
         .row("kind", "checkpoint: the unfolded network in f32")
         .row("trained parameters", thousands(TRAINED_PARAMETERS))
-        .row("eps", (checkpoint.eps as f32).to_string())
+        .row("eps", format!("{:e}", checkpoint.eps))
         .row("running variance", checkpoint.variance.name())
         .row("batches tracked", thousands(checkpoint.batches_tracked as usize));
     if let Some(name) = &checkpoint.imported_from {

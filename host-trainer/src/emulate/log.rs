@@ -39,13 +39,6 @@ impl fmt::Display for LogLine {
     }
 }
 
-/// Prints a log on stdout, in colour on a terminal.
-pub fn print_log(log: &[LogLine]) {
-    for line in log {
-        anstream::println!("{line}");
-    }
-}
-
 /// Decodes everything that a program wrote; a frame that was cut off by its end is left out.
 pub(super) fn decode(elf: &[u8], bytes: &[u8]) -> Result<Vec<LogLine>, String> {
     let table = Table::parse(elf).map_err(|error| format!("its log cannot be decoded: {error}"))?;

@@ -6,6 +6,7 @@ pub mod protocol;
 mod qemu;
 mod shard;
 
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ use crate::setup::{self, TARGET};
 
 use shard::{Results, Shard};
 
-pub use log::{Level, LogLine, print_log};
+pub use log::{Level, LogLine};
 pub use qemu::{Machine, Outcome, Run, run};
 
 /// How often the progress is looked at.
@@ -113,7 +114,8 @@ pub fn emulate(request: &EmulateRequest<'_>) -> Result<EmulateReport> {
     }
     setup::ensure_qemu()?;
     qemu::ensure_machine(request.machine)?;
-    let firmware = firmware::build(&Inputs { weights: Some(request.weights), images: None })?;
+    let firmware =
+        firmware::build_programs(&Inputs { weights: Some(request.weights), images: None }, &[Program::Evaluate])?;
     let elf = firmware.elf(Program::Evaluate);
     let sizes = firmware::sizes(&elf)?;
     let directory = working_directory()?;
@@ -140,11 +142,19 @@ pub fn emulate(request: &EmulateRequest<'_>) -> Result<EmulateReport> {
 /// # Errors
 /// As [`emulate`].
 pub fn run_demo(inputs: &Inputs<'_>, machine: Machine) -> Result<Vec<LogLine>> {
+    let firmware = firmware::build_programs(inputs, &[Program::Demo])?;
+    run_elf(&firmware.elf(Program::Demo), machine)
+}
+
+/// Runs a program that was built before, and returns its log.
+///
+/// # Errors
+/// [`Error::Missing`] without QEMU; [`Error::Tool`] when the emulator or the firmware fails.
+pub fn run_elf(elf: &Path, machine: Machine) -> Result<Vec<LogLine>> {
     setup::ensure_qemu()?;
     qemu::ensure_machine(machine)?;
-    let firmware = firmware::build(inputs)?;
+    let elf = elf.canonicalize().map_err(Error::io("find", elf))?;
     let directory = working_directory()?;
-    let elf = firmware.elf(Program::Demo);
     let run = Run { elf: &elf, machine, arguments: &[], directory: directory.path(), limit: DEMO_LIMIT };
     let outcome = qemu::run(&run)?;
     outcome.succeeded()?;

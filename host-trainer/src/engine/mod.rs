@@ -78,6 +78,11 @@ pub trait Engine {
     /// out of range.
     fn train(&mut self, split: &Split, order: &[u32], batch_size: usize, lr: f64) -> Result<Totals>;
 
+    /// How many steps a caller should ask for at once: few enough for a progress bar and for Ctrl-C, enough to cost nothing.
+    fn steps_per_call(&self) -> usize {
+        8
+    }
+
     /// Loss and hits of the whole split in inference mode.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use crate::parameters::Variance;
 pub enum EngineName {
     /// The readable ndarray implementation, one thread: the oracle of the others
     Reference,
-    /// The fast CPU engine
+    /// The fast CPU engine; not in this build
     Cpu,
     /// The GPU engine, for NVIDIA GPUs
     Cuda,

@@ -85,6 +85,23 @@ impl Cuda {
         tensors.map(|(name, tensor)| self.device.read(tensor).map(|values| (name, values))).collect()
     }
 
+    /// Queues work on a split, `queue`, from the model as it was before the call.
+    ///
+    /// Whether the split on the device is still what the caller holds is found out while the device works; in the rare case that
+    /// it is not, the work is done again.
+    fn run_on(&mut self, split: &Split, lr: f64, queue: impl Fn(&mut Self) -> Result<()>) -> Result<()> {
+        loop {
+            let certain = self.splits.find(&self.device, split)?;
+            self.prepare(lr)?;
+            queue(self)?;
+            if certain || self.splits.newest_is(split) {
+                return Ok(());
+            }
+            self.splits.forget_newest();
+            self.changed = true;
+        }
+    }
+
     /// Brings what a call needs to the device: the model if it was set anew, the settings, zeroed totals.
     fn prepare(&mut self, lr: f64) -> Result<()> {
         if self.changed {
@@ -111,6 +128,17 @@ impl Cuda {
             self.batch = Some(Batch::new(&self.device, n)?);
         }
         Ok(())
+    }
+
+    /// Queues steps over the order, captured once and then replayed.
+    fn queue_steps(&mut self, steps: usize) -> Result<()> {
+        let Self { device, model, splits, batch, graph, .. } = self;
+        let (batch, split) = (batch.as_ref().expect("the caller has made one"), splits.newest());
+        let graph = match graph.take().filter(|step| step.split == split.id && step.n == batch.n) {
+            Some(step) => graph.insert(step),
+            None => graph.insert(capture_step(device, model, batch, split)?),
+        };
+        (0..steps).try_for_each(|_| device.replay(&graph.graph))
     }
 
     fn totals(&self) -> Result<Totals> {
@@ -151,44 +179,42 @@ impl Engine for Cuda {
         if order.is_empty() {
             return Ok(Totals::default());
         }
-        self.prepare(lr)?;
-        self.prepare_batches(order, batch_size)?;
-        let Self { device, model, splits, batch, graph, .. } = self;
-        let split = splits.find(device, split)?;
-        let batch = batch.as_ref().expect("made above");
-        let graph = match graph.take().filter(|step| step.split == split.id && step.n == batch.n) {
-            Some(step) => graph.insert(step),
-            None => graph.insert(capture_step(device, model, batch, split)?),
-        };
-        for _ in 0..order.len() / batch_size {
-            device.replay(&graph.graph)?;
-        }
+        self.run_on(split, lr, |engine| {
+            engine.prepare_batches(order, batch_size)?;
+            engine.queue_steps(order.len() / batch_size)
+        })?;
         self.parameters = self.device.read(&self.model.parameters)?;
         self.totals()
+    }
+
+    /// An epoch takes milliseconds, and every call ends with a wait for the device.
+    fn steps_per_call(&self) -> usize {
+        usize::MAX
     }
 
     fn evaluate(&mut self, split: &Split) -> Result<Totals> {
         if split.is_empty() {
             return Ok(Totals::default());
         }
-        self.prepare(0.0)?;
-        let split = self.splits.find(&self.device, split)?;
-        let loss_slots = self.device.zeros(2 * split.examples)?;
-        step::infer(&self.device, &self.model, split, &loss_slots)?;
+        let loss_slots = self.device.zeros(2 * split.len())?;
+        self.run_on(split, 0.0, |engine| {
+            step::infer(&engine.device, &engine.model, engine.splits.newest(), &loss_slots)
+        })?;
         self.totals()
     }
 
     fn gradients(&mut self, split: &Split, batch: &[u32]) -> Result<(Vec<f64>, Parameters)> {
-        check_batches(split, batch, batch.len());
-        self.prepare(0.0)?;
-        self.prepare_batches(batch, batch.len())?;
-        let split = self.splits.find(&self.device, split)?;
-        let buffers = self.batch.as_ref().expect("made above");
-        step::forward(&self.device, &self.model, buffers, split)?;
-        step::backward(&self.device, &self.model, buffers, split)?;
-
-        let logits = self.device.read(&buffers.logits)?;
         let n = batch.len();
+        check_batches(split, batch, n);
+        self.run_on(split, 0.0, |engine| {
+            engine.prepare_batches(batch, n)?;
+            let Self { device, model, splits, batch, .. } = engine;
+            let batch = batch.as_ref().expect("made above");
+            step::forward(device, model, batch, splits.newest())?;
+            step::backward(device, model, batch, splits.newest())
+        })?;
+        let buffers = self.batch.as_ref().expect("made above");
+        let logits = self.device.read(&buffers.logits)?;
         let logits = (0..n * CLASSES).map(|i| f64::from(logits[i % CLASSES * n + i / CLASSES])).collect();
         let mut rest = self.device.read(&self.model.gradients)?.into_iter().map(f64::from);
         let tensors = TENSORS.each_ref().map(|spec| rest.by_ref().take(spec.len()).collect());

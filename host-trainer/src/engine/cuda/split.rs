@@ -20,9 +20,20 @@ pub(super) struct DeviceSplit {
     /// Classes, `[examples]`.
     pub(super) labels: CudaSlice<u8>,
     content: u64,
+    address: Address,
 }
 
-/// The splits that were used last.
+/// Where a split lay in the host's memory. It may have been changed there since, or another may lie there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Address(usize, usize, usize);
+
+impl Address {
+    fn of(split: &Split) -> Self {
+        Self(split.images.as_ptr().addr(), split.labels.as_ptr().addr(), split.len())
+    }
+}
+
+/// The splits that were used last, the last one first.
 #[derive(Default)]
 pub(super) struct DeviceSplits {
     kept: Vec<DeviceSplit>,
@@ -30,28 +41,50 @@ pub(super) struct DeviceSplits {
 }
 
 impl DeviceSplits {
-    /// The split in the device's memory, uploaded if it is not there.
+    /// Makes `split` the newest, uploading it if it is not there. Returns whether that is certain.
     ///
-    /// A split is known by a hash of all its bytes: the caller may have changed it, or another may lie at its address.
-    pub(super) fn find(&mut self, device: &Device, split: &Split) -> Result<&DeviceSplit> {
+    /// A split is known by a hash of all its bytes. Hashing takes as long as an epoch on a fast device, so one that lies
+    /// where it lay before is taken for the same, and the caller asks [`newest_is`](Self::newest_is) while the device works.
+    pub(super) fn find(&mut self, device: &Device, split: &Split) -> Result<bool> {
+        let address = Address::of(split);
+        if let Some(position) = self.kept.iter().position(|kept| kept.address == address) {
+            self.kept[..=position].rotate_right(1);
+            return Ok(false);
+        }
         let content = hash(split);
-        let known = self.kept.iter().position(|s| s.content == content && s.examples == split.len());
-        let found = match known {
-            Some(position) => self.kept.remove(position),
+        match self.kept.iter().position(|kept| kept.content == content && kept.examples == split.len()) {
+            Some(position) => {
+                self.kept[..=position].rotate_right(1);
+                self.kept[0].address = address;
+            }
             None => {
                 self.kept.truncate(KEPT - 1);
                 self.uploads += 1;
-                DeviceSplit {
-                    id: self.uploads,
-                    examples: split.len(),
-                    images: device.upload(split.images.as_flattened().as_flattened())?,
-                    labels: device.upload(&split.labels)?,
-                    content,
-                }
+                let images = device.upload(split.images.as_flattened().as_flattened())?;
+                let labels = device.upload(&split.labels)?;
+                let new = DeviceSplit { id: self.uploads, examples: split.len(), images, labels, content, address };
+                self.kept.insert(0, new);
             }
-        };
-        self.kept.insert(0, found);
-        Ok(&self.kept[0])
+        }
+        Ok(true)
+    }
+
+    /// The split that was found last.
+    ///
+    /// # Panics
+    /// If none was.
+    pub(super) fn newest(&self) -> &DeviceSplit {
+        &self.kept[0]
+    }
+
+    /// Whether the newest split holds what `split` holds.
+    pub(super) fn newest_is(&self, split: &Split) -> bool {
+        self.newest().content == hash(split)
+    }
+
+    /// Drops the newest split.
+    pub(super) fn forget_newest(&mut self) {
+        self.kept.remove(0);
     }
 }
 
@@ -60,7 +93,7 @@ fn hash(split: &Split) -> u64 {
     hash_bytes(split.images.as_flattened().as_flattened()) ^ hash_bytes(&split.labels).rotate_left(1)
 }
 
-/// Eight independent lanes, so that the speed is that of the memory: an epoch on the device takes only milliseconds.
+/// Eight independent lanes, so that the speed is that of the memory.
 fn hash_bytes(bytes: &[u8]) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     let (blocks, rest) = bytes.as_chunks::<64>();
