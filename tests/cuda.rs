@@ -99,14 +99,15 @@ fn each_operation_agrees_with_its_twin_on_the_cpu_build() {
     assert_passed(&output, 3);
 }
 
-/// The bits of three steps, for whoever compares two runs.
+/// The bits of 18 steps, more than one graph of many, for whoever compares two runs.
 #[test]
 #[ignore = "needs an NVIDIA GPU"]
-fn cuda_bits_of_three_steps() {
+fn cuda_bits_of_18_steps() {
     let split = noise(1, 3 * 34);
-    let order: Vec<u32> = (0..split.len() as u32).collect();
+    let order: Vec<u32> = (0..6 * split.len() as u32).map(|i| i % split.len() as u32).collect();
     let mut engine = Cuda::new(5, Variance::Unbiased).unwrap();
     let totals = engine.train(&split, &order, 34, 0.5).unwrap();
+    assert_eq!(totals.examples, order.len());
     let tested = engine.evaluate(&split).unwrap();
     let sum = engine
         .parameters()
@@ -126,9 +127,9 @@ fn bits(output: &Output) -> String {
 /// A thread that reads what another has not surely written gives other bits once threads and blocks run in another order.
 #[test]
 fn bits_do_not_depend_on_the_order_of_threads_and_blocks() {
-    let Some(in_order) = on_the_fake_driver("cuda_bits_of_three_steps", &[]) else { return };
+    let Some(in_order) = on_the_fake_driver("cuda_bits_of_18_steps", &[]) else { return };
     for seed in ["1", "2"] {
-        let shuffled = on_the_fake_driver("cuda_bits_of_three_steps", &[("BN_LENET_SHIM_SEED", seed)]).unwrap();
+        let shuffled = on_the_fake_driver("cuda_bits_of_18_steps", &[("BN_LENET_SHIM_SEED", seed)]).unwrap();
         assert_eq!(bits(&in_order), bits(&shuffled), "schedule {seed}");
     }
 }

@@ -1,4 +1,4 @@
-//! The CUDA engine: the kernels of `kernels/`, a training step captured in one CUDA graph.
+//! The CUDA engine: the kernels of `kernels/`, training steps captured in CUDA graphs.
 //!
 //! The data set lies on the device as bytes, the order of the examples is uploaded with each call, and gathering,
 //! normalising, statistics, losses and hits stay there: a call ends with one read of its totals and of the parameters.
@@ -35,7 +35,7 @@ pub struct Cuda {
     model: Model,
     splits: DeviceSplits,
     batch: Option<Batch>,
-    graph: Option<Step>,
+    graphs: Option<Graphs>,
     /// The model, as it was set or as the last call left it.
     parameters: Vec<f32>,
     eps: f32,
@@ -44,9 +44,13 @@ pub struct Cuda {
     changed: bool,
 }
 
-/// A captured training step, and what it was captured with: the addresses in it.
-struct Step {
-    graph: CudaGraph,
+/// Steps of the larger graph. A graph starts some microseconds after the one before it has ended, whatever it holds.
+const STEPS_PER_GRAPH: usize = 16;
+
+/// Captured training steps, and what they were captured with: the addresses in them.
+struct Graphs {
+    one: CudaGraph,
+    many: CudaGraph,
     split: u64,
     n: usize,
 }
@@ -65,7 +69,7 @@ impl Cuda {
             model,
             splits: DeviceSplits::default(),
             batch: None,
-            graph: None,
+            graphs: None,
             parameters: Vec::new(),
             eps: 0.0,
             variance,
@@ -117,13 +121,13 @@ impl Cuda {
     /// the captured graph with it.
     fn prepare_batches(&mut self, order: &[u32], n: usize) -> Result<()> {
         if self.model.order.len() < order.len() {
-            self.graph = None;
+            self.graphs = None;
             self.model.order = self.device.zeros(order.len())?;
         }
         self.device.write(order, &mut self.model.order)?;
         self.device.write(&[0], &mut self.model.step)?;
         if self.batch.as_ref().is_none_or(|batch| batch.n != n) {
-            self.graph = None;
+            self.graphs = None;
             self.batch = None;
             self.batch = Some(Batch::new(&self.device, n)?);
         }
@@ -132,13 +136,14 @@ impl Cuda {
 
     /// Queues steps over the order, captured once and then replayed.
     fn queue_steps(&mut self, steps: usize) -> Result<()> {
-        let Self { device, model, splits, batch, graph, .. } = self;
+        let Self { device, model, splits, batch, graphs, .. } = self;
         let (batch, split) = (batch.as_ref().expect("the caller has made one"), splits.newest());
-        let graph = match graph.take().filter(|step| step.split == split.id && step.n == batch.n) {
-            Some(step) => graph.insert(step),
-            None => graph.insert(capture_step(device, model, batch, split)?),
+        let graphs = match graphs.take().filter(|graphs| graphs.split == split.id && graphs.n == batch.n) {
+            Some(current) => graphs.insert(current),
+            None => graphs.insert(Graphs::capture(device, model, batch, split)?),
         };
-        (0..steps).try_for_each(|_| device.replay(&graph.graph))
+        (0..steps / STEPS_PER_GRAPH).try_for_each(|_| device.replay(&graphs.many))?;
+        (0..steps % STEPS_PER_GRAPH).try_for_each(|_| device.replay(&graphs.one))
     }
 
     fn totals(&self) -> Result<Totals> {
@@ -222,13 +227,19 @@ impl Engine for Cuda {
     }
 }
 
-fn capture_step(device: &Device, model: &Model, batch: &Batch, split: &DeviceSplit) -> Result<Step> {
-    let graph = device.capture(|| {
-        step::forward(device, model, batch, split)?;
-        step::backward(device, model, batch, split)?;
-        step::update(device, model, batch)
-    })?;
-    Ok(Step { graph, split: split.id, n: batch.n })
+impl Graphs {
+    fn capture(device: &Device, model: &Model, batch: &Batch, split: &DeviceSplit) -> Result<Self> {
+        let capture = |steps| {
+            device.capture(|| {
+                (0..steps).try_for_each(|_| {
+                    step::forward(device, model, batch, split)?;
+                    step::backward(device, model, batch, split)?;
+                    step::update(device, model, batch)
+                })
+            })
+        };
+        Ok(Self { one: capture(1)?, many: capture(STEPS_PER_GRAPH)?, split: split.id, n: batch.n })
+    }
 }
 
 /// The panics that [`Engine::train`] promises: a kernel would read past the data in silence.
