@@ -66,6 +66,33 @@ fn compile(compiler: &str) -> PathBuf {
     directory
 }
 
+/// Every kind of mistake that the CPU build is there to find, made on purpose.
+#[test]
+fn the_cpu_build_finds_mistakes() {
+    let Some(directory) = fake_driver() else { return };
+    let program = directory.join(format!("selftest.{}", std::process::id()));
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "g++".into());
+    let source = kernels().join("cpu/selftest.cpp");
+    let compiled = Command::new(compiler).args(["-std=c++17", "-O1", "-o"]).arg(&program).arg(source).status().unwrap();
+    assert!(compiled.success());
+    let run = |mode: &str, seed: &str| {
+        let output = Command::new(&program).arg(mode).env("BN_LENET_SHIM_SEED", seed).output().unwrap();
+        (output.status.success(), text(&output))
+    };
+    for (mode, report) in [
+        ("stuck", "stuck barrier"),
+        ("places", "wait in different places"),
+        ("lane", "a lane that does not exist"),
+        ("poison", "not a number"),
+    ] {
+        let (succeeded, text) = run(mode, "1");
+        assert!(!succeeded && text.contains(report), "{mode}: {text}");
+    }
+    let (first, second) = (run("race", "1"), run("race", "2"));
+    assert!(first.0 && second.0 && first.1 != second.1, "{} {}", first.1, second.1);
+    std::fs::remove_file(program).unwrap();
+}
+
 /// Runs the ignored tests whose names contain `filter` in a process of their own, on the fake driver.
 fn on_the_fake_driver(filter: &str, variables: &[(&str, &str)]) -> Option<Output> {
     let directory = fake_driver()?;
