@@ -1,6 +1,7 @@
 //! A model that PyTorch trained, through import and evaluation: the same accuracy, the same logits. And a run on the real
 //! engine that was stopped in the middle of an epoch.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -11,9 +12,11 @@ use host_trainer::engine::select::{AVAILABLE, create};
 use host_trainer::evaluate::{Request, evaluate};
 use host_trainer::import::{ImportOptions, Vocabulary, import};
 use host_trainer::model_file::ModelFile;
-use host_trainer::parameters::Variance;
+use host_trainer::parameters::{Parameters, Variance};
 use host_trainer::recipe::Recipe;
 use host_trainer::train::{self, End, Timing, Watcher};
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 use tests::{fashion_mnist, golden, golden_parameters};
 
 /// Largest difference of a logit from PyTorch's.
@@ -43,6 +46,22 @@ fn pytorchs_model_has_pytorchs_accuracy_and_logits() {
     assert_eq!(expected.len(), logits.len());
     let worst = logits.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(worst <= LOGITS_ATOL, "a logit differs by {worst}");
+}
+
+/// What `load_state_dict(strict=True)` asks of a file: every name that PyTorch's own has, and no other, of its shape and type.
+#[test]
+fn a_checkpoint_has_the_names_shapes_and_types_of_pytorchs_state_dict() {
+    let ours = Checkpoint {
+        parameters: Parameters::zero(Variance::Biased),
+        batches_tracked: 7,
+        origin: Origin::Imported("x".into()),
+    };
+    let layout = |bytes: &[u8]| {
+        let file = SafeTensors::deserialize(bytes).unwrap();
+        let layout = |(name, view): (&str, TensorView<'_>)| (name.to_owned(), (view.dtype(), view.shape().to_vec()));
+        file.iter().map(layout).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(layout(&ours.to_bytes().unwrap()), layout(&golden("trained.safetensors")));
 }
 
 /// Stops after so many chunks.

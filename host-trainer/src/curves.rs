@@ -1,8 +1,9 @@
 //! The three curves of d2l's figure, train loss, train accuracy and test accuracy over the epochs, as an SVG.
 
-use crate::run_dir::EpochMetrics;
 use plotters::coord::Shift;
 use plotters::prelude::*;
+
+use crate::run_dir::EpochMetrics;
 
 const SIZE: (u32, u32) = (640, 400);
 const INK: RGBColor = RGBColor(0x33, 0x33, 0x33);

@@ -1,12 +1,17 @@
 //! The whole way in one call: data, training, export, firmware, emulator. What [`demo`] returns is what `demo --json` prints.
 
+use std::path::PathBuf;
+
+use bn_core::Prediction;
+use serde::Serialize;
+
 use crate::checkpoint::Checkpoint;
 use crate::data::{Dataset, Split};
 use crate::emulate::{EmulateReport, EmulateRequest, Machine, emulate};
 use crate::engine::EngineName;
 use crate::engine::select::create;
 use crate::error::Result;
-use crate::evaluate::{EvaluateReport, Request, evaluate, first};
+use crate::evaluate::{EvaluateReport, Request, evaluate};
 use crate::export::{DEFAULT_LIMIT, ExportReport, ExportRequest, export};
 use crate::files;
 use crate::firmware::{self, Inputs, Program};
@@ -16,10 +21,8 @@ use crate::parameters::Variance;
 use crate::recipe::Recipe;
 use crate::run::{NewRun, Run, TrainReport};
 use crate::run_dir::RunDir;
+use crate::setup;
 use crate::weights::{self, AlignedBytes};
-use bn_core::Prediction;
-use serde::Serialize;
-use std::path::PathBuf;
 
 /// Right answers that are shown, each of another class, before one that is wrong.
 const SHOWN_RIGHT: usize = 5;
@@ -72,6 +75,9 @@ pub struct Shown {
 /// # Errors
 /// Whatever a step gives; [`crate::Error::Disagreement`] if emulator and host differ in one bit.
 pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> Result<DemoReport> {
+    // What is missing is better known before the training than after it.
+    setup::ensure_target()?;
+    setup::ensure_qemu()?;
     let run = Run::new(create(EngineName::Auto, 0, Variance::Biased)?, new_run(request), dataset)?;
     let directory = run.directory().clone();
     notice(&run.describe(dataset));
@@ -90,7 +96,7 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
     let of_test = Request { file: &path, model: &file, checkpoint: Some(&checkpoint), images: request.images };
     let evaluate = evaluate(&of_test, dataset)?.report;
 
-    let test = first(&dataset.test, request.images);
+    let test = dataset.test.first(request.images.unwrap_or(usize::MAX));
     let machine = Machine::default();
     let emulate = emulate(&EmulateRequest { weights: model, machine, images: &test })?;
     emulate.verdict()?;
@@ -100,13 +106,7 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
 }
 
 fn new_run(request: &DemoRequest) -> NewRun {
-    NewRun {
-        seed: 0,
-        variance: Variance::Biased,
-        recipe: request.recipe.clone(),
-        out: Some(request.out.clone()),
-        replace: true,
-    }
+    NewRun { seed: 0, recipe: request.recipe.clone(), out: Some(request.out.clone()), replace: true }
 }
 
 /// Images worth looking at: the first right answers of different classes, then the first wrong one.

@@ -1,6 +1,12 @@
 //! The accuracies of a model on a test split: f32 with BatchNorm unfolded, f32 folded, and integers. All of it is computed
 //! by bn-core, the code that runs on the device.
 
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use bn_core::Prediction;
+use serde::Serialize;
+
 use crate::checkpoint::Checkpoint;
 use crate::data::{Dataset, Split};
 use crate::error::{Error, Result};
@@ -8,10 +14,6 @@ use crate::export::{Comparison, ExportRequest, Networks, Outputs, export};
 use crate::inference;
 use crate::model_file::ModelFile;
 use crate::weights::AlignedBytes;
-use bn_core::Prediction;
-use serde::Serialize;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// What is to be evaluated.
 #[derive(Clone, Debug)]
@@ -70,7 +72,7 @@ pub struct Evaluated {
 /// [`Error::BadArgument`] if the split has no image; [`Error::BadFile`] if a `weights.bin` does not parse.
 pub fn evaluate(request: &Request<'_>, dataset: &Dataset) -> Result<Evaluated> {
     let started = Instant::now();
-    let test = first(&dataset.test, request.images);
+    let test = dataset.test.first(request.images.unwrap_or(usize::MAX));
     if test.is_empty() {
         return Err(Error::BadArgument {
             problem: format!("{} has no test images", dataset.source),
@@ -149,12 +151,6 @@ impl EvaluateReport {
         self.fold_difference = Some(comparison.fold_difference);
         self.int8_difference = Some(comparison.int8_difference);
     }
-}
-
-/// The first so many examples of a split.
-pub fn first(split: &Split, images: Option<usize>) -> Split {
-    let n = images.unwrap_or(usize::MAX).min(split.len());
-    Split { images: split.images[..n].to_vec(), labels: split.labels[..n].to_vec() }
 }
 
 /// Logits as numbers; each is exact in f32 up to 24 bits.

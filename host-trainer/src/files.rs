@@ -1,10 +1,12 @@
 //! Reading and writing whole files. A file is replaced in one step or not at all: it is written beside its place, flushed
 //! to the disk and renamed, so that a crash or a full disk leaves the old one as it was.
 
-use crate::error::{Error, Result};
 use std::io::Write;
 use std::path::Path;
+
 use tempfile::{Builder, NamedTempFile};
+
+use crate::error::{Error, Result};
 
 /// The whole file.
 ///

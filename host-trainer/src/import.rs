@@ -4,15 +4,17 @@
 //! `num_batches_tracked` where it is there) and that of d2l's own layer (`1.gamma, 1.beta, 1.moving_mean, 1.moving_var`, of
 //! shape `[1, C, 1, 1]` or `[1, C]`). d2l's classifiers keep the network in `self.net`; a leading `net.` is taken off.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use bn_core::lenet::{Role, TENSORS, TensorSpec};
+use safetensors::Dtype;
+
 use crate::checkpoint::{Checkpoint, Origin};
 use crate::error::Result;
 use crate::files;
 use crate::parameters::{Parameters, Variance};
 use crate::state_dict::{StateDict, UnitDimensions, batch_norm_modules};
-use bn_core::lenet::{Role, TENSORS, TensorSpec};
-use safetensors::Dtype;
-use std::collections::BTreeSet;
-use std::path::Path;
 
 const REMEDY: &str = "save it with safetensors.torch.save_file(model.state_dict(), FILE) from d2l's BatchNorm LeNet";
 

@@ -1,12 +1,13 @@
 //! What is in a model's file, tensor by tensor or field by field.
 
+use bn_core::format::{FIELDS, Field};
+use bn_core::lenet::TENSORS;
+use serde::Serialize;
+
 use crate::checkpoint::{Checkpoint, Origin, TrainingState};
 use crate::model_file::ModelFile;
 use crate::parameters::Variance;
 use crate::weights::AlignedBytes;
-use bn_core::format::{FIELDS, Field};
-use bn_core::lenet::TENSORS;
-use serde::Serialize;
 
 /// The content of a file, for people and for JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -1,9 +1,10 @@
 //! Ctrl-C. While something is running that can be saved, the first asks it to stop there and the second ends the program at
 //! once; at any other time the first ends it.
 
-use crate::error::{Error, Result};
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::{Error, Result};
 
 /// Exit code of a program that was interrupted: 128 + SIGINT.
 pub const EXIT_CODE: u8 = 130;

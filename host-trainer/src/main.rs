@@ -1,10 +1,11 @@
 //! Parses the command line, runs it, and turns the outcome into an exit code. The program is the library.
 
+use std::io::ErrorKind;
+use std::process::ExitCode;
+
 use clap::Parser;
 use host_trainer::cli::{self, Cli};
 use host_trainer::error::Error;
-use std::io::ErrorKind;
-use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match cli::run(Cli::parse(), &mut anstream::stdout()) {

@@ -1,11 +1,13 @@
 //! A file that holds a model, of whichever kind: a checkpoint or a `weights.bin`. The content decides, not the name.
 
+use std::path::Path;
+
+use bn_core::format::MAGIC;
+
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::files;
 use crate::weights::AlignedBytes;
-use bn_core::format::MAGIC;
-use std::path::Path;
 
 /// A model as it was found, checked.
 #[derive(Clone, Debug)]

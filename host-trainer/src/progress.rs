@@ -1,11 +1,13 @@
 //! What the user sees on stderr while a model trains: a bar with loss, accuracies, speed and time left on a terminal, and a
 //! line an epoch everywhere.
 
+use std::io::{IsTerminal, Write};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
 use crate::checkpoint::TrainingState;
 use crate::run_dir::EpochMetrics;
 use crate::train::Timing;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::{IsTerminal, Write};
 
 /// Progress of one training run.
 pub struct Progress {

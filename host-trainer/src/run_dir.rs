@@ -7,11 +7,13 @@
 //! | `curves.svg` | train loss, train accuracy and test accuracy, as d2l draws them |
 //! | `weights.bin`, `firmware.elf` | the quantised model and the firmware with it, where `demo` made them |
 
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
 use crate::checkpoint::EpochTotals;
 use crate::error::{Error, Result};
 use crate::files;
-use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
 
 /// A run's directory.
 #[derive(Clone, Debug, PartialEq, Eq)]

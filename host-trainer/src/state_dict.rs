@@ -1,11 +1,13 @@
 //! Taking the network's tensors out of a safetensors file. Shared by [`crate::checkpoint`], which reads our own files, and
 //! [`crate::import`], which reads PyTorch's; everything that can be wrong with a file's tensors is named here.
 
-use crate::error::{Error, Result};
-use bn_core::lenet::{Role, TENSORS, TensorSpec};
-use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use std::collections::HashMap;
 use std::path::Path;
+
+use bn_core::lenet::{Role, TENSORS, TensorSpec};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
+
+use crate::error::{Error, Result};
 
 /// A safetensors file whose header is sound.
 pub(crate) struct StateDict<'a> {

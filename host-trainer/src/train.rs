@@ -5,17 +5,19 @@
 //! continued from any step without storing a generator. Totals are added up in chunks of a fixed grid of steps, which the engine chooses, so that a
 //! run stopped between two chunks and continued gives the same bits as one that was not.
 
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use md5::{Digest, Md5};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
 use crate::checkpoint::{EpochTotals, TrainingState};
 use crate::data::{Dataset, Split};
 use crate::engine::{Engine, Totals};
 use crate::error::{Error, Result};
 use crate::recipe::Recipe;
-use md5::{Digest, Md5};
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
-use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
 
 /// Is told how a run goes.
 pub trait Watcher {

@@ -1,10 +1,11 @@
 //! The program as a user runs it: arguments in, stdout, stderr, files and exit codes out. Trains on a few hundred patterns that
 //! are drawn here, so every test takes a moment.
 
-use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
 use tempfile::TempDir;
 
 const TRAINING_IMAGES: usize = 640;

@@ -1,14 +1,16 @@
 //! Verbs and flags. The texts here are `--help`.
 
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand};
+
 use crate::data::{DatasetName, Request};
 use crate::emulate::Machine;
 use crate::engine::EngineName;
 use crate::export::DEFAULT_LIMIT;
 use crate::parameters::Variance;
 use crate::recipe::{RECIPES, Recipe};
-use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand};
-use std::path::PathBuf;
 
 const EXIT_CODES: &str = "\
 Exit codes:

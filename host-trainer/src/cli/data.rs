@@ -1,10 +1,11 @@
 //! `host-trainer data`.
 
+use std::io::Write;
+
 use super::args::DataVerbArgs;
 use super::output::{self, Table, thousands};
 use crate::data;
 use crate::error::Result;
-use std::io::Write;
 
 pub(super) fn run(args: DataVerbArgs, out: &mut dyn Write) -> Result<()> {
     let request = args.data.request(None);

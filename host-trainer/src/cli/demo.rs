@@ -1,5 +1,9 @@
 //! `host-trainer demo`.
 
+use std::io::Write;
+
+use bn_core::CLASS_NAMES;
+
 use super::args::{DataArgs, DemoArgs};
 use super::output::{self, Table, percent, thousands};
 use super::{emulate, train};
@@ -8,14 +12,12 @@ use crate::demo::{DemoReport, DemoRequest, demo};
 use crate::draw::{Picture, Shades, columns_of_stdout, draw};
 use crate::error::{Error, Result};
 use crate::recipe::RECIPES;
-use bn_core::CLASS_NAMES;
-use std::io::Write;
 
 pub(super) fn run(args: DemoArgs, out: &mut dyn Write) -> Result<()> {
     let dataset = dataset(&args.data)?;
     let mut recipe = RECIPES[0].recipe();
     recipe.epochs = args.epochs.map_or(recipe.epochs, |n| n as usize);
-    let images = args.images.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+    let images = args.images.map(|n| n as usize);
     let request = DemoRequest { recipe, images, out: args.out, quiet: args.console.quiet };
     let notice = |line: &str| {
         if !args.console.quiet {
@@ -35,7 +37,7 @@ pub(super) fn run(args: DemoArgs, out: &mut dyn Write) -> Result<()> {
 fn dataset(args: &DataArgs) -> Result<Dataset> {
     match data::load(&args.request(None)) {
         Err(error @ Error::Missing { .. }) if args.dataset.is_none() && args.data_dir.is_none() => {
-            output::report_error(&error);
+            output::notice(&format!("notice: {error}"));
             output::notice("going on with the built-in garments instead: THE FIGURES BELOW ARE NOT FASHION-MNIST'S");
             data::load(&DataArgs { dataset: Some(DatasetName::Garments), ..args.clone() }.request(None))
         }

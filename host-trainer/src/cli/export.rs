@@ -1,5 +1,7 @@
 //! `host-trainer export`.
 
+use std::io::Write;
+
 use super::args::ExportArgs;
 use super::output::{self, Table, percent, thousands};
 use crate::checkpoint::Checkpoint;
@@ -9,7 +11,6 @@ use crate::evaluate::{EvaluateReport, Request, evaluate};
 use crate::export::{ExportReport, ExportRequest, export};
 use crate::model_file::ModelFile;
 use crate::weights::{self, AlignedBytes};
-use std::io::Write;
 
 pub(super) fn run(args: ExportArgs, out: &mut dyn Write) -> Result<()> {
     let checkpoint = Checkpoint::read(&args.checkpoint)?;

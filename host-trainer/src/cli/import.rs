@@ -1,10 +1,11 @@
 //! `host-trainer import`.
 
+use std::io::Write;
+
 use super::args::ImportArgs;
 use super::output::{self, Table};
 use crate::error::{Error, Result};
 use crate::import::{ImportOptions, import};
-use std::io::Write;
 
 pub(super) fn run(args: ImportArgs, out: &mut dyn Write) -> Result<()> {
     if args.out.exists() && !args.force {

@@ -16,8 +16,9 @@ mod train;
 pub use args::{Cli, Command};
 pub use output::report_error;
 
-use crate::error::Result;
 use std::io::Write;
+
+use crate::error::Result;
 
 /// Does what the command line says.
 ///

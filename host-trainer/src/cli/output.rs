@@ -1,9 +1,11 @@
 //! Printing: text or JSON to the result's writer, notices and errors to stderr.
 
-use crate::error::{Error, Result};
-use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::Write;
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
 
 /// Prints one JSON object on one line.
 pub(super) fn json(out: &mut dyn Write, value: &impl Serialize) -> Result<()> {
