@@ -2,6 +2,8 @@
 //!
 //! | module | what belongs there |
 //! |---|---|
+//! | [`cuda`] | the CUDA engine without a GPU, on the CPU build of its kernels, and with one |
+//! | [`cuda_operations`] | each CUDA kernel against the reference engine's twin of its operation |
 //! | [`emulator`] | the firmware: host and emulator agree to the last bit, exit codes, log, refused builds |
 //! | [`engine_suite`] | what every engine must do, as functions over `&mut dyn Engine` |
 //! | [`engines`] | the engines that the suite is stamped onto, each with its tolerances |
@@ -10,6 +12,8 @@
 //! | [`schedule`] | the training run of the book, its figures and its speed; ignored by default |
 //! | [`trained`] | PyTorch's model through import and evaluation; resuming a run to the same bits |
 
+mod cuda;
+mod cuda_operations;
 mod emulator;
 mod engine_suite;
 mod engines;

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use host_trainer::data::Dataset;
 use host_trainer::engine::cpu::Cpu;
+use host_trainer::engine::cuda::Cuda;
 use host_trainer::engine::reference::Reference;
 use host_trainer::engine::{Engine, Totals};
 use host_trainer::parameters::Variance;
@@ -21,16 +22,35 @@ const BATCH_SIZE: usize = 256;
 #[test]
 #[ignore = "trains for minutes; run it with --release -- --ignored --nocapture schedule"]
 fn reference_reaches_the_accuracy_of_the_book() {
-    reaches_the_accuracy_of_the_book(|seed| Box::new(Reference::<f32>::new(seed, Variance::Biased)));
+    assert_reaches_the_book(|seed| Box::new(Reference::<f32>::new(seed, Variance::Biased)));
 }
 
 #[test]
 #[ignore = "trains for a minute; run it with --release -- --ignored --nocapture schedule"]
 fn cpu_reaches_the_accuracy_of_the_book() {
-    reaches_the_accuracy_of_the_book(|seed| Box::new(Cpu::new(seed, Variance::Biased, None)));
+    assert_reaches_the_book(|seed| Box::new(Cpu::new(seed, Variance::Biased, None)));
 }
 
-fn reaches_the_accuracy_of_the_book(new: fn(u64) -> Box<dyn Engine>) {
+#[test]
+#[ignore = "needs an NVIDIA GPU; run it with --release -- --ignored --nocapture cuda"]
+fn cuda_reaches_the_accuracy_of_the_book() {
+    assert_reaches_the_book(|seed| Box::new(Cuda::new(seed, Variance::Biased).unwrap()));
+}
+
+/// Two runs of the whole schedule from one seed end at the same bits.
+#[test]
+#[ignore = "needs an NVIDIA GPU; run it with --release -- --ignored --nocapture cuda"]
+fn cuda_trains_twice_to_the_same_bits() {
+    let Some(dataset) = fashion_mnist() else { return };
+    let [first, second] = [0, 0].map(|seed| {
+        let mut engine = Cuda::new(seed, Variance::Biased).unwrap();
+        let (train, test) = run(dataset, seed, &mut engine);
+        (train, test, engine.parameters())
+    });
+    assert!(first == second, "{:?} {:?}", first.0, second.0);
+}
+
+fn assert_reaches_the_book(new: fn(u64) -> Box<dyn Engine>) {
     let Some(dataset) = fashion_mnist() else { return };
     let mut accuracies = Vec::new();
     for seed in 0..5 {
