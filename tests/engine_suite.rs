@@ -243,8 +243,11 @@ pub(crate) fn only_training_changes_the_model(new: New, _: &Tolerances) {
     for (position, spec) in TENSORS.iter().enumerate() {
         let same = before.tensors[position] == after.tensors[position];
         assert_eq!(same, spec.role.is_trained(), "{}", spec.name);
-        let zero = gradients.tensors[position].iter().all(|&gradient| gradient == 0.0);
-        assert_eq!(zero, !spec.role.is_trained(), "gradient of {}", spec.name);
+        // In theory that of a bias before a BatchNorm is zero: an engine may say so, or show its rounding.
+        if !is_bias_before_batch_norm(spec.name) {
+            let zero = gradients.tensors[position].iter().all(|&gradient| gradient == 0.0);
+            assert_eq!(zero, !spec.role.is_trained(), "gradient of {}", spec.name);
+        }
     }
 }
 

@@ -1,7 +1,11 @@
 //! Engines by their command-line names, and which of them this build has.
 
 use super::Engine;
+<<<<<<< HEAD
 use super::cuda::Cuda;
+=======
+use super::cpu::Cpu;
+>>>>>>> main
 use super::reference::Reference;
 use crate::error::{Error, Result};
 use crate::parameters::Variance;
@@ -11,7 +15,7 @@ use crate::parameters::Variance;
 pub enum EngineName {
     /// The readable ndarray implementation, one thread: the oracle of the others
     Reference,
-    /// The fast CPU engine; not in this build
+    /// Every core, every vector unit
     Cpu,
     /// The GPU engine, for NVIDIA GPUs
     Cuda,
@@ -20,7 +24,11 @@ pub enum EngineName {
 }
 
 /// What this build has, fastest first.
+<<<<<<< HEAD
 pub const AVAILABLE: [EngineName; 2] = [EngineName::Cuda, EngineName::Reference];
+=======
+pub const AVAILABLE: [EngineName; 2] = [EngineName::Cpu, EngineName::Reference];
+>>>>>>> main
 
 impl EngineName {
     /// The engine that trained a run, by the name in its checkpoint.
@@ -46,6 +54,7 @@ impl EngineName {
 /// `auto` answers with the next engine; [`Error::Tool`] if the device refuses.
 pub fn create(name: EngineName, seed: u64, variance: Variance) -> Result<Box<dyn Engine>> {
     match name {
+<<<<<<< HEAD
         EngineName::Auto => match create(EngineName::Cuda, seed, variance) {
             Err(Error::Missing { .. }) => create(EngineName::Reference, seed, variance),
             engine => engine,
@@ -53,6 +62,11 @@ pub fn create(name: EngineName, seed: u64, variance: Variance) -> Result<Box<dyn
         EngineName::Reference => Ok(Box::new(Reference::<f32>::new(seed, variance))),
         EngineName::Cuda => Ok(Box::new(Cuda::new(seed, variance)?)),
         EngineName::Cpu => {
+=======
+        EngineName::Reference => Ok(Box::new(Reference::<f32>::new(seed, variance))),
+        EngineName::Cpu | EngineName::Auto => Ok(Box::new(Cpu::new(seed, variance, None))),
+        EngineName::Cuda => {
+>>>>>>> main
             let have: Vec<_> = AVAILABLE.iter().map(|e| e.name()).collect();
             Err(Error::BadArgument {
                 problem: format!("this build has no {} engine", name.name()),
@@ -74,7 +88,11 @@ mod tests {
         let error = create(EngineName::Cpu, 0, Variance::Biased).err().unwrap();
         assert_eq!(
             error.to_string(),
+<<<<<<< HEAD
             "this build has no cpu engine; choose --engine cuda, reference, or auto for the best of them"
+=======
+            "this build has no cuda engine; choose --engine cpu, reference, or auto for the best of them"
+>>>>>>> main
         );
         assert_eq!(error.exit_code(), 2);
     }
