@@ -1,30 +1,24 @@
 //! The engines, each with its tolerances: one line stamps the whole suite onto one of them.
 
-<<<<<<< HEAD
-use host_trainer::engine::cuda::Cuda;
-=======
 use host_trainer::data::Split;
 use host_trainer::engine::Engine;
 use host_trainer::engine::cpu::Cpu;
->>>>>>> main
+use host_trainer::engine::cuda::Cuda;
 use host_trainer::engine::reference::Reference;
 
 use crate::engine_suite::{Tolerances, engine_suite, gradients_are_central_differences};
 
 engine_suite!(reference_f64, |seed, variance| Box::new(Reference::<f64>::new(seed, variance)), Tolerances::F64);
 engine_suite!(reference_f32, |seed, variance| Box::new(Reference::<f32>::new(seed, variance)), Tolerances::F32);
-<<<<<<< HEAD
+// On this machine's best instruction set, and on the plainest.
+engine_suite!(cpu, |seed, variance| Box::new(Cpu::new(seed, variance, None)), Tolerances::F32);
+engine_suite!(cpu_plain, |seed, variance| Box::new(Cpu::each(seed, variance, None).pop().unwrap()), Tolerances::F32);
 engine_suite!(
     #[ignore = "needs an NVIDIA GPU; `cuda::` runs it on the CPU build of the kernels"]
     cuda,
     |seed, variance| Box::new(Cuda::new(seed, variance).unwrap()),
     Tolerances::F32
 );
-=======
-// On this machine's best instruction set, and on the plainest.
-engine_suite!(cpu, |seed, variance| Box::new(Cpu::new(seed, variance, None)), Tolerances::F32);
-engine_suite!(cpu_plain, |seed, variance| Box::new(Cpu::each(seed, variance, None).pop().unwrap()), Tolerances::F32);
->>>>>>> main
 
 #[test]
 fn reference_f64_gradients_are_central_differences() {

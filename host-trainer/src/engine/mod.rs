@@ -1,10 +1,7 @@
 //! What trains the network. One trait, one suite of tests for every engine; [`mod@reference`] is the oracle of the others.
 
-<<<<<<< HEAD
-pub mod cuda;
-=======
 pub mod cpu;
->>>>>>> main
+pub mod cuda;
 pub mod init;
 pub mod reference;
 pub mod select;

@@ -1,11 +1,8 @@
 //! Engines by their command-line names, and which of them this build has.
 
 use super::Engine;
-<<<<<<< HEAD
-use super::cuda::Cuda;
-=======
 use super::cpu::Cpu;
->>>>>>> main
+use super::cuda::Cuda;
 use super::reference::Reference;
 use crate::error::{Error, Result};
 use crate::parameters::Variance;
@@ -24,11 +21,7 @@ pub enum EngineName {
 }
 
 /// What this build has, fastest first.
-<<<<<<< HEAD
-pub const AVAILABLE: [EngineName; 2] = [EngineName::Cuda, EngineName::Reference];
-=======
-pub const AVAILABLE: [EngineName; 2] = [EngineName::Cpu, EngineName::Reference];
->>>>>>> main
+pub const AVAILABLE: [EngineName; 3] = [EngineName::Cuda, EngineName::Cpu, EngineName::Reference];
 
 impl EngineName {
     /// The engine that trained a run, by the name in its checkpoint.
@@ -50,29 +43,17 @@ impl EngineName {
 /// An engine with an untrained model drawn from `seed`.
 ///
 /// # Errors
-/// [`Error::BadArgument`] if this build has no such engine; [`Error::Missing`] if this machine has no such device, which
-/// `auto` answers with the next engine; [`Error::Tool`] if the device refuses.
+/// [`Error::Missing`] if this machine has no such device, which `auto` answers with the next engine; [`Error::Tool`] if the
+/// device refuses.
 pub fn create(name: EngineName, seed: u64, variance: Variance) -> Result<Box<dyn Engine>> {
     match name {
-<<<<<<< HEAD
+        EngineName::Reference => Ok(Box::new(Reference::<f32>::new(seed, variance))),
+        EngineName::Cpu => Ok(Box::new(Cpu::new(seed, variance, None))),
+        EngineName::Cuda => Ok(Box::new(Cuda::new(seed, variance)?)),
         EngineName::Auto => match create(EngineName::Cuda, seed, variance) {
-            Err(Error::Missing { .. }) => create(EngineName::Reference, seed, variance),
+            Err(Error::Missing { .. }) => create(EngineName::Cpu, seed, variance),
             engine => engine,
         },
-        EngineName::Reference => Ok(Box::new(Reference::<f32>::new(seed, variance))),
-        EngineName::Cuda => Ok(Box::new(Cuda::new(seed, variance)?)),
-        EngineName::Cpu => {
-=======
-        EngineName::Reference => Ok(Box::new(Reference::<f32>::new(seed, variance))),
-        EngineName::Cpu | EngineName::Auto => Ok(Box::new(Cpu::new(seed, variance, None))),
-        EngineName::Cuda => {
->>>>>>> main
-            let have: Vec<_> = AVAILABLE.iter().map(|e| e.name()).collect();
-            Err(Error::BadArgument {
-                problem: format!("this build has no {} engine", name.name()),
-                remedy: format!("choose --engine {}, or auto for the best of them", have.join(", ")),
-            })
-        }
     }
 }
 
@@ -81,20 +62,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn auto_is_the_best_there_is_and_the_rest_says_what_there_is() {
+    fn auto_is_the_best_there_is() {
         let engine = create(EngineName::Auto, 0, Variance::Biased).unwrap();
-        let best = AVAILABLE.iter().find_map(|&name| create(name, 0, Variance::Biased).ok()).unwrap();
+        let best = AVAILABLE.into_iter().find_map(|name| create(name, 0, Variance::Biased).ok()).unwrap();
         assert_eq!(engine.name(), best.name());
-        let error = create(EngineName::Cpu, 0, Variance::Biased).err().unwrap();
-        assert_eq!(
-            error.to_string(),
-<<<<<<< HEAD
-            "this build has no cpu engine; choose --engine cuda, reference, or auto for the best of them"
-=======
-            "this build has no cuda engine; choose --engine cpu, reference, or auto for the best of them"
->>>>>>> main
-        );
-        assert_eq!(error.exit_code(), 2);
     }
 
     #[test]
