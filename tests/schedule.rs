@@ -22,19 +22,19 @@ const BATCH_SIZE: usize = 256;
 #[test]
 #[ignore = "trains for minutes; run it with --release -- --ignored --nocapture schedule"]
 fn reference_reaches_the_accuracy_of_the_book() {
-    reaches_the_accuracy_of_the_book(|seed| Box::new(Reference::<f32>::new(seed, Variance::Biased)));
+    assert_reaches_the_book(|seed| Box::new(Reference::<f32>::new(seed, Variance::Biased)));
 }
 
 #[test]
 #[ignore = "trains for a minute; run it with --release -- --ignored --nocapture schedule"]
 fn cpu_reaches_the_accuracy_of_the_book() {
-    reaches_the_accuracy_of_the_book(|seed| Box::new(Cpu::new(seed, Variance::Biased, None)));
+    assert_reaches_the_book(|seed| Box::new(Cpu::new(seed, Variance::Biased, None)));
 }
 
 #[test]
 #[ignore = "needs an NVIDIA GPU; run it with --release -- --ignored --nocapture cuda"]
 fn cuda_reaches_the_accuracy_of_the_book() {
-    reaches_the_accuracy_of_the_book(|seed| Box::new(Cuda::new(seed, Variance::Biased).unwrap()));
+    assert_reaches_the_book(|seed| Box::new(Cuda::new(seed, Variance::Biased).unwrap()));
 }
 
 /// Two runs of the whole schedule from one seed end at the same bits.
@@ -50,7 +50,7 @@ fn cuda_trains_twice_to_the_same_bits() {
     assert!(first == second, "{:?} {:?}", first.0, second.0);
 }
 
-fn reaches_the_accuracy_of_the_book(new: fn(u64) -> Box<dyn Engine>) {
+fn assert_reaches_the_book(new: fn(u64) -> Box<dyn Engine>) {
     let Some(dataset) = fashion_mnist() else { return };
     let mut accuracies = Vec::new();
     for seed in 0..5 {

@@ -4,7 +4,7 @@ use super::Engine;
 use super::cpu::Cpu;
 use super::cuda::Cuda;
 use super::reference::Reference;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::parameters::Variance;
 
 /// An engine by its command-line name.
@@ -16,12 +16,13 @@ pub enum EngineName {
     Cpu,
     /// The GPU engine, for NVIDIA GPUs
     Cuda,
-    /// The fastest that this build and this machine have
+    /// The fastest that has proved itself: cpu
     Auto,
 }
 
-/// What this build has, fastest first.
-pub const AVAILABLE: [EngineName; 3] = [EngineName::Cuda, EngineName::Cpu, EngineName::Reference];
+/// What every machine can run; `auto` takes the first. The CUDA engine has passed its tests on a CPU build of its kernels,
+/// never yet on a GPU, so it trains only where it is asked for by name.
+pub const AVAILABLE: [EngineName; 2] = [EngineName::Cpu, EngineName::Reference];
 
 impl EngineName {
     /// The engine that trained a run, by the name in its checkpoint.
@@ -43,17 +44,13 @@ impl EngineName {
 /// An engine with an untrained model drawn from `seed`.
 ///
 /// # Errors
-/// [`Error::Missing`] if this machine has no such device, which `auto` answers with the next engine; [`Error::Tool`] if the
-/// device refuses.
+/// [`Error::Missing`](crate::Error::Missing) if this machine has no such device; [`Error::Tool`](crate::Error::Tool) if the device refuses.
 pub fn create(name: EngineName, seed: u64, variance: Variance) -> Result<Box<dyn Engine>> {
     match name {
+        EngineName::Auto => create(AVAILABLE[0], seed, variance),
         EngineName::Reference => Ok(Box::new(Reference::<f32>::new(seed, variance))),
         EngineName::Cpu => Ok(Box::new(Cpu::new(seed, variance, None))),
         EngineName::Cuda => Ok(Box::new(Cuda::new(seed, variance)?)),
-        EngineName::Auto => match create(EngineName::Cuda, seed, variance) {
-            Err(Error::Missing { .. }) => create(EngineName::Cpu, seed, variance),
-            engine => engine,
-        },
     }
 }
 
@@ -62,10 +59,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn auto_is_the_best_there_is() {
+    fn auto_is_the_first_of_what_there_is() {
         let engine = create(EngineName::Auto, 0, Variance::Biased).unwrap();
-        let best = AVAILABLE.into_iter().find_map(|name| create(name, 0, Variance::Biased).ok()).unwrap();
-        assert_eq!(engine.name(), best.name());
+        assert_eq!(engine.name(), AVAILABLE[0].name());
     }
 
     #[test]
