@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The only places where `unsafe` may be allowed: instruction sets, and the launch of CUDA kernels.
-const UNSAFE_MAY_STAND_IN: [&str; 3] = ["bn-core/src/arch/", "firmware-demo/src/arch/", "host-trainer/src/engine/cuda/launch.rs"];
+const UNSAFE_MAY_STAND_IN: [&str; 3] =
+    ["bn-core/src/arch/", "firmware-demo/src/arch/", "host-trainer/src/engine/cuda/launch.rs"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace")
@@ -41,8 +42,12 @@ fn every_source_says_what_it_is_for() {
 #[test]
 fn unsafe_stands_only_where_the_design_allows_it() {
     for (path, text) in sources() {
-        let allows = text.contains(concat!("allow(", "unsafe_code)")) || text.contains(concat!("expect(", "unsafe_code"));
-        assert!(!allows || UNSAFE_MAY_STAND_IN.iter().any(|place| path.starts_with(place)), "{path} allows unsafe code");
+        let allows =
+            text.contains(concat!("allow(", "unsafe_code)")) || text.contains(concat!("expect(", "unsafe_code"));
+        assert!(
+            !allows || UNSAFE_MAY_STAND_IN.iter().any(|place| path.starts_with(place)),
+            "{path} allows unsafe code"
+        );
     }
 }
 

@@ -1,11 +1,12 @@
 //! Helpers of the tests in this package: the real data set, the golden files, and how a test says that it was skipped.
 
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::Path;
 use std::sync::OnceLock;
 
-use bn_core::lenet::{PIXELS, TENSORS};
-use host_trainer::data::{Dataset, Split};
+use bn_core::lenet::TENSORS;
+use host_trainer::Error;
+use host_trainer::data::{self, Dataset, Request};
 use host_trainer::parameters::{Parameters, Variance};
 use safetensors::{Dtype, SafeTensors};
 
@@ -17,45 +18,28 @@ const PYTORCH_EPS: f64 = 1e-5;
 /// # Panics
 /// If `BN_LENET_REQUIRE_ALL` is 1: then a missing prerequisite is a failure.
 pub fn skipped(what: &str, remedy: &str) {
-    assert_ne!(
-        std::env::var("BN_LENET_REQUIRE_ALL").as_deref(),
-        Ok("1"),
-        "{what}; {remedy} (BN_LENET_REQUIRE_ALL=1 makes this a failure)"
-    );
+    let required = std::env::var("BN_LENET_REQUIRE_ALL").is_ok_and(|value| value == "1");
+    assert!(!required, "{what}; {remedy} (BN_LENET_REQUIRE_ALL=1 makes this a failure)");
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     // The test goes on either way: a closed stderr is no reason to fail.
     let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {what}; {remedy}");
 }
 
-/// Fashion-MNIST from `FASHION_MNIST_DIR`, read once; `None` where there is none, after [`skipped`].
+/// Fashion-MNIST, read once from where the program itself would find it, but never downloaded; `None` where there is none,
+/// after [`skipped`].
+///
+/// # Panics
+/// If it is there and damaged.
 pub fn fashion_mnist() -> Option<&'static Dataset> {
-    static DATASET: OnceLock<Option<Dataset>> = OnceLock::new();
-    let dataset = DATASET.get_or_init(|| {
-        let dir = PathBuf::from(std::env::var_os("FASHION_MNIST_DIR")?);
-        let split = |prefix: &str| {
-            let images = idx(&dir.join(format!("{prefix}-images-idx3-ubyte.gz")), 16);
-            let labels = idx(&dir.join(format!("{prefix}-labels-idx1-ubyte.gz")), 8);
-            let images = images.chunks_exact(PIXELS).map(|pixels| {
-                let mut image = [[0; 28]; 28];
-                image.as_flattened_mut().copy_from_slice(pixels);
-                image
-            });
-            Split { images: images.collect(), labels }
-        };
-        let source = dir.display().to_string();
-        Some(Dataset { name: "fashion-mnist".into(), source, train: split("train"), test: split("t10k") })
-    });
-    if dataset.is_none() {
-        skipped("Fashion-MNIST is not there", "set FASHION_MNIST_DIR to the directory of its four files");
+    static DATASET: OnceLock<Result<Dataset, Error>> = OnceLock::new();
+    match DATASET.get_or_init(|| data::load(&Request { download: false, ..Request::default() })) {
+        Ok(dataset) => Some(dataset),
+        Err(Error::Missing { what, remedy }) => {
+            skipped(what, remedy);
+            None
+        }
+        Err(error) => panic!("{error}"),
     }
-    dataset.as_ref()
-}
-
-fn idx(path: &Path, header: usize) -> Vec<u8> {
-    let file = std::fs::File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut bytes = Vec::new();
-    flate2::read::GzDecoder::new(file).read_to_end(&mut bytes).expect("a gzip file");
-    bytes.split_off(header)
 }
 
 /// Bytes of a file of `tests/golden`; its README.md says how each was made.

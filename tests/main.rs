@@ -2,14 +2,18 @@
 //!
 //! | module | what belongs there |
 //! |---|---|
+//! | [`emulator`] | the firmware: host and emulator agree to the last bit, exit codes, log, refused builds |
 //! | [`engine_suite`] | what every engine must do, as functions over `&mut dyn Engine` |
 //! | [`engines`] | the engines that the suite is stamped onto, each with its tolerances |
 //! | [`house`] | who may use whom, where unsafe may stand, how a file begins |
 //! | [`readme`] | what the README says that code can check |
 //! | [`schedule`] | the training run of the book, its figures and its speed; ignored by default |
+//! | [`trained`] | PyTorch's model through import and evaluation; resuming a run to the same bits |
 
+mod emulator;
 mod engine_suite;
 mod engines;
 mod house;
 mod readme;
 mod schedule;
+mod trained;

@@ -1,1 +1,257 @@
-//! placeholder
+//! Checkpoints: safetensors files under PyTorch's `state_dict` names, so that `load_state_dict(strict=True)` takes them as
+//! they are. What PyTorch has no name for, the convention of the statistics and where training stands, is in the metadata.
+//!
+//! A file holds no time of day and no duration: the same run writes the same bytes.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use bn_core::lenet::{Role, TENSORS};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::Totals;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::parameters::{Parameters, Variance};
+use crate::recipe::Recipe;
+use crate::state_dict::{StateDict, UnitDimensions, batch_norm_modules, check_values};
+
+/// Version of what stands under [`METADATA_KEY`].
+pub const FORMAT: u32 = 1;
+/// The one key of ours in the file's `__metadata__`; its value is a JSON object. One key, because safetensors does not
+/// keep several in order, and the same run must write the same bytes.
+pub const METADATA_KEY: &str = "host_trainer";
+
+const REMEDY: &str = "train again, or take another copy of the file";
+
+/// A model, and how it came to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// The unfolded network.
+    pub parameters: Parameters,
+    /// Batches that the moving statistics have seen; PyTorch's `num_batches_tracked`.
+    pub batches_tracked: u64,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where a model comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// `host-trainer import`: the file's name.
+    Imported(String),
+    /// `host-trainer train`: everything needed to go on.
+    Trained(TrainingState),
+}
+
+/// Where a training run stands. The random order of an epoch follows from the seed and the epoch's number, so no state of
+/// a generator is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingState {
+    /// Name of the engine.
+    pub engine: String,
+    /// [`crate::data::Dataset::name`].
+    pub dataset: String,
+    /// Digest of the data set's content, see [`crate::train::digest`].
+    pub dataset_digest: String,
+    /// The seed of everything random.
+    pub seed: u64,
+    /// The schedule.
+    pub recipe: Recipe,
+    /// Whole epochs done.
+    pub epoch: usize,
+    /// Steps done of the epoch after those.
+    pub step: usize,
+    /// Losses and hits of those steps.
+    pub partial: Totals,
+    /// One entry a whole epoch.
+    pub history: Vec<EpochTotals>,
+}
+
+/// What one epoch gave.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpochTotals {
+    /// Training-mode losses and hits, summed while the model changed.
+    pub train: Totals,
+    /// Inference-mode losses and hits on the test split after the epoch.
+    pub test: Totals,
+}
+
+/// The metadata as it is stored.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metadata {
+    format: u32,
+    eps: f64,
+    variance: Variance,
+    origin: Origin,
+}
+
+/// Enough of it to tell versions apart.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+}
+
+impl Checkpoint {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] with the first thing that is wrong.
+    pub fn read(path: &Path) -> Result<Self> {
+        Self::from_bytes(path, &files::read(path)?)
+    }
+
+    /// Writes the file in one step.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if a value is not finite, [`Error::Io`]; what stood there is then untouched.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        files::write_atomically(path, &self.to_bytes()?)
+    }
+
+    /// The training state, where the model comes from `train`.
+    pub fn training(&self) -> Option<&TrainingState> {
+        match &self.origin {
+            Origin::Trained(state) => Some(state),
+            Origin::Imported(_) => None,
+        }
+    }
+
+    /// The file's content: the tensors as f32, in a fixed order.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if a value is not finite.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let parameters = &self.parameters;
+        for (spec, values) in TENSORS.iter().zip(&parameters.tensors) {
+            check_values(spec.name, spec.role, values).map_err(|problem| Error::Refused {
+                problem: format!("a checkpoint was not written, {problem}"),
+                remedy: "try a smaller --lr or another --seed".into(),
+            })?;
+        }
+        let bytes = |values: &[f64]| values.iter().flat_map(|&v| (v as f32).to_le_bytes()).collect::<Vec<u8>>();
+        let tensors: Vec<_> = parameters.tensors.iter().map(|values| bytes(values)).collect();
+        let counter = self.batches_tracked.to_le_bytes();
+        let mut views: Vec<(String, TensorView<'_>)> = Vec::new();
+        for (spec, data) in TENSORS.iter().zip(&tensors) {
+            let view = TensorView::new(Dtype::F32, spec.shape.to_vec(), data).expect("four bytes a value");
+            views.push((spec.name.into(), view));
+        }
+        for module in batch_norm_modules() {
+            let view = TensorView::new(Dtype::I64, vec![], &counter).expect("eight bytes");
+            views.push((format!("{module}.num_batches_tracked"), view));
+        }
+        let metadata = Metadata {
+            format: FORMAT,
+            eps: parameters.eps,
+            variance: parameters.variance,
+            origin: self.origin.clone(),
+        };
+        let metadata = serde_json::to_string(&metadata).expect("plain data is JSON");
+        let metadata = HashMap::from([(METADATA_KEY.to_owned(), metadata)]);
+        Ok(safetensors::serialize(views, Some(metadata)).expect("sound tensors make a sound file"))
+    }
+
+    /// Checks a file's content; `path` is for messages.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] with the first thing that is wrong.
+    pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let file = StateDict::parse(path, bytes, REMEDY)?;
+        let Some(metadata) = file.metadata.get(METADATA_KEY) else {
+            let problem = "it is a safetensors file, but not a checkpoint of this program";
+            return Err(Error::bad_file(
+                path,
+                problem,
+                "if it is a PyTorch state_dict, `host-trainer import` it first",
+            ));
+        };
+        let metadata = parse_metadata(&file, metadata)?;
+        let mut parameters = Parameters::zero(metadata.variance);
+        parameters.eps = metadata.eps;
+        for (spec, values) in TENSORS.iter().zip(&mut parameters.tensors) {
+            *values = file.values(spec.name, spec, &[Dtype::F32], UnitDimensions::Count)?;
+        }
+        let batches_tracked = batches_tracked(&file)?;
+        refuse_unknown_tensors(&file)?;
+        if let Origin::Trained(state) = &metadata.origin {
+            check_state(state, batches_tracked)
+                .map_err(|problem| file.damaged(format!("its metadata contradicts itself: {problem}")))?;
+        }
+        Ok(Self { parameters, batches_tracked, origin: metadata.origin })
+    }
+}
+
+fn parse_metadata(file: &StateDict<'_>, json: &str) -> Result<Metadata> {
+    let unreadable = |e: serde_json::Error| file.damaged(format!("its metadata cannot be read ({e})"));
+    let Version { format } = serde_json::from_str(json).map_err(unreadable)?;
+    if format != FORMAT {
+        return Err(file.damaged(format!("its metadata has version {format}, this program reads version {FORMAT}")));
+    }
+    let metadata: Metadata = serde_json::from_str(json).map_err(unreadable)?;
+    if !(metadata.eps.is_finite() && metadata.eps > 0.0) {
+        return Err(file.damaged(format!("its eps is {}, which is not above zero", metadata.eps)));
+    }
+    Ok(metadata)
+}
+
+/// The four layers' counters, which must agree.
+fn batches_tracked(file: &StateDict<'_>) -> Result<u64> {
+    let mut agreed = None;
+    for module in batch_norm_modules() {
+        let name = format!("{module}.num_batches_tracked");
+        let count = file.counter(&name)?.ok_or_else(|| file.damaged(format!("it has no tensor {name}")))?;
+        if *agreed.get_or_insert(count) != count {
+            return Err(file.damaged("its BatchNorm layers have seen different numbers of batches"));
+        }
+    }
+    Ok(agreed.unwrap_or(0))
+}
+
+fn refuse_unknown_tensors(file: &StateDict<'_>) -> Result<()> {
+    let is_counter = |name: &str| name.strip_suffix(".num_batches_tracked").is_some();
+    let mut unknown: Vec<_> = file.names();
+    unknown.retain(|&name| !is_counter(name) && TENSORS.iter().all(|t| t.name != name));
+    unknown.sort_unstable();
+    match unknown.first() {
+        Some(name) => Err(file.damaged(format!("it has a tensor {name}, which the network has not"))),
+        None => Ok(()),
+    }
+}
+
+/// What must hold between the numbers of a training state.
+fn check_state(state: &TrainingState, batches_tracked: u64) -> Result<(), String> {
+    let Recipe { batch_size, lr, .. } = state.recipe;
+    if batch_size < 2 || !(lr.is_finite() && lr > 0.0) {
+        return Err(format!("batch size {batch_size}, learning rate {lr}"));
+    }
+    if state.history.len() != state.epoch {
+        return Err(format!("{} epochs done, a history of {}", state.epoch, state.history.len()));
+    }
+    if state.partial.examples != state.step * batch_size {
+        return Err(format!("{} steps of {batch_size}, {} examples", state.step, state.partial.examples));
+    }
+    let examples: usize = state.history.iter().map(|e| e.train.examples).sum::<usize>() + state.partial.examples;
+    if examples as u64 != batches_tracked * batch_size as u64 {
+        return Err(format!("{batches_tracked} batches of {batch_size} tracked, {examples} examples seen"));
+    }
+    Ok(())
+}
+
+/// Names and roles of the first BatchNorm layer's learned parameters, as d2l prints them.
+pub fn first_batch_norm(parameters: &Parameters) -> (&[f64], &[f64]) {
+    let first = |role| {
+        let at = TENSORS.iter().position(|t| t.role == role).expect("the network has BatchNorm");
+        parameters.tensors[at].as_slice()
+    };
+    (first(Role::Gamma), first(Role::Beta))
+}
+
+#[cfg(test)]
+mod tests;

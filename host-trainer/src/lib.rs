@@ -4,14 +4,34 @@
 //! The data's way through: [`data`] → [`engine`] (driven by [`train`]) → [`checkpoint`] → [`export`] → `weights.bin` →
 //! [`emulate`].
 
+pub mod board;
 pub mod checkpoint;
+pub mod cli;
+pub mod curves;
 pub mod data;
+pub mod demo;
+pub mod draw;
+pub mod emulate;
 pub mod engine;
 pub mod error;
+pub mod evaluate;
 pub mod export;
+pub mod files;
+pub mod firmware;
+pub mod import;
 pub mod inference;
+pub mod inspect;
+pub mod interrupt;
+pub mod model_file;
 pub mod parameters;
+pub mod progress;
 pub mod quantize;
+pub mod recipe;
+pub mod run;
+pub mod run_dir;
+pub mod setup;
+mod state_dict;
+pub mod train;
 pub mod weights;
 
 pub use error::{Error, Result};

@@ -13,6 +13,16 @@ pub enum Variance {
     Unbiased,
 }
 
+impl Variance {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Variance::Biased => "biased",
+            Variance::Unbiased => "unbiased",
+        }
+    }
+}
+
 /// All tensors of the unfolded network. Values are held as f64, which keeps every f32 exactly.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameters {

@@ -125,13 +125,26 @@ fn fetch_file(directory: &Path, file: &DataFile, network: &Network) -> Result<()
             Err(Failure::Local(error)) => return Err(error),
             Err(Failure::Broken(reason) | Failure::Stale(reason) | Failure::Refused(reason)) => {
                 let reason = reason.lines().collect::<Vec<_>>().join(" ");
-                eprintln!("notice: {}: {reason}", transfer.url);
-                reasons.push(format!("{} ({reason})", host(mirror)));
+                if reasons.len() + 1 < network.mirrors.len() {
+                    eprintln!("notice: {}: {reason}; asking the next mirror", transfer.url);
+                }
+                reasons.push((host(mirror), reason));
             }
         }
     }
-    let what = format!("{} could not be downloaded from {}", file.name, reasons.join(", "));
+    let what = format!("{} could not be downloaded from {}", file.name, listed(&reasons));
     Err(Error::Missing { what, remedy: REMEDY.into() })
+}
+
+/// Every mirror with its reason; a reason that all of them share is said once.
+fn listed(reasons: &[(&str, String)]) -> String {
+    match reasons {
+        [(_, first), rest @ ..] if !rest.is_empty() && rest.iter().all(|(_, reason)| reason == first) => {
+            let hosts: Vec<&str> = reasons.iter().map(|(host, _)| *host).collect();
+            format!("{} (each: {first})", hosts.join(", "))
+        }
+        _ => reasons.iter().map(|(host, reason)| format!("{host} ({reason})")).collect::<Vec<_>>().join(", "),
+    }
 }
 
 /// `host` of `https://host/path`.
@@ -204,9 +217,12 @@ impl Transfer<'_> {
             return Err(web_page());
         }
         let announced = response.body().content_length();
-        if announced.is_some_and(|length| length > self.file.bytes - start) {
-            let offered = announced.unwrap_or_default() + start;
-            return Err(Failure::Refused(format!("offers {offered} bytes, not {}", self.file.bytes)));
+        // A smaller file is fetched all the same, to see whether it is MNIST's, unless that would cost what is kept.
+        match announced.map(|length| length + start) {
+            Some(offered) if offered > self.file.bytes || (offered < self.file.bytes && kept > 0) => {
+                return Err(Failure::Refused(format!("offers {offered} bytes, not {}", self.file.bytes)));
+            }
+            _ => {}
         }
         self.receive(&mut response, start)?;
         match self.length()? {
@@ -232,18 +248,22 @@ impl Transfer<'_> {
             .write(true)
             .open(self.part)
             .map_err(|error| local("create", error))?;
-        part.set_len(start).and_then(|()| part.seek(SeekFrom::Start(start))).map_err(|error| local("write", error))?;
         let bar = progress_bar(self.file, host(&self.url), start);
         let mut body = response.body_mut().as_reader().take(self.file.bytes - start);
         let mut buffer = vec![0; 1 << 16];
-        let mut first = start == 0;
+        let mut first = true;
         loop {
             let count = body.read(&mut buffer).map_err(|error| Failure::Broken(explain(&ureq::Error::from(error))))?;
             if count == 0 {
                 break;
             }
             if std::mem::take(&mut first) {
-                check_start(&buffer[..count])?;
+                // Only a body that looks right may replace what is kept.
+                if start == 0 {
+                    check_start(&buffer[..count])?;
+                }
+                let to_start = part.set_len(start).and_then(|()| part.seek(SeekFrom::Start(start)));
+                to_start.map_err(|error| local("write", error))?;
             }
             part.write_all(&buffer[..count]).map_err(|error| local("write", error))?;
             bar.inc(count as u64);
@@ -318,6 +338,8 @@ fn explain(error: &ureq::Error) -> String {
         ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => "no connection in time".into(),
         ureq::Error::Timeout(ureq::Timeout::RecvBody) => "too slow".into(),
         ureq::Error::Timeout(_) => "stalled".into(),
+        // What the standard library says when the system's resolver fails; it has no error kind of its own.
+        ureq::Error::Io(error) if error.to_string().starts_with("failed to lookup address") => "host not found".into(),
         ureq::Error::Io(error) => error.to_string(),
         other => other.to_string(),
     }

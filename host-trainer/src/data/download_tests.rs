@@ -148,6 +148,17 @@ fn a_part_of_something_else_is_thrown_away() {
 }
 
 #[test]
+fn mirrors_with_something_else_do_not_cost_what_is_kept() {
+    let page = Server::new(|_, stream| send(stream, "200 OK", &[], b"<html>Sign in</html>"));
+    let smaller = Server::new(|_, stream| send(stream, "200 OK", &["Content-Length: 70000"], &mnist()));
+    let larger = Server::new(|_, stream| send(stream, "200 OK", &["Content-Length: 900000"], &content()));
+    let (server, directory) = (good(), folder());
+    fs::write(directory.path().join("data.gz.part"), &content()[..150_000]).unwrap();
+    succeeds(&directory, &[&page, &smaller, &larger, &server]);
+    assert_eq!(server.asked()[0].from, Some(150_000));
+}
+
+#[test]
 fn a_server_without_ranges_begins_again() {
     let server = Server::new(|_, stream| send(stream, "200 OK", &["Content-Length: 200000"], &content()));
     let directory = folder();
@@ -312,6 +323,10 @@ fn every_mirror_is_named_with_its_reason() {
         assert!(line.contains(text), "{text}: {line}");
     }
     assert!(!line.contains('\n') && names(&directory).is_empty(), "{line}");
+    // What all of them say is said once.
+    network.mirrors = vec![closed.clone(), closed];
+    let line = fetch_file(directory.path(), &file(), &network).unwrap_err().to_string();
+    assert_eq!(line.matches("refused").count(), 1, "{line}");
 }
 
 #[test]

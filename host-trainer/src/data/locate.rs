@@ -1,5 +1,5 @@
 //! Finds the directory that holds the four files: the one that was named, the environment's, the cache; else fetches them into
-//! the cache. Reads directories; writes only through [`download`](super::download).
+//! the cache. Reads directories; writes only through [`download`].
 
 use std::path::{Path, PathBuf};
 

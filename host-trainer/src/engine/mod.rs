@@ -2,8 +2,10 @@
 
 pub mod init;
 pub mod reference;
+pub mod select;
 
 pub use init::initial_parameters;
+pub use select::EngineName;
 
 use crate::data::Split;
 use crate::error::Result;
@@ -13,7 +15,7 @@ use crate::parameters::Parameters;
 pub const MOMENTUM: f64 = 0.1;
 
 /// Sums over the examples that an engine has seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Totals {
     /// Examples.
     pub examples: usize,
@@ -90,13 +92,4 @@ pub trait Engine {
     /// # Panics
     /// If the batch holds fewer than two examples, or an index is out of range.
     fn gradients(&mut self, split: &Split, batch: &[u32]) -> Result<(Vec<f64>, Parameters)>;
-}
-
-/// An engine by its command-line name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum EngineName {
-    /// The readable ndarray implementation: the oracle.
-    Reference,
-    /// The fastest that this machine and this build have.
-    Auto,
 }

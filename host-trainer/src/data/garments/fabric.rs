@@ -7,9 +7,10 @@ use super::dice::Dice;
 #[derive(Clone, Copy, Debug)]
 enum Pattern {
     Plain,
-    /// Bands across the garment.
+    /// Bands across the garment, or along it.
     Stripes {
         period: f64,
+        /// Share of the period that is printed.
         duty: f64,
         along: bool,
     },
@@ -85,7 +86,7 @@ impl Fabric {
         fabric
     }
 
-    /// A random pattern, in one of `1 / plain` cases.
+    /// With that probability under a random pattern.
     pub(super) fn with_pattern(mut self, probability: f64, dice: &mut Dice) -> Self {
         let patterned = dice.chance(probability);
         let kind = dice.below(6);
@@ -119,22 +120,28 @@ impl Fabric {
             // A bump without an exponential.
             factor += fold.strength / (1.0 + relative * relative);
         }
-        if self.printed([x, y]) {
-            factor *= self.contrast;
-        }
+        factor *= 1.0 + (self.contrast - 1.0) * self.printed([x, y]);
         (self.base * factor).clamp(4.0, 255.0)
     }
 
-    fn printed(&self, [x, y]: Point) -> bool {
-        let band = |value: f64, period: f64, duty: f64| value / period - (value / period).floor() < duty;
+    /// How much of a place is inside the pattern, 0 to 1. Edges are a pixel wide, so that fine patterns do not alias.
+    fn printed(&self, [x, y]: Point) -> f64 {
+        let soft = |inside: f64| (inside + 0.5).clamp(0.0, 1.0);
+        let band = |value: f64, period: f64, width: f64| {
+            let at = value - (value / period).floor() * period;
+            soft(at.min(width - at)).max(soft(at - period))
+        };
         match self.pattern {
-            Pattern::Plain => false,
-            Pattern::Stripes { period, duty, along } => band(if along { x } else { y } + 0.5, period, duty),
-            Pattern::Checks { period } => band(x, period, 0.5) != band(y, period, 0.5),
-            Pattern::Print { centre, size } => {
-                2.0 * (x - centre[0]).abs() < size[0] && 2.0 * (y - centre[1]).abs() < size[1]
+            Pattern::Plain => 0.0,
+            Pattern::Stripes { period, duty, along } => band(if along { x } else { y }, period, duty * period),
+            Pattern::Checks { period } => {
+                let (column, row) = (band(x, period, period / 2.0), band(y, period, period / 2.0));
+                column * (1.0 - row) + row * (1.0 - column)
             }
-            Pattern::Blocks { at } => y < at,
+            Pattern::Print { centre, size } => {
+                soft(size[0] / 2.0 - (x - centre[0]).abs()).min(soft(size[1] / 2.0 - (y - centre[1]).abs()))
+            }
+            Pattern::Blocks { at } => soft(at - y),
         }
     }
 

@@ -118,14 +118,14 @@ fn garment(class: usize, dice: &mut Dice) -> Image {
         8 => others::bag(&mut canvas, dice),
         _ => shoes::ankle_boot(&mut canvas, dice),
     }
-    canvas.finish(dice.between(2.0, 14.0), dice)
+    canvas.finish(dice.between(1.0, 11.0), dice)
 }
 
 /// A little askew, a little larger or smaller, a little off the middle.
 fn placement(dice: &mut Dice) -> Placement {
-    let size = dice.between(0.86, 1.03);
+    let size = dice.between(0.8, 1.03);
     let scale = [size * dice.between(0.93, 1.06), size * dice.between(0.95, 1.03)];
-    Placement::new(dice.bell() * 0.025, scale, dice.bell() * 0.03, [dice.bell() * 0.7, dice.bell() * 0.6])
+    Placement::new(dice.bell() * 0.04, scale, dice.bell() * 0.05, [dice.bell() * 1.1, dice.bell() * 1.0])
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::tops::brightness;
 /// A closed low shoe: sole, upper, laces, stripes; sometimes with a high collar.
 pub(super) fn sneaker(canvas: &mut Canvas, dice: &mut Dice) {
     let ground = dice.between(18.5, 21.5);
-    let high = dice.chance(0.12);
+    let high = dice.chance(0.18);
     let collar = if high { dice.between(5.0, 8.0) } else { dice.between(9.5, 12.5) };
     let sole = dice.between(1.2, 2.8);
     let fabric = Fabric::cloth(brightness(dice), dice).with_pattern(0.08, dice);
@@ -42,7 +42,7 @@ pub(super) fn sneaker(canvas: &mut Canvas, dice: &mut Dice) {
 /// A shoe with a shaft above the ankle, on a flat sole or a heel.
 pub(super) fn ankle_boot(canvas: &mut Canvas, dice: &mut Dice) {
     let ground = dice.between(23.5, 26.5);
-    let low = dice.chance(0.18);
+    let low = dice.chance(0.25);
     let top = if low { dice.between(7.5, 11.0) } else { dice.between(1.5, 6.5) };
     let fabric = Fabric::cloth(brightness(dice), dice).with_pattern(0.05, dice);
     let heel = if dice.chance(0.45) { dice.between(2.0, 5.0) } else { 0.0 };
@@ -143,7 +143,7 @@ fn straps(canvas: &mut Canvas, [toe, ball, back]: [Point; 3], fabric: &Fabric, d
         let start = [dice.between(-1.0, 6.0), (ball[1] + back[1]) / 2.0];
         canvas.band(&curve(start, [0.0, start[1] - 5.0], [toe[0] + 4.0, toe[1]]), width, fabric);
     }
-    if dice.chance(0.25) {
+    if dice.chance(0.35) {
         // A closed front, as on a clog.
         let front = curve(toe, [toe[0] + 1.0, toe[1] - rise - 1.5], [ball[0] + 3.0, ball[1] - rise]);
         let front: Vec<Point> = front.into_iter().chain([[ball[0] + 4.5, ball[1]]]).collect();

@@ -54,16 +54,16 @@ pub(super) fn draw(canvas: &mut Canvas, top: Top, dice: &mut Dice) {
 
 /// Mostly bright, sometimes dark, as product photographs on a black ground are.
 pub(super) fn brightness(dice: &mut Dice) -> f64 {
-    if dice.chance(0.25) { dice.between(35.0, 110.0) } else { dice.between(110.0, 235.0) }
+    if dice.chance(0.25) { dice.between(35.0, 110.0) } else { dice.between(115.0, 245.0) }
 }
 
 /// The proportions of a kind, with what the kinds have in common.
 fn cut(top: Top, dice: &mut Dice) -> Cut {
     let long = match top {
-        Top::TShirt => dice.chance(0.08),
-        Top::Pullover => dice.chance(0.95),
-        Top::Coat => dice.chance(0.98),
-        Top::Shirt => dice.chance(0.68),
+        Top::TShirt => dice.chance(0.12),
+        Top::Pullover => dice.chance(0.92),
+        Top::Coat => dice.chance(0.97),
+        Top::Shirt => dice.chance(0.62),
     };
     let width = match top {
         Top::TShirt | Top::Shirt => dice.between(5.8, 8.3),
@@ -77,7 +77,7 @@ fn cut(top: Top, dice: &mut Dice) -> Cut {
     let slope = dice.between(1.0, 2.6);
     Cut {
         neck: dice.between(2.2, 4.4),
-        neck_depth: if top == Top::TShirt { dice.between(1.0, 4.0) } else { dice.between(0.4, 2.8) },
+        neck_depth: if top == Top::TShirt { dice.between(0.8, 4.0) } else { dice.between(0.4, 3.2) },
         shoulder: [width + dice.between(-0.3, 1.0), upper + slope],
         armpit: [width, armpit],
         waist: [width - dice.between(0.0, 1.3) + flare * 0.3, dice.between(15.0, 19.0)],
@@ -215,10 +215,10 @@ fn coat_details(canvas: &mut Canvas, cut: &Cut, fabric: &Fabric, dice: &mut Dice
 
 /// A collar, a button strip, a breast pocket.
 fn shirt_details(canvas: &mut Canvas, cut: &Cut, fabric: &Fabric, dice: &mut Dice) {
-    if dice.chance(0.6) {
+    if dice.chance(0.75) {
         collar(canvas, cut, fabric, dice);
     }
-    if dice.chance(0.6) {
+    if dice.chance(0.75) {
         let x = dice.between(-0.4, 0.4);
         let end = if dice.chance(0.75) { 27.0 } else { dice.between(9.0, 14.0) };
         if dice.chance(0.7) {

@@ -1,0 +1,68 @@
+//! Classifies the images that were baked in and logs, for each, the label, the classes by falling confidence and what the
+//! inference cost. Ends with exit code 0.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(not(target_os = "none"))]
+fn main() {
+    println!("demo: {}", firmware_demo::HOW_TO_RUN);
+}
+
+#[cfg(target_os = "none")]
+mod device {
+    use bn_core::CLASS_NAMES;
+    use bn_core::infer::{Prediction, Scratch};
+    use firmware_demo::arch::stack;
+    use firmware_demo::classifier::Classifier;
+    use firmware_demo::counter::{Counter, Unit};
+    use firmware_demo::place::{self, Place};
+    use firmware_demo::protocol::EXIT_OK;
+    use firmware_demo::{device, images};
+
+    #[cortex_m_rt::entry]
+    fn main() -> ! {
+        let (place, counter) = device::start();
+        let mut classifier = Classifier::new(counter);
+        let name = if place == Place::Board { "board" } else { "emulator" };
+        defmt::info!("bn-lenet demo on the {=str}, weights {=u32:08x}", name, classifier.model().checksum());
+        if classifier.counter().is_none() {
+            defmt::warn!("instructions are not counted: start QEMU with -icount shift=6");
+        }
+        let mut right = 0;
+        for (label, image) in images::baked() {
+            let label = usize::from(label);
+            let (prediction, count) = classifier.classify(image);
+            report(label, &prediction, count, classifier.counter().map(Counter::unit));
+            right += u32::from(prediction.class == label);
+        }
+        defmt::info!("{=u32} of {=u32} right", right, images::baked().count() as u32);
+        if let Some((_, image)) = images::baked().next() {
+            // The program's depth first: measuring an inference's paints over it.
+            let program = stack::high_water();
+            let inference = classifier.stack_bytes(image);
+            let scratch = size_of::<Scratch>() as u32;
+            defmt::info!(
+                "memory: scratch {=u32} B, stack {=u32} B (whole program {=u32} B)",
+                scratch,
+                inference,
+                program
+            );
+        }
+        place::exit(EXIT_OK)
+    }
+
+    /// One line: the label, the verdict, the three likeliest classes in order, the cost.
+    fn report(label: usize, prediction: &Prediction, count: Option<u32>, unit: Option<Unit>) {
+        let ranking = prediction.ranking();
+        let verdict = if prediction.class == label { "right" } else { "WRONG" };
+        defmt::info!(
+            "{=str}: {=str}; {=str} > {=str} > {=str}; {=u32} {=str}",
+            CLASS_NAMES[label],
+            verdict,
+            CLASS_NAMES[ranking[0]],
+            CLASS_NAMES[ranking[1]],
+            CLASS_NAMES[ranking[2]],
+            count.unwrap_or(0),
+            unit.map_or("counted", Unit::name)
+        );
+    }
+}

@@ -1,0 +1,56 @@
+//! One inference at a time, counted, with its stack measured on request.
+
+use core::hint::black_box;
+
+use bn_core::Image;
+use bn_core::format::Model;
+use bn_core::infer::{Prediction, Scratch, predict};
+
+use crate::arch::stack;
+use crate::counter::Counter;
+use crate::model;
+
+/// The baked model, the memory it works in, and the counter.
+pub struct Classifier {
+    model: Model<'static>,
+    scratch: Scratch,
+    counter: Option<Counter>,
+}
+
+impl Classifier {
+    /// Parses the baked weights, once.
+    pub fn new(counter: Option<Counter>) -> Self {
+        Self { model: model::baked(), scratch: Scratch::new(), counter }
+    }
+
+    /// The baked model.
+    pub fn model(&self) -> &Model<'static> {
+        &self.model
+    }
+
+    /// The counter, if there is one.
+    pub fn counter(&self) -> Option<&Counter> {
+        self.counter.as_ref()
+    }
+
+    /// Classifies, and counts if it can.
+    pub fn classify(&mut self, image: &Image) -> (Prediction, Option<u32>) {
+        let Self { model, scratch, counter } = self;
+        match counter {
+            Some(counter) => counter.measure(|| infer(model, image, scratch)),
+            None => (infer(model, image, scratch), None),
+        }
+    }
+
+    /// Bytes of stack that an inference takes.
+    pub fn stack_bytes(&mut self, image: &Image) -> u32 {
+        let Self { model, scratch, .. } = self;
+        stack::measure(|| infer(model, image, scratch)).1
+    }
+}
+
+/// The one copy of the inference in the program. The boxes keep the compiler from moving work past the counter's readings.
+#[inline(never)]
+fn infer(model: &Model<'_>, image: &Image, scratch: &mut Scratch) -> Prediction {
+    black_box(predict(black_box(model), black_box(image), scratch))
+}

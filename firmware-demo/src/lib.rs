@@ -1,0 +1,32 @@
+//! What the firmware's programs share: where they run, how they log, count and end. Everything but [`protocol`] exists on
+//! the device alone.
+//!
+//! | program | what it does |
+//! |---|---|
+//! | `demo` | classifies the images that were baked in and logs what it thinks of each |
+//! | `evaluate` | classifies images that an emulator's host streams in, and returns every logit |
+//! | `crash` | panics or faults on purpose, to prove that a broken firmware is noticed |
+//!
+//! One ELF serves an STM32F405 board and QEMU's models of it: `place` finds out at run time, and the log and the counters
+//! follow.
+#![no_std]
+
+pub mod protocol;
+
+#[cfg(target_os = "none")]
+pub mod arch;
+#[cfg(target_os = "none")]
+pub mod classifier;
+#[cfg(target_os = "none")]
+pub mod counter;
+#[cfg(target_os = "none")]
+pub mod device;
+#[cfg(target_os = "none")]
+pub mod images;
+#[cfg(target_os = "none")]
+pub mod model;
+#[cfg(target_os = "none")]
+pub mod place;
+
+/// What a program says when it is started on the host by mistake.
+pub const HOW_TO_RUN: &str = "this program runs on a microcontroller: `cargo emulate` runs it in QEMU, `cargo board` on a connected STM32F405 board";

@@ -1,0 +1,36 @@
+//! Finds out where the program runs, and ends it there.
+
+use cortex_m::peripheral::DCB;
+
+use crate::arch::chip;
+
+/// Where the program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, defmt::Format)]
+pub enum Place {
+    /// A chip.
+    Board,
+    /// A model of the chip: semihosting always answers, the cycle counter stands still, instructions can be counted.
+    Emulator,
+}
+
+impl Place {
+    /// Asks the chip's debug unit, which emulators lack.
+    pub fn here() -> Self {
+        if chip::device_id() == 0 { Place::Emulator } else { Place::Board }
+    }
+}
+
+/// Whether somebody listens on the debug port. Without one, semihosting would be a fault.
+pub fn debugger_attached() -> bool {
+    DCB::is_debugger_attached()
+}
+
+/// Ends the program. The emulator, or `probe-rs run`, ends with this exit code; a board on its own sleeps.
+pub fn exit(code: i32) -> ! {
+    if Place::here() == Place::Emulator || debugger_attached() {
+        semihosting::process::exit(code);
+    }
+    loop {
+        cortex_m::asm::wfi();
+    }
+}

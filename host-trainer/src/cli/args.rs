@@ -1,0 +1,348 @@
+//! Verbs and flags. The texts here are `--help`.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand};
+
+use crate::data::{DatasetName, Request};
+use crate::emulate::Machine;
+use crate::engine::EngineName;
+use crate::export::DEFAULT_LIMIT;
+use crate::parameters::Variance;
+use crate::recipe::{RECIPES, Recipe};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    a tool or a disk failed, or two implementations disagree: not the input's fault
+  2    bad input: the command line, a damaged file, a model that must not be exported
+  3    something is missing; the message has the command that installs or fetches it
+  4    training diverged: the loss is no longer finite
+  130  interrupted; what was done is saved
+
+Results go to stdout, progress and notices to stderr. Colours are for terminals only, and
+NO_COLOR turns them off.";
+
+/// Trains d2l's BatchNorm LeNet on Fashion-MNIST, exports it as integers, and runs it on an emulated microcontroller
+#[derive(Debug, Parser)]
+#[command(name = "host-trainer", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a model; writes a checkpoint, the epochs' figures and their curves into a run directory
+    Train(TrainArgs),
+    /// Classify the test images with a model, as f32 and as integers, and compare
+    Evaluate(EvaluateArgs),
+    /// Turn a checkpoint into the integers of a weights.bin, prove them, and verify the file
+    Export(ExportArgs),
+    /// Turn a PyTorch state_dict (safetensors) into a checkpoint
+    Import(ImportArgs),
+    /// Show what is in a checkpoint or a weights.bin
+    Inspect(InspectArgs),
+    /// Run a weights.bin in the emulated microcontroller and compare every logit with the host's
+    Emulate(EmulateArgs),
+    /// Flash the demo onto an STM32F405 board and show its log
+    Board(BoardArgs),
+    /// Everything: data, training, export, firmware, emulator, and a few classified images. Takes the built-in garments where
+    /// Fashion-MNIST cannot be had, and says so
+    Demo(DemoArgs),
+    /// Find or fetch a data set, check it, and say where it lies
+    Data(DataVerbArgs),
+}
+
+/// Which data.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DataArgs {
+    /// The data set; `garments` needs no network [default: fashion-mnist, or what a given model was trained on]
+    #[arg(long, value_enum)]
+    pub dataset: Option<DatasetName>,
+    /// Directory with the four IDX files, gzipped or not [default: $FASHION_MNIST_DIR, else the cache, else a download]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Take another data set of the same four-file format for Fashion-MNIST
+    #[arg(long)]
+    pub no_checksum: bool,
+}
+
+impl DataArgs {
+    /// What the data module is asked for. `trained_on` is the name in a checkpoint, for a model that is used again.
+    pub fn request(&self, trained_on: Option<&str>) -> Request {
+        let mut request = Request {
+            dataset: self.dataset.unwrap_or_default(),
+            data_dir: self.data_dir.clone(),
+            checksum: !self.no_checksum,
+            ..Request::default()
+        };
+        match trained_on {
+            Some(_) if self.dataset.is_some() || self.data_dir.is_some() => {}
+            Some("garments") => request.dataset = DatasetName::Garments,
+            Some("fashion-mnist") | None => {}
+            Some(directory) => (request.data_dir, request.checksum) = (Some(directory.into()), false),
+        }
+        request
+    }
+}
+
+/// `train`.
+#[derive(Args, Debug)]
+pub struct TrainArgs {
+    /// What trains [default: auto; of a resumed run, the engine it began on]
+    #[arg(long, value_enum)]
+    pub engine: Option<EngineName>,
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Fixes everything random: initial weights and the order of the examples. Same seed, same device, same bits
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume")]
+    pub seed: u64,
+    /// Which variance the running statistics track
+    #[arg(long, value_enum, default_value = "biased", conflicts_with = "resume")]
+    pub variance: Variance,
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+    /// Continue the run in this directory, to the same bits as if it had not stopped
+    #[arg(long, value_name = "RUN", conflicts_with = "out")]
+    pub resume: Option<PathBuf>,
+    /// Directory of the run [default: runs/DATASET-ENGINE-seedN]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Replace a run that lies in that directory
+    #[arg(long, conflicts_with = "resume")]
+    pub force: bool,
+    #[command(flatten)]
+    pub console: ConsoleArgs,
+}
+
+/// The schedule.
+#[derive(Args, Clone, Debug)]
+pub struct RecipeArgs {
+    /// Schedule by name; seed is d2l's chapter: SGD at a constant rate of 1.0, batches of 256, 10 epochs
+    #[arg(long, value_name = "NAME", default_value = RECIPES[0].name, conflicts_with = "resume",
+          value_parser = PossibleValuesParser::new(RECIPES.map(|r| r.name)))]
+    pub recipe: String,
+    /// Passes over the training examples [default: the recipe's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub epochs: Option<u64>,
+    /// Examples a step [default: the recipe's]
+    #[arg(long, value_name = "N", conflicts_with = "resume", value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
+    pub batch_size: Option<u64>,
+    /// Learning rate [default: the recipe's]
+    #[arg(long, value_name = "RATE", conflicts_with = "resume", value_parser = positive)]
+    pub lr: Option<f64>,
+}
+
+impl RecipeArgs {
+    /// The named recipe with what was overridden.
+    pub fn recipe(&self) -> Recipe {
+        let named = RECIPES.iter().find(|r| r.name == self.recipe).expect("clap checked the name");
+        let Recipe { name, epochs, batch_size, lr } = named.recipe();
+        Recipe {
+            name,
+            epochs: self.epochs.map_or(epochs, |n| n as usize),
+            batch_size: self.batch_size.map_or(batch_size, |n| n as usize),
+            lr: self.lr.unwrap_or(lr),
+        }
+    }
+}
+
+/// How to print.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct ConsoleArgs {
+    /// Print one JSON object on stdout instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Show no progress
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `evaluate`.
+#[derive(Args, Debug)]
+pub struct EvaluateArgs {
+    /// A checkpoint, or a weights.bin
+    pub file: PathBuf,
+    /// With a weights.bin: the checkpoint it was exported from, to compare with
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Classify the first N test images [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub images: Option<u64>,
+    /// Write FILE's logits here, little-endian f32, ten an image (of a checkpoint: f32 unfolded)
+    #[arg(long, value_name = "OUT")]
+    pub logits: Option<PathBuf>,
+    /// Print one JSON object on stdout instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `export`.
+#[derive(Args, Debug)]
+pub struct ExportArgs {
+    /// The checkpoint
+    pub checkpoint: PathBuf,
+    /// Where the integers go
+    #[arg(long, value_name = "FILE", default_value = "weights.bin")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Refuse to export when the integers lose more accuracy than this on the calibration images, in percentage points
+    #[arg(long, value_name = "POINTS", default_value_t = DEFAULT_LIMIT, value_parser = positive)]
+    pub limit: f64,
+    /// Print one JSON object on stdout instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `import`.
+#[derive(Args, Debug)]
+pub struct ImportArgs {
+    /// A state_dict of d2l's BatchNorm LeNet, f32 or f64: nn.BatchNorm's names or d2l's own (gamma, beta, moving_mean,
+    /// moving_var)
+    pub file: PathBuf,
+    /// Where the checkpoint goes
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub out: PathBuf,
+    /// BatchNorm's eps, which a state_dict does not hold
+    #[arg(long, default_value = "1e-5", value_parser = positive)]
+    pub eps: f64,
+    /// Which variance the running statistics hold [default: unbiased for nn.BatchNorm's names, biased for d2l's]
+    #[arg(long, value_enum)]
+    pub variance: Option<Variance>,
+    /// Replace a file that is there
+    #[arg(long)]
+    pub force: bool,
+    /// Print one JSON object on stdout instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `inspect`.
+#[derive(Args, Debug)]
+pub struct InspectArgs {
+    /// A checkpoint, or a weights.bin
+    pub file: PathBuf,
+    /// Print one JSON object on stdout instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `emulate`.
+#[derive(Args, Debug)]
+pub struct EmulateArgs {
+    /// The integers to run [default: those that the repository ships]
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// QEMU's machine
+    #[arg(long, value_enum, default_value_t)]
+    pub machine: Machine,
+    /// Classify the first N test images [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub images: Option<u64>,
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Run the program that `board` flashes instead, which classifies a few images baked into it, and show its log
+    #[arg(long, conflicts_with_all = ["images", "dataset", "data_dir", "no_checksum", "json"])]
+    pub demo: bool,
+    /// Run this built program of the firmware instead and show its log; `cargo run` with the firmware's target does so
+    #[arg(long, hide = true, value_name = "ELF", conflicts_with_all = ["weights", "images", "dataset", "data_dir", "no_checksum", "json", "demo"])]
+    pub elf: Option<PathBuf>,
+    /// Print one JSON object on stdout instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `board`.
+#[derive(Args, Debug)]
+pub struct BoardArgs {
+    /// The integers to flash [default: those that the repository ships]
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+}
+
+/// `demo`.
+#[derive(Args, Debug)]
+pub struct DemoArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Passes over the training examples [default: the chapter's 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub epochs: Option<u64>,
+    /// Classify the first N test images with the exported model and in the emulator [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub images: Option<u64>,
+    /// Directory for what is made; a demo that lies there is replaced
+    #[arg(long, value_name = "DIR", default_value = "runs/demo")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub console: ConsoleArgs,
+}
+
+/// `data`.
+#[derive(Args, Debug)]
+pub struct DataVerbArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Say what is there, download nothing
+    #[arg(long)]
+    pub offline: bool,
+    /// Print one JSON object on stdout instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A finite number above zero.
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
+        _ => Err("it must be a number above zero".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn resume_takes_no_flag_that_the_run_has_fixed() {
+        for flag in
+            ["--seed=1", "--variance=unbiased", "--recipe=seed", "--batch-size=8", "--lr=0.5", "--out=x", "--force"]
+        {
+            assert!(Cli::try_parse_from(["host-trainer", "train", "--resume", "r", flag]).is_err(), "{flag}");
+        }
+        assert!(Cli::try_parse_from(["host-trainer", "train", "--resume", "r", "--epochs", "20"]).is_ok());
+    }
+
+    #[test]
+    fn numbers_that_make_no_sense_are_refused() {
+        for flag in
+            ["--lr=0", "--lr=-1", "--lr=nan", "--lr=inf", "--epochs=0", "--batch-size=1", "--seed=-1", "--recipe=x"]
+        {
+            assert!(Cli::try_parse_from(["host-trainer", "train", flag]).is_err(), "{flag}");
+        }
+    }
+
+    #[test]
+    fn a_model_is_used_on_the_data_it_was_trained_on_unless_told_otherwise() {
+        let none = DataArgs::default();
+        assert_eq!(none.request(Some("garments")).dataset, DatasetName::Garments);
+        assert_eq!(none.request(Some("fashion-mnist")), Request::default());
+        let other = none.request(Some("/data/letters"));
+        assert_eq!((other.data_dir, other.checksum), (Some("/data/letters".into()), false));
+        let told = DataArgs { dataset: Some(DatasetName::FashionMnist), ..none };
+        assert_eq!(told.request(Some("garments")).dataset, DatasetName::FashionMnist);
+    }
+}

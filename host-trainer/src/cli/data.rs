@@ -1,0 +1,33 @@
+//! `host-trainer data`.
+
+use std::io::Write;
+
+use super::args::DataVerbArgs;
+use super::output::{self, Table, thousands};
+use crate::data;
+use crate::error::Result;
+
+pub(super) fn run(args: DataVerbArgs, out: &mut dyn Write) -> Result<()> {
+    let request = args.data.request(None);
+    let summary = if args.offline { data::status(&request)? } else { data::fetch(&request)? };
+    if args.json {
+        return output::json(out, &summary);
+    }
+    let mut table = Table::default();
+    let checked = match (&summary.directory, summary.official) {
+        (None, _) => "drawn by the built-in generator",
+        (Some(_), true) => "every file is Fashion-MNIST's, by its MD5",
+        (Some(_), false) => "sound files, but not Fashion-MNIST's",
+    };
+    table
+        .row("data set", &summary.dataset)
+        .row("source", &summary.source)
+        .row("checked", checked)
+        .row("training examples", thousands(summary.train_examples))
+        .row("test examples", thousands(summary.test_examples));
+    for file in &summary.files {
+        let name = file.path.file_name().unwrap_or_default().to_string_lossy();
+        table.row(name, format!("{} bytes, MD5 {}", thousands(file.bytes as usize), file.md5));
+    }
+    output::text(out, &table.render())
+}

@@ -1,0 +1,87 @@
+//! `host-trainer demo`.
+
+use std::io::Write;
+
+use bn_core::CLASS_NAMES;
+
+use super::args::{DataArgs, DemoArgs};
+use super::output::{self, Table, percent, thousands};
+use super::{emulate, train};
+use crate::data::{self, Dataset, DatasetName};
+use crate::demo::{DemoReport, DemoRequest, demo};
+use crate::draw::{Picture, Shades, columns_of_stdout, draw};
+use crate::error::{Error, Result};
+use crate::recipe::RECIPES;
+
+pub(super) fn run(args: DemoArgs, out: &mut dyn Write) -> Result<()> {
+    let dataset = dataset(&args.data)?;
+    let mut recipe = RECIPES[0].recipe();
+    recipe.epochs = args.epochs.map_or(recipe.epochs, |n| n as usize);
+    let images = args.images.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+    let request = DemoRequest { recipe, images, out: args.out, quiet: args.console.quiet };
+    let notice = |line: &str| {
+        if !args.console.quiet {
+            output::notice(line);
+        }
+    };
+    let report = demo(&request, &dataset, &notice)?;
+    if args.console.json {
+        return output::json(out, &report);
+    }
+    output::text(out, &figures(&report))?;
+    output::text(out, &pictures(&report, &dataset))?;
+    output::text(out, &files(&report))
+}
+
+/// Fashion-MNIST; where nobody asked for it by name and it cannot be had, garments with a notice.
+fn dataset(args: &DataArgs) -> Result<Dataset> {
+    match data::load(&args.request(None)) {
+        Err(error @ Error::Missing { .. }) if args.dataset.is_none() && args.data_dir.is_none() => {
+            output::notice(&format!("notice: {error}"));
+            output::notice("going on with the built-in garments instead: THE FIGURES BELOW ARE NOT FASHION-MNIST'S");
+            data::load(&DataArgs { dataset: Some(DatasetName::Garments), ..args.clone() }.request(None))
+        }
+        other => other,
+    }
+}
+
+fn figures(report: &DemoReport) -> String {
+    let DemoReport { train: training, evaluate, emulate: emulated, .. } = report;
+    let title = format!("accuracy on {} test images of {}", thousands(evaluate.images), evaluate.dataset);
+    let mut accuracies = Table::default();
+    for (label, accuracy) in [
+        ("  f32, BatchNorm unfolded", evaluate.accuracy_f32_unfolded),
+        ("  f32, BatchNorm folded", evaluate.accuracy_f32_folded),
+        ("  int8 on the host", evaluate.accuracy_int8),
+        ("  int8 in the emulator", Some(emulated.accuracy)),
+    ] {
+        accuracies.row(label, accuracy.map(percent).unwrap_or_default());
+    }
+    format!("\n{}\n{title}\n{}\n{}\n", train::learned(training), accuracies.render(), emulate::figures(emulated))
+}
+
+fn pictures(report: &DemoReport, dataset: &Dataset) -> String {
+    let picture = |shown: &crate::demo::Shown| {
+        let mark = if shown.prediction == usize::from(shown.label) { "✓" } else { "✗" };
+        Picture {
+            image: &dataset.test.images[shown.index],
+            caption: vec![
+                format!("label      {}", CLASS_NAMES[usize::from(shown.label)]),
+                format!("prediction {} {mark}", CLASS_NAMES[shown.prediction]),
+            ],
+        }
+    };
+    let pictures: Vec<_> = report.shown.iter().map(picture).collect();
+    draw(&pictures, Shades::of_stdout(), columns_of_stdout())
+}
+
+fn files(report: &DemoReport) -> String {
+    let mut table = Table::default();
+    table
+        .row("checkpoint", report.train.checkpoint.display().to_string())
+        .row("curves", report.train.curves.display().to_string())
+        .row("metrics", report.train.metrics.display().to_string())
+        .row("weights", format!("{} ({} bytes)", report.weights.display(), thousands(report.export.bytes)))
+        .row("firmware", format!("{} (with the images above)", report.firmware.display()));
+    table.render()
+}

@@ -1,0 +1,81 @@
+//! `host-trainer emulate`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::args::EmulateArgs;
+use super::output::{self, Table, percent, thousands};
+use crate::data;
+use crate::emulate::{EmulateReport, EmulateRequest, LogLine, emulate, run_demo, run_elf};
+use crate::error::Result;
+use crate::evaluate::first;
+use crate::firmware::{Inputs, workspace_root};
+use crate::weights::AlignedBytes;
+
+pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
+    if let Some(elf) = &args.elf {
+        return print(&run_elf(elf, args.machine)?, out);
+    }
+    let path = args.weights.clone().map_or_else(shipped_weights, Ok)?;
+    let bytes = AlignedBytes::read(&path)?;
+    let weights = bytes.model(&path)?;
+    if args.demo {
+        return print(&run_demo(&Inputs { weights: Some(weights), images: None }, args.machine)?, out);
+    }
+    let dataset = data::load(&args.data.request(None))?;
+    let images = first(&dataset.test, args.images.map(|n| usize::try_from(n).unwrap_or(usize::MAX)));
+    output::notice(&format!("weights of {}, test images of {} ({})", path.display(), dataset.name, dataset.source));
+    let report = emulate(&EmulateRequest { weights, machine: args.machine, images: &images })?;
+    if args.json {
+        output::json(out, &report)?;
+    } else {
+        output::text(out, &figures(&report))?;
+    }
+    report.verdict()
+}
+
+fn print(log: &[LogLine], out: &mut dyn Write) -> Result<()> {
+    output::text(out, &log.iter().map(|line| format!("{line}\n")).collect::<String>())
+}
+
+/// The model that the repository ships, so that the firmware builds without training.
+pub(super) fn shipped_weights() -> Result<PathBuf> {
+    Ok(workspace_root()?.join("firmware-demo/assets/weights.bin"))
+}
+
+/// The report for people.
+pub(super) fn figures(report: &EmulateReport) -> String {
+    let EmulateReport { logits_differing, classes_differing, logits_compared, images, .. } = report;
+    let agreement = match (logits_differing, classes_differing) {
+        (0, 0) => format!("all {} logits are the host's, bit for bit", thousands(*logits_compared)),
+        _ => format!(
+            "{} of {} logits and {} of {} classes DIFFER from the host's",
+            thousands(*logits_differing),
+            thousands(*logits_compared),
+            thousands(*classes_differing),
+            thousands(*images)
+        ),
+    };
+    let [fewest, most] = report.instructions_range.map(|n| thousands(n as usize));
+    let bytes = |n: u64| format!("{} bytes", thousands(n as usize));
+    let mut table = Table::default();
+    table
+        .row("classified", format!("{} images on {} ({})", thousands(*images), report.machine, report.target))
+        .row("accuracy, int8 in the emulator", percent(report.accuracy))
+        .row("compared with the host", agreement)
+        .row(
+            "instructions an inference",
+            format!("{} ({fewest} to {most})", thousands(report.instructions_per_inference as usize)),
+        )
+        .row(
+            "flash",
+            format!("{}, {} of them weights", bytes(report.flash_bytes), thousands(report.weights_bytes as usize)),
+        )
+        .row(
+            "RAM",
+            format!("{}, {} of them scratch", bytes(report.ram_bytes), thousands(report.scratch_bytes as usize)),
+        )
+        .row("stack", bytes(report.stack_bytes))
+        .row("time", format!("{:.1} s, emulators side by side: {}", report.seconds, report.emulators));
+    table.render()
+}

@@ -1,0 +1,68 @@
+//! `host-trainer evaluate`.
+
+use std::io::Write;
+
+use super::args::EvaluateArgs;
+use super::output::{self, Table, percent, thousands};
+use crate::checkpoint::Checkpoint;
+use crate::data;
+use crate::error::{Error, Result};
+use crate::evaluate::{EvaluateReport, Request, evaluate};
+use crate::files;
+use crate::model_file::ModelFile;
+
+pub(super) fn run(args: EvaluateArgs, out: &mut dyn Write) -> Result<()> {
+    let model = ModelFile::read(&args.file)?;
+    let alongside = args.checkpoint.as_deref().map(Checkpoint::read).transpose()?;
+    let checkpoint = match (&model, &alongside) {
+        (ModelFile::Checkpoint(_), Some(_)) => {
+            return Err(Error::BadArgument {
+                problem: "--checkpoint compares a weights.bin with its checkpoint, and FILE is a checkpoint".into(),
+                remedy: "leave --checkpoint away".into(),
+            });
+        }
+        (ModelFile::Checkpoint(checkpoint), None) => Some(&**checkpoint),
+        (ModelFile::Weights(_), alongside) => alongside.as_ref(),
+    };
+    let trained_on = checkpoint.and_then(Checkpoint::training).map(|t| t.dataset.as_str());
+    let dataset = data::load(&args.data.request(trained_on))?;
+    let images = args.images.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+    let request = Request { file: &args.file, model: &model, checkpoint: alongside.as_ref(), images };
+    let evaluated = evaluate(&request, &dataset)?;
+    if let Some(path) = &args.logits {
+        let bytes: Vec<u8> = evaluated.logits.as_flattened().iter().flat_map(|v| v.to_le_bytes()).collect();
+        files::write_atomically(path, &bytes)?;
+    }
+    if args.json { output::json(out, &evaluated.report) } else { output::text(out, &figures(&evaluated.report)) }
+}
+
+fn figures(report: &EvaluateReport) -> String {
+    let mut table = Table::default();
+    let source = format!("{} test images of {} ({})", thousands(report.images), report.dataset, report.data_source);
+    table.row("classified", source);
+    let accuracies = [
+        ("accuracy, f32 unfolded", report.accuracy_f32_unfolded),
+        ("accuracy, f32 folded", report.accuracy_f32_folded),
+        ("accuracy, int8", report.accuracy_int8),
+        ("classified differently by int8", report.disagree_int8),
+    ];
+    for (label, share) in accuracies {
+        if let Some(share) = share {
+            table.row(label, percent(share));
+        }
+    }
+    let differences = [
+        ("largest logit difference, folding", report.fold_difference),
+        ("largest logit difference, int8", report.int8_difference),
+    ];
+    for (label, difference) in differences {
+        if let Some(difference) = difference {
+            table.row(label, format!("{difference:.2e}"));
+        }
+    }
+    if let Some(refusal) = &report.int8_refused {
+        table.row("no int8", refusal);
+    }
+    table.row("time", format!("{:.1} s", report.seconds));
+    table.render()
+}

@@ -1,0 +1,60 @@
+//! `host-trainer export`.
+
+use std::io::Write;
+
+use super::args::ExportArgs;
+use super::output::{self, Table, percent, thousands};
+use crate::checkpoint::Checkpoint;
+use crate::data;
+use crate::error::Result;
+use crate::evaluate::{EvaluateReport, Request, evaluate};
+use crate::export::{ExportReport, ExportRequest, export};
+use crate::model_file::ModelFile;
+use crate::weights::{self, AlignedBytes};
+
+pub(super) fn run(args: ExportArgs, out: &mut dyn Write) -> Result<()> {
+    let checkpoint = Checkpoint::read(&args.checkpoint)?;
+    let dataset = data::load(&args.data.request(checkpoint.training().map(|t| t.dataset.as_str())))?;
+    let request = ExportRequest { calibration: &dataset.train, accuracy_limit: args.limit };
+    let exported = export(&checkpoint.parameters, &request)?;
+    weights::write(&args.out, &exported.weights)?;
+    // What is reported is the file that now lies on the disk.
+    let file = ModelFile::Weights(AlignedBytes::read(&args.out)?);
+    let request = Request { file: &args.out, model: &file, checkpoint: Some(&checkpoint), images: None };
+    let test = evaluate(&request, &dataset)?.report;
+    if args.json {
+        let report = serde_json::json!({ "weights": args.out, "export": exported.report, "test": test });
+        return output::json(out, &report);
+    }
+    output::text(out, &figures(&args, &exported.report, &test))
+}
+
+fn figures(args: &ExportArgs, report: &ExportReport, test: &EvaluateReport) -> String {
+    let mut layers =
+        String::from("layer          bits  largest weight  scale of a step         signal to noise  dead channels\n");
+    for layer in &report.layers {
+        let [low, high] = layer.scale;
+        layers += &format!(
+            "{:<13}  {:>4}  {:>14.4}  {low:.3e} to {high:.3e}  {:>12.1} dB  {:>13}\n",
+            layer.layer, layer.weight_bits, layer.weight_max, layer.weight_snr_db, layer.floored_channels
+        );
+    }
+    let both = |of: fn(&EvaluateReport) -> Option<f64>, calibration: f64| {
+        let test = of(test).map(percent).unwrap_or_default();
+        format!("{test:>9} {:>20}", percent(calibration))
+    };
+    let calibration = &report.calibration;
+    let mut table = Table::default();
+    table
+        .row("", format!("{:>9} {:>20}", "test", "calibration"))
+        .row("images", format!("{:>9} {:>20}", thousands(test.images), thousands(calibration.images)))
+        .row("accuracy, f32 unfolded", both(|t| t.accuracy_f32_unfolded, calibration.accuracy_f32_unfolded))
+        .row("accuracy, f32 folded", both(|t| t.accuracy_f32_folded, calibration.accuracy_f32_folded))
+        .row("accuracy, int8", both(|t| t.accuracy_int8, calibration.accuracy_int8))
+        .row("classified differently by int8", both(|t| t.disagree_int8, calibration.disagree_int8));
+    let mut file = Table::default();
+    file.row("data", format!("{} ({})", test.dataset, test.data_source))
+        .row("weights", args.out.display().to_string())
+        .row("size", format!("{} bytes, checksum {:08x}", thousands(report.bytes), report.checksum));
+    format!("{layers}\n{}\n{}", table.render(), file.render())
+}

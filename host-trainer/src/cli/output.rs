@@ -1,0 +1,96 @@
+//! Printing: text or JSON to the result's writer, notices and errors to stderr.
+
+use std::fmt::Write as _;
+use std::io::Write;
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+
+/// Prints one JSON object on one line.
+pub(super) fn json(out: &mut dyn Write, value: &impl Serialize) -> Result<()> {
+    text(out, &(serde_json::to_string(value).expect("plain data is JSON") + "\n"))
+}
+
+/// Prints text as it is.
+pub(super) fn text(out: &mut dyn Write, text: &str) -> Result<()> {
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::io("write", "standard output"))
+}
+
+/// Says something on stderr that is no result.
+pub(super) fn notice(line: &str) {
+    // A closed stderr is no reason to stop.
+    let _ = writeln!(anstream::stderr(), "{line}");
+}
+
+/// Prints an error as one line on stderr.
+pub fn report_error(error: &dyn std::fmt::Display) {
+    let line = error.to_string().replace(['\n', '\r'], " ");
+    notice(&format!("\x1b[1;31merror\x1b[0m: {line}"));
+}
+
+/// Lines of a label and a value, the values aligned.
+#[derive(Default)]
+pub(super) struct Table {
+    rows: Vec<(String, String)>,
+}
+
+impl Table {
+    /// Adds a line.
+    pub(super) fn row(&mut self, label: impl Into<String>, value: impl Into<String>) -> &mut Self {
+        self.rows.push((label.into(), value.into()));
+        self
+    }
+
+    /// All lines.
+    pub(super) fn render(&self) -> String {
+        let width = self.rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
+        self.rows.iter().fold(String::new(), |mut text, (label, value)| {
+            writeln!(text, "{label:width$}  {value}").expect("a string takes everything");
+            text
+        })
+    }
+}
+
+/// A share in per cent, with two decimals: one image of 10,000 shows.
+pub(super) fn percent(share: f64) -> String {
+    format!("{:.2} %", share * 100.0)
+}
+
+/// A whole number with its thousands apart: `1,234,567`.
+pub(super) fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        assert_eq!(["0", "999", "1,000", "60,000", "1,234,567"], [0, 999, 1000, 60_000, 1_234_567].map(thousands)[..]);
+        assert_eq!(percent(0.868), "86.80 %");
+    }
+
+    #[test]
+    fn values_are_aligned() {
+        let mut table = Table::default();
+        table.row("a", "1").row("longer", "2");
+        assert_eq!(table.render(), "a       1\nlonger  2\n");
+    }
+
+    #[test]
+    fn json_is_one_line() {
+        let mut out = Vec::new();
+        json(&mut out, &serde_json::json!({"a": 1})).unwrap();
+        assert_eq!(out, b"{\"a\":1}\n");
+    }
+}

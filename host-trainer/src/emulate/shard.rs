@@ -1,0 +1,129 @@
+//! The share of one emulator: its images go out as a file, its records come back as one. Touches its own directory alone.
+
+use std::fs;
+use std::num::NonZero;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use super::protocol::{Record, Trailer};
+use super::qemu::{self, Machine, Run};
+use crate::data::Split;
+use crate::error::{Error, Result};
+
+/// Below this many images a second emulator is not worth its start.
+const WORTHWHILE: usize = 256;
+/// Time for an image that only a hanging emulator exceeds; a slow computer needs some ten milliseconds.
+const LIMIT_PER_IMAGE: Duration = Duration::from_millis(500);
+/// Time for the rest.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Names of the files, within the directory.
+const IMAGES: &str = "images.bin";
+const RESULTS: &str = "results.bin";
+
+/// What one emulator is to do.
+#[derive(Clone, Debug)]
+pub(super) struct Shard<'a> {
+    pub elf: &'a Path,
+    pub machine: Machine,
+    pub images: &'a Split,
+    pub range: Range<usize>,
+    pub directory: PathBuf,
+}
+
+/// What it found.
+#[derive(Debug)]
+pub(super) struct Results {
+    /// One record an image, in order.
+    pub records: Vec<Record>,
+    /// Its counters.
+    pub trailer: Trailer,
+}
+
+/// Shares images out to as many emulators as there are cores, in order.
+pub(super) fn split(images: usize) -> Vec<Range<usize>> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let shards = (images / WORTHWHILE).clamp(1, cores);
+    let share = images.div_ceil(shards);
+    (0..images).step_by(share).map(|start| start..images.min(start + share)).collect()
+}
+
+impl Shard<'_> {
+    /// Runs the emulator over the share.
+    pub(super) fn run(&self) -> Result<Results> {
+        fs::create_dir_all(&self.directory).map_err(Error::io("create", &self.directory))?;
+        let images = self.directory.join(IMAGES);
+        let pixels = self.images.images[self.range.clone()].as_flattened().as_flattened();
+        fs::write(&images, pixels).map_err(Error::io("write", &images))?;
+        let outcome = qemu::run(&Run {
+            elf: self.elf,
+            machine: self.machine,
+            arguments: &[IMAGES, RESULTS],
+            directory: &self.directory,
+            limit: LIMIT + LIMIT_PER_IMAGE * u32::try_from(self.range.len()).unwrap_or(u32::MAX),
+        })?;
+        outcome.succeeded()?;
+        let path = self.results();
+        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        parse(&bytes, self.range.len())
+    }
+
+    /// Images that are done so far.
+    pub(super) fn done(&self) -> usize {
+        let bytes = fs::metadata(self.results()).map_or(0, |metadata| metadata.len() as usize);
+        (bytes / Record::BYTES).min(self.range.len())
+    }
+
+    fn results(&self) -> PathBuf {
+        self.directory.join(RESULTS)
+    }
+}
+
+/// Reads a file of results, which must be complete.
+fn parse(bytes: &[u8], images: usize) -> Result<Results> {
+    let damaged = |problem: String| Error::Tool { tool: "the firmware".into(), problem };
+    let Some((records, trailer)) = bytes.split_last_chunk::<{ Trailer::BYTES }>() else {
+        return Err(damaged(format!("its results are cut off at {} bytes", bytes.len())));
+    };
+    let trailer =
+        Trailer::from_bytes(trailer).ok_or_else(|| damaged("its results do not end as they should".into()))?;
+    let (records, rest) = records.as_chunks::<{ Record::BYTES }>();
+    if !rest.is_empty() || records.len() != images || trailer.images as usize != images {
+        return Err(damaged(format!("it returned {} results for {images} images", records.len())));
+    }
+    Ok(Results { records: records.iter().map(Record::from_bytes).collect(), trailer })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_cover_every_image_once() {
+        for images in [1, 2, 255, 256, 511, 512, 1000, 10_000] {
+            let mut next = 0;
+            for range in split(images) {
+                assert_eq!(range.start, next);
+                assert!(!range.is_empty());
+                next = range.end;
+            }
+            assert_eq!(next, images);
+        }
+    }
+
+    #[test]
+    fn results_must_be_complete() {
+        let record = Record { class: 3, logits: [7; 10] };
+        let trailer = Trailer { images: 2, ..Trailer::default() };
+        let mut bytes = [record.to_bytes(), record.to_bytes()].concat();
+        assert!(parse(&bytes, 2).is_err());
+        bytes.extend_from_slice(&trailer.to_bytes());
+        assert_eq!(parse(&bytes, 2).unwrap().records, [record, record]);
+        for (bytes, images) in [(&bytes[..], 3), (&bytes[..], 1), (&bytes[..bytes.len() - 1], 2), (&bytes[..5], 0)] {
+            let error = parse(bytes, images).unwrap_err();
+            assert!(matches!(error, Error::Tool { .. }), "{error}");
+        }
+    }
+}

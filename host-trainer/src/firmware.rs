@@ -1,0 +1,281 @@
+//! Builds the firmware with cargo, with given weights and images baked in, and reads the sizes of what came out. Writes into
+//! the target directory alone.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use bn_core::Model;
+use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
+use tempfile::TempDir;
+
+use crate::data::Split;
+use crate::error::{Error, Result};
+use crate::setup::{self, TARGET};
+
+/// What is baked into the firmware; `None` is what the repository ships.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Inputs<'a> {
+    /// The weights.
+    pub weights: Option<Model<'a>>,
+    /// Images that `demo` classifies, with their labels.
+    pub images: Option<&'a Split>,
+}
+
+/// A program of the firmware.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// Classifies the baked images and logs.
+    Demo,
+    /// Classifies images that the host streams in.
+    Evaluate,
+    /// Panics or faults on purpose.
+    Crash,
+}
+
+impl Program {
+    const ALL: [Self; 3] = [Program::Demo, Program::Evaluate, Program::Crash];
+
+    /// Its name, also that of its ELF.
+    pub fn name(self) -> &'static str {
+        match self {
+            Program::Demo => "demo",
+            Program::Evaluate => "evaluate",
+            Program::Crash => "crash",
+        }
+    }
+}
+
+/// Built programs: copies of their own, which another build does not touch and which vanish with this value.
+#[derive(Debug)]
+pub struct Firmware {
+    directory: TempDir,
+}
+
+impl Firmware {
+    /// The ELF of a program that was built.
+    pub fn elf(&self, program: Program) -> PathBuf {
+        self.directory.path().join(program.name())
+    }
+}
+
+/// What a program takes of the chip, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Everything that is flashed.
+    pub flash: u64,
+    /// The weights in it, tables included.
+    pub weights: u64,
+    /// Statics in RAM.
+    pub statics: u64,
+}
+
+/// The directory of the workspace that this program was built from.
+///
+/// # Errors
+/// [`Error::Missing`] when it has been moved since.
+pub fn workspace_root() -> Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    match root.canonicalize() {
+        Ok(root) if root.join("firmware-demo/Cargo.toml").is_file() => Ok(root),
+        _ => Err(Error::Missing {
+            what: format!("the firmware's sources are no longer in {}", root.display()),
+            remedy: "start this program with cargo from a checkout, for example: cargo emulate".into(),
+        }),
+    }
+}
+
+/// The `weights.bin` that the repository ships, which the firmware gets when nothing else is asked for.
+///
+/// # Errors
+/// As [`workspace_root`].
+pub fn shipped_weights() -> Result<PathBuf> {
+    Ok(workspace_root()?.join("firmware-demo/assets/weights.bin"))
+}
+
+/// Builds every program of the firmware with these inputs. Installs the target's libraries first where that is possible.
+///
+/// # Errors
+/// [`Error::Missing`] without the target or the sources, [`Error::Tool`] with the compiler's reason, [`Error::Io`].
+pub fn build(inputs: &Inputs<'_>) -> Result<Firmware> {
+    build_programs(inputs, &Program::ALL)
+}
+
+/// [`build`] of some programs: each takes a second or two to link.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmware> {
+    let root = workspace_root()?;
+    setup::ensure_target()?;
+    let folder = target_directory(&root)?.join("firmware-inputs");
+    fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+    // Held until the ELFs are copied: another process may build with other weights at the same time.
+    let lock = folder.join("lock");
+    let guard = File::create(&lock).map_err(Error::io("create", &lock))?;
+    guard.lock().map_err(Error::io("lock", &lock))?;
+
+    let mut cargo = cargo(&root);
+    cargo.args(["build", "--profile", "firmware", "--target", TARGET, "--package", "firmware-demo"]);
+    cargo.args(programs.iter().flat_map(|program| ["--bin", program.name()]));
+    cargo.arg("--message-format=json-render-diagnostics").env_remove("BN_LENET_WEIGHTS").env_remove("BN_LENET_IMAGES");
+    // The shipped weights under another name would only make cargo link again.
+    let shipped = fs::read(shipped_weights()?).unwrap_or_default();
+    if let Some(weights) = inputs.weights.map(|model| model.file().bytes()).filter(|weights| weights[..] != shipped) {
+        let path = folder.join("weights.bin");
+        write_if_new(&path, weights)?;
+        cargo.env("BN_LENET_WEIGHTS", path);
+    }
+    if let Some(images) = inputs.images {
+        let path = folder.join("images.bin");
+        write_if_new(&path, &demo_images(images))?;
+        cargo.env("BN_LENET_IMAGES", path);
+    }
+    eprintln!("building the firmware for {TARGET}");
+    let executables = run_cargo(cargo)?;
+    let directory = TempDir::new().map_err(Error::io("create a directory in", std::env::temp_dir()))?;
+    let firmware = Firmware { directory };
+    for program in programs {
+        let built = executables.iter().find(|path| path.file_name().is_some_and(|name| name == program.name()));
+        let built = built
+            .ok_or_else(|| tool("cargo", format!("the build of the firmware made no program {}", program.name())))?;
+        fs::copy(built, firmware.elf(*program)).map_err(Error::io("copy", built))?;
+    }
+    Ok(firmware)
+}
+
+/// The file of baked images: for each its label, then its pixels.
+pub fn demo_images(images: &Split) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(images.len() * crate::emulate::protocol::DEMO_IMAGE_BYTES);
+    for (index, &label) in images.labels.iter().enumerate() {
+        bytes.push(label);
+        bytes.extend_from_slice(images.pixels(index));
+    }
+    bytes
+}
+
+/// Sizes of a built program.
+///
+/// # Errors
+/// [`Error::Io`], or [`Error::BadFile`] when it is no ELF.
+pub fn sizes(elf: &Path) -> Result<Sizes> {
+    let bytes = fs::read(elf).map_err(Error::io("read", elf))?;
+    let file = object::File::parse(&*bytes)
+        .map_err(|error| Error::bad_file(elf, format!("not an ELF: {error}"), "build it again"))?;
+    // What a segment has in the file is flashed; initial values of statics are among it.
+    let flash = file.segments().filter_map(|segment| segment.data().ok()).map(|data| data.len() as u64).sum();
+    let in_ram = |section: &object::Section<'_, '_>| (0x2000_0000..0x2002_0000).contains(&section.address());
+    let statics = file.sections().filter(in_ram).map(|section| section.size()).sum();
+    let is_weights = |symbol: &object::Symbol<'_, '_>| symbol.name().is_ok_and(|name| name.contains("5model7WEIGHTS"));
+    let weights = file.symbols().filter(is_weights).map(|symbol| symbol.size()).sum();
+    Ok(Sizes { flash, weights, statics })
+}
+
+/// The cargo that started this program, or the one on the PATH.
+fn cargo(root: &Path) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root).stdin(Stdio::null());
+    cargo
+}
+
+/// Where cargo builds this workspace; asking respects every way to configure it.
+fn target_directory(root: &Path) -> Result<PathBuf> {
+    let output = cargo(root)
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .output()
+        .map_err(|error| tool("cargo", error.to_string()))?;
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    match metadata["target_directory"].as_str() {
+        Some(directory) => Ok(PathBuf::from(directory)),
+        None => Err(tool("cargo metadata", reason(&String::from_utf8_lossy(&output.stderr)))),
+    }
+}
+
+/// Leaves a file with the right contents alone: a new modification time would make cargo link the firmware again.
+fn write_if_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    if fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    fs::write(path, bytes).map_err(Error::io("write", path))
+}
+
+/// Runs a build, with the compiler's words on our stderr, and returns the executables it made.
+fn run_cargo(mut cargo: Command) -> Result<Vec<PathBuf>> {
+    let mut child = cargo
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| tool("cargo", error.to_string()))?;
+    let messages = collect_stdout(&mut child);
+    let mut words = String::new();
+    for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines()).map_while(Result::ok)
+    {
+        eprintln!("{line}");
+        words.push_str(&line);
+        words.push('\n');
+    }
+    let status = child.wait().map_err(|error| tool("cargo", error.to_string()))?;
+    let messages = messages.join().unwrap_or_default();
+    if !status.success() {
+        return Err(tool("the build of the firmware", reason(&words)));
+    }
+    let executable = |line: &str| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        message["executable"].as_str().map(PathBuf::from)
+    };
+    Ok(messages.lines().filter_map(executable).collect())
+}
+
+fn collect_stdout(child: &mut Child) -> thread::JoinHandle<String> {
+    let stdout = child.stdout.take();
+    thread::spawn(move || {
+        let mut text = String::new();
+        // Cargo writes UTF-8; what is cut off when it dies is missed by nobody.
+        let _ = stdout.map(|mut stdout| stdout.read_to_string(&mut text));
+        text
+    })
+}
+
+/// The line of a build's output that says why it failed: the first error.
+fn reason(words: &str) -> String {
+    let line = words.lines().find(|line| line.starts_with("error")).or_else(|| words.lines().last());
+    line.unwrap_or("it said nothing").trim_start_matches("error: ").to_owned()
+}
+
+fn tool(tool: &str, problem: String) -> Error {
+    Error::Tool { tool: tool.to_owned(), problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_the_first_error() {
+        let words =
+            "   Compiling x\nerror: firmware-demo@0.1.0: weights.bin: damaged; export it anew\nerror: build failed\n";
+        assert_eq!(reason(words), "firmware-demo@0.1.0: weights.bin: damaged; export it anew");
+        assert_eq!(reason("killed\n"), "killed");
+        assert_eq!(reason(""), "it said nothing");
+    }
+
+    #[test]
+    fn demo_images_are_label_then_pixels() {
+        let mut image = [[0; 28]; 28];
+        image[0][0] = 5;
+        image[27][27] = 6;
+        let bytes = demo_images(&Split { images: vec![image, image], labels: vec![3, 9] });
+        assert_eq!(bytes.len(), 2 * 785);
+        assert_eq!((bytes[0], bytes[1], bytes[784], bytes[785]), (3, 5, 6, 9));
+    }
+
+    #[test]
+    fn an_elf_is_told_from_other_files() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "no ELF").unwrap();
+        let error = sizes(file.path()).unwrap_err();
+        assert!(matches!(error, Error::BadFile { .. }), "{error}");
+    }
+}

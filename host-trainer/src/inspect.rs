@@ -1,0 +1,168 @@
+//! What is in a model's file, tensor by tensor or field by field.
+
+use bn_core::format::{FIELDS, Field};
+use bn_core::lenet::TENSORS;
+use serde::Serialize;
+
+use crate::checkpoint::{Checkpoint, Origin, TrainingState};
+use crate::model_file::ModelFile;
+use crate::parameters::Variance;
+use crate::weights::AlignedBytes;
+
+/// The content of a file, for people and for JSON.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Inspection {
+    /// A checkpoint.
+    Checkpoint(Box<CheckpointInspection>),
+    /// A `weights.bin`.
+    Weights(WeightsInspection),
+}
+
+/// A checkpoint's tensors and metadata.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CheckpointInspection {
+    /// BatchNorm's eps.
+    pub eps: f32,
+    /// What `running_var` holds.
+    pub variance: Variance,
+    /// Batches that the statistics have seen.
+    pub batches_tracked: u64,
+    /// Name of the imported file, if it was imported.
+    pub imported_from: Option<String>,
+    /// The state of its training, if it was trained.
+    pub training: Option<TrainingState>,
+    /// The tensors.
+    pub tensors: Vec<TensorSummary>,
+}
+
+/// One tensor.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TensorSummary {
+    /// PyTorch's name.
+    pub name: &'static str,
+    /// Shape, row-major.
+    pub shape: &'static [usize],
+    /// Smallest value.
+    pub min: f64,
+    /// Largest value.
+    pub max: f64,
+    /// Mean value.
+    pub mean: f64,
+}
+
+/// A `weights.bin`'s fields.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WeightsInspection {
+    /// Length of the file.
+    pub bytes: usize,
+    /// One entry a field, in the order of the file.
+    pub fields: Vec<FieldSummary>,
+}
+
+/// One field.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FieldSummary {
+    /// Its name.
+    pub name: &'static str,
+    /// Its Rust type.
+    pub kind: &'static str,
+    /// Bytes from the start of the file.
+    pub offset: usize,
+    /// Length in bytes.
+    pub bytes: usize,
+    /// Its value, or the smallest and largest of an array's.
+    pub value: String,
+    /// What it holds.
+    pub meaning: &'static str,
+}
+
+/// Summarises a file.
+pub fn inspect(model: &ModelFile) -> Inspection {
+    match model {
+        ModelFile::Checkpoint(checkpoint) => Inspection::Checkpoint(Box::new(of_checkpoint(checkpoint))),
+        ModelFile::Weights(bytes) => Inspection::Weights(of_weights(bytes)),
+    }
+}
+
+fn of_checkpoint(checkpoint: &Checkpoint) -> CheckpointInspection {
+    let tensors = TENSORS.iter().zip(&checkpoint.parameters.tensors).map(|(spec, values)| TensorSummary {
+        name: spec.name,
+        shape: spec.shape,
+        min: values.iter().copied().fold(f64::INFINITY, f64::min),
+        max: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        mean: values.iter().sum::<f64>() / values.len() as f64,
+    });
+    let imported_from = match &checkpoint.origin {
+        Origin::Imported(name) => Some(name.clone()),
+        Origin::Trained(_) => None,
+    };
+    CheckpointInspection {
+        eps: checkpoint.parameters.eps as f32,
+        variance: checkpoint.parameters.variance,
+        batches_tracked: checkpoint.batches_tracked,
+        imported_from,
+        training: checkpoint.training().cloned(),
+        tensors: tensors.collect(),
+    }
+}
+
+fn of_weights(bytes: &AlignedBytes) -> WeightsInspection {
+    let summary = |field: &Field| FieldSummary {
+        name: field.name,
+        kind: field.kind,
+        offset: field.offset,
+        bytes: field.bytes,
+        value: value(field, &bytes.as_slice()[field.offset..field.offset + field.bytes]),
+        meaning: field.meaning,
+    };
+    WeightsInspection { bytes: bytes.as_slice().len(), fields: FIELDS.iter().map(summary).collect() }
+}
+
+/// A field's value by its type: a scalar, the text of the magic, or the range of an array.
+fn value(field: &Field, bytes: &[u8]) -> String {
+    if field.name == "magic" {
+        return String::from_utf8_lossy(bytes).into_owned();
+    }
+    let element = field.kind.trim_start_matches('[').split([';', ']']).next().unwrap_or_default();
+    let width = element.trim_start_matches(['i', 'u']).parse::<usize>().map_or(1, |bits| bits / 8);
+    let signed = element.starts_with('i');
+    let values: Vec<i64> = bytes.chunks_exact(width).map(|chunk| integer(chunk, signed)).collect();
+    match (values.as_slice(), values.iter().min(), values.iter().max()) {
+        ([one], ..) if matches!(field.name, "checksum" | "network") => format!("{one:08x}"),
+        ([one], ..) => one.to_string(),
+        (_, Some(min), Some(max)) if min == max => format!("all {min}"),
+        (_, Some(min), Some(max)) => format!("{min} to {max}"),
+        _ => String::new(),
+    }
+}
+
+/// A little-endian integer of up to four bytes.
+fn integer(bytes: &[u8], signed: bool) -> i64 {
+    let unsigned = bytes.iter().rev().fold(0_i64, |value, &byte| value << 8 | i64::from(byte));
+    let bits = 8 * bytes.len() as u32;
+    if signed && unsigned >> (bits - 1) == 1 { unsigned - (1 << bits) } else { unsigned }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_little_endian_and_signed_where_their_type_is() {
+        assert_eq!(integer(&[0xFE, 0xFF], true), -2);
+        assert_eq!(integer(&[0xFE, 0xFF], false), 0xFFFE);
+        assert_eq!(integer(&[1, 2, 3, 4], true), 0x0403_0201);
+        assert_eq!(integer(&[0x80], true), -128);
+    }
+
+    #[test]
+    fn fields_are_read_by_their_type() {
+        let field = |name, kind| Field { name, kind, offset: 0, bytes: 0, meaning: "" };
+        assert_eq!(value(&field("magic", "[u8; 8]"), b"BN-LENET"), "BN-LENET");
+        assert_eq!(value(&field("checksum", "u32"), &[0xEF, 0xBE, 0xAD, 0xDE]), "deadbeef");
+        assert_eq!(value(&field("w", "[[i16; KERNEL]; 2]"), &[0xFF, 0xFF, 2, 0]), "-1 to 2");
+        assert_eq!(value(&field("reserved", "[u8; 39]"), &[0; 39]), "all 0");
+        assert_eq!(value(&field("length", "u32"), &[0, 1, 0, 0]), "256");
+    }
+}

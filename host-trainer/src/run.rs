@@ -1,0 +1,286 @@
+//! A training run: the loop of [`crate::train`] with an engine, a directory, progress on stderr, and Ctrl-C.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::checkpoint::{Checkpoint, Origin, TrainingState, first_batch_norm};
+use crate::curves;
+use crate::data::Dataset;
+use crate::engine::select::{EngineName, create};
+use crate::engine::{Engine, Totals};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::interrupt;
+use crate::parameters::Variance;
+use crate::progress::Progress;
+use crate::recipe::Recipe;
+use crate::run_dir::{EpochMetrics, RunDir};
+use crate::train::{self, End, Timing, Watcher, steps_per_epoch};
+
+/// What a new run needs to know.
+#[derive(Clone, Debug)]
+pub struct NewRun {
+    /// Seed of everything random; the engine was made with it.
+    pub seed: u64,
+    /// What `running_var` tracks; the engine was made with it.
+    pub variance: Variance,
+    /// The schedule.
+    pub recipe: Recipe,
+    /// Its directory; `None` is [`default_directory`].
+    pub out: Option<PathBuf>,
+    /// Whether a run that lies there may be replaced.
+    pub replace: bool,
+}
+
+/// A run, ready to train.
+pub struct Run {
+    engine: Box<dyn Engine>,
+    state: TrainingState,
+    variance: Variance,
+    directory: RunDir,
+}
+
+/// Every figure of a finished run. The keys of `train --json`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TrainReport {
+    /// Name of the engine.
+    pub engine: String,
+    /// What it ran on.
+    pub device: String,
+    /// Name of the data set.
+    pub dataset: String,
+    /// Where the data was found.
+    pub data_source: String,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Name of the schedule.
+    pub recipe: String,
+    /// What `running_var` holds.
+    pub variance: Variance,
+    /// Whole epochs of the model, those before a `--resume` included.
+    pub epochs: usize,
+    /// Examples a step.
+    pub batch_size: usize,
+    /// Learning rate.
+    pub lr: f64,
+    /// Mean loss of the last epoch's training steps.
+    pub train_loss: f64,
+    /// Accuracy of the last epoch's training steps.
+    pub train_accuracy: f64,
+    /// Mean loss on the test split.
+    pub test_loss: f64,
+    /// Accuracy on the test split.
+    pub test_accuracy: f64,
+    /// Training examples a second of this program's training time, evaluation left out.
+    pub examples_per_second: f64,
+    /// Wall-clock seconds of training and evaluation, of this program.
+    pub seconds: f64,
+    /// Learned scale of the first BatchNorm layer, `[6]`.
+    pub gamma: Vec<f64>,
+    /// Learned shift of the first BatchNorm layer, `[6]`.
+    pub beta: Vec<f64>,
+    /// The model.
+    pub checkpoint: PathBuf,
+    /// The epochs' figures.
+    pub metrics: PathBuf,
+    /// The figure.
+    pub curves: PathBuf,
+}
+
+/// Where a run goes that was given no `--out`.
+pub fn default_directory(dataset: &Dataset, engine: &str, seed: u64, variance: Variance) -> PathBuf {
+    let dataset = Path::new(&dataset.name).file_name().unwrap_or("data".as_ref()).to_string_lossy();
+    let suffix = if variance == Variance::Unbiased { "-unbiased" } else { "" };
+    Path::new("runs").join(format!("{dataset}-{engine}-seed{seed}{suffix}"))
+}
+
+impl Run {
+    /// A new run; its directory is made when there is something to put into it.
+    ///
+    /// # Errors
+    /// A directory that holds a run, or too little data.
+    pub fn new(engine: Box<dyn Engine>, request: NewRun, dataset: &Dataset) -> Result<Self> {
+        let default = || default_directory(dataset, engine.name(), request.seed, request.variance);
+        let directory = RunDir::new(&request.out.unwrap_or_else(default), request.replace)?;
+        let state = train::begin(engine.name(), dataset, request.seed, request.recipe)?;
+        Ok(Self { engine, state, variance: request.variance, directory })
+    }
+
+    /// Continues the run of a directory, on its own engine unless another is named, to its own number of epochs unless
+    /// another is given.
+    ///
+    /// # Errors
+    /// A damaged or imported checkpoint, other data than the run's, an engine this build lacks, or nothing left to do.
+    pub fn resume(
+        directory: RunDir,
+        checkpoint: Checkpoint,
+        dataset: &Dataset,
+        engine: Option<EngineName>,
+        epochs: Option<usize>,
+    ) -> Result<Self> {
+        let path = directory.checkpoint();
+        let Origin::Trained(mut state) = checkpoint.origin else {
+            return Err(Error::bad_file(path, "it was imported, so there is no training to resume", "start a new run"));
+        };
+        train::check_resumable(dataset, &state)?;
+        state.recipe.epochs = epochs.unwrap_or(state.recipe.epochs);
+        if state.epoch >= state.recipe.epochs {
+            return Err(Error::BadArgument {
+                problem: format!("{} has its {} epochs", directory.path().display(), state.epoch),
+                remedy: format!("give more with --epochs {} or above", state.epoch + 1),
+            });
+        }
+        let name = match engine {
+            Some(name) => name,
+            None => EngineName::of_run(&state.engine)
+                .ok_or_else(|| Error::bad_file(path, "its engine is unknown", "name one with --engine"))?,
+        };
+        let mut engine = create(name, state.seed, checkpoint.parameters.variance)?;
+        engine.set_parameters(&checkpoint.parameters);
+        state.engine = engine.name().into();
+        Ok(Self { engine, state, variance: checkpoint.parameters.variance, directory })
+    }
+
+    /// The run's directory.
+    pub fn directory(&self) -> &RunDir {
+        &self.directory
+    }
+
+    /// One line that says what is about to be trained, on what and how.
+    pub fn describe(&self, dataset: &Dataset) -> String {
+        let Recipe { name, epochs, batch_size, lr } = &self.state.recipe;
+        let from = match (self.state.epoch, self.state.step) {
+            (0, 0) => String::new(),
+            (epoch, 0) => format!(", going on after epoch {epoch}"),
+            (epoch, step) => format!(", going on in epoch {} after step {step}", epoch + 1),
+        };
+        format!(
+            "training on {} ({}) with engine {} ({}), seed {}, recipe {name}: {epochs} epoch{}, batch size {batch_size}, \
+             lr {lr}, {} running variance{from}",
+            dataset.name,
+            dataset.source,
+            self.engine.name(),
+            self.engine.device(),
+            self.state.seed,
+            if *epochs == 1 { "" } else { "s" },
+            self.variance.name(),
+        )
+    }
+
+    /// Trains to the end of the recipe.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] after Ctrl-C, when the run is saved; [`Error::Diverged`]; what files and devices refuse.
+    pub fn train(mut self, dataset: &Dataset, quiet: bool) -> Result<TrainReport> {
+        let _deferred = interrupt::Deferred::new()?;
+        let started = Instant::now();
+        let steps = steps_per_epoch(&dataset.train, &self.state.recipe);
+        let mut watcher = Keeper {
+            progress: Progress::new(&self.state, steps, quiet),
+            metrics: self.directory.metrics_of(&self.state.history),
+            title: format!(
+                "BatchNorm LeNet on {}, engine {}, seed {}",
+                dataset.name,
+                self.engine.name(),
+                self.state.seed
+            ),
+            directory: &self.directory,
+            examples_per_second: 0.0,
+        };
+        let end = train::run(&mut *self.engine, dataset, &mut self.state, &mut watcher);
+        watcher.progress.finish();
+        let examples_per_second = watcher.examples_per_second;
+        match end? {
+            End::Finished => Ok(self.report(dataset, examples_per_second, started.elapsed().as_secs_f64())),
+            End::Stopped => {
+                checkpoint(&*self.engine, &self.state, steps).write(&self.directory.checkpoint())?;
+                Err(self.interrupted(steps))
+            }
+        }
+    }
+
+    fn interrupted(&self, steps: usize) -> Error {
+        let TrainingState { epoch, step, .. } = self.state;
+        let at = if step == 0 {
+            format!("after epoch {epoch}")
+        } else {
+            format!("in epoch {}, step {step} of {steps}", epoch + 1)
+        };
+        let path = self.directory.path().display();
+        Error::Interrupted { saved: format!("saved {at}; continue with `host-trainer train --resume {path}`") }
+    }
+
+    fn report(&self, dataset: &Dataset, examples_per_second: f64, seconds: f64) -> TrainReport {
+        let parameters = self.engine.parameters();
+        let (gamma, beta) = first_batch_norm(&parameters);
+        let last = self.state.history.last().expect("a finished run has an epoch");
+        let Recipe { name, batch_size, lr, .. } = self.state.recipe.clone();
+        TrainReport {
+            engine: self.engine.name().into(),
+            device: self.engine.device(),
+            dataset: dataset.name.clone(),
+            data_source: dataset.source.clone(),
+            seed: self.state.seed,
+            recipe: name,
+            variance: self.variance,
+            epochs: self.state.epoch,
+            batch_size,
+            lr,
+            train_loss: last.train.mean_loss(),
+            train_accuracy: last.train.accuracy(),
+            test_loss: last.test.mean_loss(),
+            test_accuracy: last.test.accuracy(),
+            examples_per_second,
+            seconds,
+            gamma: gamma.to_vec(),
+            beta: beta.to_vec(),
+            checkpoint: self.directory.checkpoint(),
+            metrics: self.directory.metrics(),
+            curves: self.directory.curves(),
+        }
+    }
+}
+
+/// The model and state as they stand.
+fn checkpoint(engine: &dyn Engine, state: &TrainingState, steps_per_epoch: usize) -> Checkpoint {
+    let batches_tracked = (state.epoch * steps_per_epoch + state.step) as u64;
+    Checkpoint { parameters: engine.parameters(), batches_tracked, origin: Origin::Trained(state.clone()) }
+}
+
+/// Keeps the directory and the terminal up to date.
+struct Keeper<'a> {
+    progress: Progress,
+    metrics: Vec<EpochMetrics>,
+    title: String,
+    directory: &'a RunDir,
+    examples_per_second: f64,
+}
+
+impl Watcher for Keeper<'_> {
+    fn chunk(&mut self, state: &TrainingState, timing: &Timing) -> ControlFlow<()> {
+        self.progress.update(state, timing);
+        stop_if_requested()
+    }
+
+    fn epoch(&mut self, engine: &dyn Engine, state: &TrainingState, timing: &Timing) -> Result<ControlFlow<()>> {
+        let totals = state.history.last().expect("an epoch was done");
+        let Totals { examples, .. } = totals.train;
+        self.examples_per_second = timing.examples_per_second();
+        // An epoch that was continued has a part that this program did not time.
+        let speed = (timing.epoch_examples == examples).then(|| timing.epoch_examples_per_second());
+        let metrics = EpochMetrics::new(state.epoch, totals, speed);
+        self.metrics.push(metrics);
+        checkpoint(engine, state, examples / state.recipe.batch_size).write(&self.directory.checkpoint())?;
+        self.directory.write_metrics(&self.metrics)?;
+        files::write_atomically(&self.directory.curves(), curves::svg(&self.title, &self.metrics).as_bytes())?;
+        self.progress.epoch(&metrics);
+        Ok(stop_if_requested())
+    }
+}
+
+fn stop_if_requested() -> ControlFlow<()> {
+    if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}

@@ -1,0 +1,189 @@
+//! The directory of a training run: what lies in it under which name, and who may write there.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `checkpoint.safetensors` | the model after the last epoch (or where Ctrl-C stopped it), and all that `--resume` needs |
+//! | `metrics.jsonl` | one JSON object an epoch |
+//! | `curves.svg` | train loss, train accuracy and test accuracy, as d2l draws them |
+//! | `weights.bin`, `firmware.elf` | the quantised model and the firmware with it, where `demo` made them |
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::EpochTotals;
+use crate::error::{Error, Result};
+use crate::files;
+
+/// A run's directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+/// One line of `metrics.jsonl`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochMetrics {
+    /// Counted from 1.
+    pub epoch: usize,
+    /// Mean loss of the epoch's training steps.
+    pub train_loss: f64,
+    /// Share of the epoch's training examples that were right when they were trained on.
+    pub train_accuracy: f64,
+    /// Mean loss on the test split after the epoch.
+    pub test_loss: f64,
+    /// Accuracy on the test split after the epoch.
+    pub test_accuracy: f64,
+    /// Training examples a second, evaluation left out; null where that was not measured in one go.
+    pub examples_per_second: Option<f64>,
+}
+
+impl EpochMetrics {
+    /// Of an epoch, counted from 1.
+    pub fn new(epoch: usize, totals: &EpochTotals, examples_per_second: Option<f64>) -> Self {
+        Self {
+            epoch,
+            train_loss: totals.train.mean_loss(),
+            train_accuracy: totals.train.accuracy(),
+            test_loss: totals.test.mean_loss(),
+            test_accuracy: totals.test.accuracy(),
+            examples_per_second,
+        }
+    }
+}
+
+impl RunDir {
+    /// A directory for a new run; nothing is made yet.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`] if a run lies there already and `replace` is false.
+    pub fn new(path: &Path, replace: bool) -> Result<Self> {
+        let run = Self { path: path.to_owned() };
+        if run.checkpoint().exists() && !replace {
+            return Err(Error::BadArgument {
+                problem: format!("{} holds a training run already", path.display()),
+                remedy: format!(
+                    "continue it with --resume {}, keep it and choose another --out, or replace it with --force",
+                    path.display()
+                ),
+            });
+        }
+        Ok(run)
+    }
+
+    /// The directory of a run that is there.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] if there is none.
+    pub fn existing(path: &Path) -> Result<Self> {
+        let run = Self { path: path.to_owned() };
+        if !run.checkpoint().is_file() {
+            let problem = "there is no checkpoint.safetensors in it, so nothing to resume";
+            return Err(Error::bad_file(path, problem, "name a directory that `train` wrote"));
+        }
+        Ok(run)
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The model and the state of its training.
+    pub fn checkpoint(&self) -> PathBuf {
+        self.path.join("checkpoint.safetensors")
+    }
+
+    /// The epochs' figures.
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// The curves.
+    pub fn curves(&self) -> PathBuf {
+        self.path.join("curves.svg")
+    }
+
+    /// The quantised model, where `demo` made one.
+    pub fn weights(&self) -> PathBuf {
+        self.path.join("weights.bin")
+    }
+
+    /// The firmware with that model, where `demo` made one.
+    pub fn firmware(&self) -> PathBuf {
+        self.path.join("firmware.elf")
+    }
+
+    /// Replaces `metrics.jsonl`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_metrics(&self, epochs: &[EpochMetrics]) -> Result<()> {
+        let line = |m| serde_json::to_string(m).expect("plain data is JSON") + "\n";
+        files::write_atomically(&self.metrics(), epochs.iter().map(line).collect::<String>().as_bytes())
+    }
+
+    /// The figures of the epochs in `history`: the checkpoint's, with the speeds that `metrics.jsonl` remembers.
+    pub fn metrics_of(&self, history: &[EpochTotals]) -> Vec<EpochMetrics> {
+        let file = std::fs::read_to_string(self.metrics()).unwrap_or_default();
+        let lines: Vec<EpochMetrics> = file.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let with_speed = |(i, totals)| {
+            let metrics = EpochMetrics::new(i + 1, totals, None);
+            let same = lines.iter().find(|l| EpochMetrics { examples_per_second: None, ..**l } == metrics);
+            same.copied().unwrap_or(metrics)
+        };
+        history.iter().enumerate().map(with_speed).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Totals;
+
+    fn history() -> [EpochTotals; 2] {
+        let totals = |loss, correct| Totals { examples: 30, loss, correct };
+        [
+            EpochTotals { train: totals(70.1, 10), test: totals(50.3, 12) },
+            EpochTotals { train: totals(40.7, 20), test: totals(30.9, 22) },
+        ]
+    }
+
+    #[test]
+    fn a_run_is_not_overwritten_unasked() {
+        let directory = tempfile::tempdir().unwrap();
+        let run = RunDir::new(directory.path(), false).unwrap();
+        assert!(RunDir::existing(directory.path()).is_err());
+        std::fs::write(run.checkpoint(), b"").unwrap();
+        let error = RunDir::new(directory.path(), false).unwrap_err();
+        assert!(error.to_string().contains("or replace it with --force"), "{error}");
+        assert_eq!(RunDir::new(directory.path(), true).unwrap(), RunDir::existing(directory.path()).unwrap());
+    }
+
+    #[test]
+    fn metrics_are_a_json_line_an_epoch_and_remember_speeds() {
+        let directory = tempfile::tempdir().unwrap();
+        let run = RunDir::new(directory.path(), false).unwrap();
+        let measured: Vec<_> = (0..2).map(|i| EpochMetrics::new(i + 1, &history()[i], Some(1234.5))).collect();
+        run.write_metrics(&measured).unwrap();
+        let text = std::fs::read_to_string(run.metrics()).unwrap();
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.starts_with(r#"{"epoch":1,"train_loss":2.33"#), "{text}");
+        assert_eq!(run.metrics_of(&history()), measured);
+        assert_eq!(
+            run.metrics_of(&history()[..1]),
+            measured[..1],
+            "a resumed run forgets what came after its checkpoint"
+        );
+    }
+
+    #[test]
+    fn metrics_that_are_lost_or_another_runs_come_from_the_checkpoint() {
+        let directory = tempfile::tempdir().unwrap();
+        let run = RunDir::new(directory.path(), false).unwrap();
+        let from_checkpoint: Vec<_> = (0..2).map(|i| EpochMetrics::new(i + 1, &history()[i], None)).collect();
+        assert_eq!(run.metrics_of(&history()), from_checkpoint);
+        std::fs::write(run.metrics(), "{\"epoch\":1}\nnot json").unwrap();
+        assert_eq!(run.metrics_of(&history()), from_checkpoint);
+    }
+}

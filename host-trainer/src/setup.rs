@@ -1,0 +1,172 @@
+//! Tools that the firmware needs: asks for each, installs it where that works without a password, and otherwise names the
+//! exact command. Says on stderr what it runs; nothing else of the system is touched.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::error::{Error, Result};
+use crate::firmware;
+
+/// The compiler's name for the microcontroller: Cortex-M4 with its floating point unit.
+pub const TARGET: &str = "thumbv7em-none-eabihf";
+/// The emulator.
+pub const QEMU: &str = "qemu-system-arm";
+
+/// Makes sure that the compiler has the libraries of [`TARGET`]; installs them through rustup.
+///
+/// # Errors
+/// [`Error::Missing`] without rustup, or when it fails.
+pub fn ensure_target() -> Result<()> {
+    if target_is_installed() {
+        return Ok(());
+    }
+    let what = format!("the compiler has no libraries for {TARGET}");
+    let add = ["rustup", "target", "add", TARGET];
+    if !is_there("rustup") {
+        return Err(Error::Missing {
+            what,
+            remedy: format!("install rustup from https://rustup.rs, then: {}", add.join(" ")),
+        });
+    }
+    if run(&add, &[]) && target_is_installed() {
+        return Ok(());
+    }
+    Err(Error::Missing { what: format!("{what}, and `{}` failed", add.join(" ")), remedy: "try it by hand".into() })
+}
+
+/// Makes sure that QEMU for Arm is there; installs it through apt-get when root, or through Homebrew.
+///
+/// # Errors
+/// [`Error::Missing`] with the command to type.
+pub fn ensure_qemu() -> Result<()> {
+    if is_there(QEMU) {
+        return Ok(());
+    }
+    let system = System { root: is_root(), apt: is_there("apt-get"), brew: is_there("brew") };
+    let what = format!("{QEMU} is not on the PATH");
+    match qemu_plan(system) {
+        Plan::Ask(remedy) => Err(Error::Missing { what, remedy: remedy.into() }),
+        Plan::Run(command) => {
+            // A fresh container has no package lists: the first try fails there.
+            let again = || system.apt && run(&["apt-get", "update"], APT_SILENT) && run(command, APT_SILENT);
+            if (run(command, APT_SILENT) || again()) && is_there(QEMU) {
+                return Ok(());
+            }
+            let what = format!("{what}, and `{}` failed", command.join(" "));
+            Err(Error::Missing { what, remedy: "install QEMU's Arm system emulator by hand".into() })
+        }
+    }
+}
+
+/// Makes sure that probe-rs is there. It comes from its own installer, so this only says how.
+///
+/// # Errors
+/// [`Error::Missing`] with the command to type.
+pub fn ensure_probe_rs() -> Result<()> {
+    if is_there("probe-rs") {
+        return Ok(());
+    }
+    Err(Error::Missing {
+        what: "probe-rs, which flashes the board, is not on the PATH".into(),
+        remedy:
+            "type: cargo install probe-rs-tools --locked (or see https://probe.rs/docs/getting-started/installation)"
+                .into(),
+    })
+}
+
+const APT_SILENT: &[(&str, &str)] = &[("DEBIAN_FRONTEND", "noninteractive")];
+const APT_QEMU: &[&str] = &["apt-get", "install", "-y", "--no-install-recommends", QEMU];
+const BREW_QEMU: &[&str] = &["brew", "install", "qemu"];
+
+/// What decides how a package can be installed.
+#[derive(Clone, Copy)]
+struct System {
+    root: bool,
+    apt: bool,
+    brew: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Plan {
+    Run(&'static [&'static str]),
+    Ask(&'static str),
+}
+
+fn qemu_plan(system: System) -> Plan {
+    match system {
+        System { apt: true, root: true, .. } => Plan::Run(APT_QEMU),
+        System { brew: true, root: false, .. } => Plan::Run(BREW_QEMU),
+        System { apt: true, .. } => Plan::Ask("type: sudo apt-get install -y --no-install-recommends qemu-system-arm"),
+        System { brew: true, .. } => Plan::Ask("Homebrew refuses root; type as a normal user: brew install qemu"),
+        _ => Plan::Ask("install QEMU's Arm system emulator with your package manager (https://www.qemu.org/download)"),
+    }
+}
+
+/// Whether a program of that name answers to `--version`.
+fn is_there(program: &str) -> bool {
+    succeeds(Command::new(program).arg("--version"))
+}
+
+fn is_root() -> bool {
+    output(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0")
+}
+
+fn target_is_installed() -> bool {
+    let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    rustc.args(["--print", "sysroot"]);
+    if let Ok(root) = firmware::workspace_root() {
+        // There rustup finds the pinned toolchain.
+        rustc.current_dir(root);
+    }
+    output(&mut rustc).is_some_and(|sysroot| {
+        let libraries: PathBuf = [sysroot.trim(), "lib", "rustlib", TARGET, "lib"].iter().collect();
+        libraries.is_dir()
+    })
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+}
+
+fn output(command: &mut Command) -> Option<String> {
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs a command that the user sees, with both of its outputs on our stderr.
+fn run(command: &[&str], environment: &[(&str, &str)]) -> bool {
+    eprintln!("installing: {}", command.join(" "));
+    let root = firmware::workspace_root().unwrap_or_else(|_| ".".into());
+    let status = Command::new(command[0])
+        .args(&command[1..])
+        .envs(environment.iter().copied())
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .stdout(std::io::stderr())
+        .status();
+    status.is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn qemu_is_installed_only_where_no_password_is_needed() {
+        let plan = |root, apt, brew| qemu_plan(System { root, apt, brew });
+        assert_eq!(plan(true, true, false), Plan::Run(APT_QEMU));
+        assert_eq!(plan(false, false, true), Plan::Run(BREW_QEMU));
+        for (system, command) in
+            [(plan(false, true, false), "sudo apt-get install"), (plan(true, false, true), "brew install qemu")]
+        {
+            assert!(matches!(system, Plan::Ask(text) if text.contains(command)));
+        }
+        assert!(matches!(plan(false, false, false), Plan::Ask(_)));
+    }
+
+    #[test]
+    fn a_tool_that_does_not_exist_is_not_there() {
+        assert!(!is_there("a-tool-that-does-not-exist"));
+        assert!(output(&mut Command::new("a-tool-that-does-not-exist")).is_none());
+    }
+}

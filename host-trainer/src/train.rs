@@ -1,0 +1,206 @@
+//! The training loop: what happens in which order, on any engine. It touches no file and no terminal; a [`Watcher`] is told
+//! what happened, saves what it wants, and may ask to stop.
+//!
+//! One seed fixes everything. The order of epoch `e` is drawn from stream `e` of the seed's generator, so a run can be
+//! continued from any step without storing a generator. Totals are added up in chunks of a fixed grid of steps, so that a
+//! run stopped between two chunks and continued gives the same bits as one that was not.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use md5::{Digest, Md5};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use crate::checkpoint::{EpochTotals, TrainingState};
+use crate::data::{Dataset, Split};
+use crate::engine::{Engine, Totals};
+use crate::error::{Error, Result};
+use crate::recipe::Recipe;
+
+/// Steps that an engine is given at once: often enough for a progress bar and for Ctrl-C, rare enough to cost nothing.
+pub const CHUNK_STEPS: usize = 8;
+
+/// Is told how a run goes.
+pub trait Watcher {
+    /// After every chunk of steps, with the state that would be saved; [`ControlFlow::Break`] stops the run there.
+    fn chunk(&mut self, state: &TrainingState, timing: &Timing) -> ControlFlow<()>;
+
+    /// After every epoch. [`ControlFlow::Break`] stops the run there.
+    ///
+    /// # Errors
+    /// What saving needs; an error ends the run.
+    fn epoch(&mut self, engine: &dyn Engine, state: &TrainingState, timing: &Timing) -> Result<ControlFlow<()>>;
+}
+
+/// Time spent in training steps, evaluation left out, since the program started.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timing {
+    /// Examples trained on.
+    pub examples: usize,
+    /// Time that took.
+    pub training: Duration,
+    /// Of these, the examples of the current epoch.
+    pub epoch_examples: usize,
+    /// And their time.
+    pub epoch_training: Duration,
+}
+
+impl Timing {
+    /// Training examples a second; zero before the first.
+    pub fn examples_per_second(&self) -> f64 {
+        rate(self.examples, self.training)
+    }
+
+    /// Training examples a second in the current epoch.
+    pub fn epoch_examples_per_second(&self) -> f64 {
+        rate(self.epoch_examples, self.epoch_training)
+    }
+
+    fn add(&mut self, examples: usize, time: Duration) {
+        self.examples += examples;
+        self.training += time;
+        self.epoch_examples += examples;
+        self.epoch_training += time;
+    }
+}
+
+fn rate(examples: usize, time: Duration) -> f64 {
+    if examples == 0 { 0.0 } else { examples as f64 / time.as_secs_f64().max(1e-9) }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All epochs are done.
+    Finished,
+    /// The watcher asked to stop; the state says where.
+    Stopped,
+}
+
+/// A new run's state, before its first step.
+///
+/// # Errors
+/// [`Error::BadArgument`] if the data set is smaller than one batch.
+pub fn begin(engine: &str, dataset: &Dataset, seed: u64, recipe: Recipe) -> Result<TrainingState> {
+    let state = TrainingState {
+        engine: engine.into(),
+        dataset: dataset.name.clone(),
+        dataset_digest: digest(dataset),
+        seed,
+        recipe,
+        epoch: 0,
+        step: 0,
+        partial: Totals::default(),
+        history: Vec::new(),
+    };
+    check_batch(dataset, &state.recipe)?;
+    Ok(state)
+}
+
+/// Whether a state belongs to this data set.
+///
+/// # Errors
+/// [`Error::BadArgument`] if the run was started on other data.
+pub fn check_resumable(dataset: &Dataset, state: &TrainingState) -> Result<()> {
+    if digest(dataset) != state.dataset_digest {
+        return Err(Error::BadArgument {
+            problem: format!("{} is not the data that this run was started on ({})", dataset.source, state.dataset),
+            remedy: "name the same data with --data-dir, or start a new run".into(),
+        });
+    }
+    check_batch(dataset, &state.recipe)
+}
+
+fn check_batch(dataset: &Dataset, recipe: &Recipe) -> Result<()> {
+    if dataset.train.len() < recipe.batch_size || dataset.test.is_empty() {
+        return Err(Error::BadArgument {
+            problem: format!(
+                "{} training and {} test examples are too few for batches of {}",
+                dataset.train.len(),
+                dataset.test.len(),
+                recipe.batch_size
+            ),
+            remedy: "choose a smaller --batch-size or more data".into(),
+        });
+    }
+    Ok(())
+}
+
+/// Steps an epoch; a last partial batch is dropped.
+pub fn steps_per_epoch(split: &Split, recipe: &Recipe) -> usize {
+    split.len() / recipe.batch_size
+}
+
+/// The order of the training examples in epoch `epoch`, counted from 1.
+pub fn epoch_order(seed: u64, epoch: usize, examples: usize) -> Vec<u32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(epoch as u64); // stream 0 draws the initial weights
+    let mut order: Vec<u32> = (0..examples as u32).collect();
+    order.shuffle(&mut rng);
+    order
+}
+
+/// MD5 of both splits' pixels and labels, in hexadecimal: two data sets of one digest are one data set.
+pub fn digest(dataset: &Dataset) -> String {
+    let mut md5 = Md5::new();
+    for split in [&dataset.train, &dataset.test] {
+        md5.update((split.len() as u64).to_le_bytes());
+        md5.update(split.images.as_flattened().as_flattened());
+        md5.update(&split.labels);
+    }
+    md5.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Trains from where `state` stands to the end of its recipe, or until the watcher stops it.
+///
+/// # Errors
+/// [`Error::Diverged`] as soon as a loss is not finite; whatever the engine or the watcher gives.
+pub fn run(
+    engine: &mut dyn Engine,
+    dataset: &Dataset,
+    state: &mut TrainingState,
+    watcher: &mut dyn Watcher,
+) -> Result<End> {
+    let Recipe { batch_size, lr, .. } = state.recipe;
+    let steps = steps_per_epoch(&dataset.train, &state.recipe);
+    let mut timing = Timing::default();
+    while state.epoch < state.recipe.epochs {
+        let order = epoch_order(state.seed, state.epoch + 1, dataset.train.len());
+        (timing.epoch_examples, timing.epoch_training) = (0, Duration::ZERO);
+        while state.step < steps {
+            let until = steps.min(state.step + CHUNK_STEPS);
+            let chunk = &order[state.step * batch_size..until * batch_size];
+            let started = Instant::now();
+            let totals = engine.train(&dataset.train, chunk, batch_size, lr)?;
+            timing.add(totals.examples, started.elapsed());
+            if !totals.loss.is_finite() {
+                return Err(diverged(state, state.step + totals.examples / batch_size));
+            }
+            state.partial += totals;
+            state.step = until;
+            if watcher.chunk(state, &timing).is_break() {
+                return Ok(End::Stopped);
+            }
+        }
+        let test = engine.evaluate(&dataset.test)?;
+        if !test.loss.is_finite() {
+            return Err(diverged(state, steps));
+        }
+        state.history.push(EpochTotals { train: std::mem::take(&mut state.partial), test });
+        state.epoch += 1;
+        state.step = 0;
+        if watcher.epoch(engine, state, &timing)?.is_break() && state.epoch < state.recipe.epochs {
+            return Ok(End::Stopped);
+        }
+    }
+    Ok(End::Finished)
+}
+
+fn diverged(state: &TrainingState, step: usize) -> Error {
+    Error::Diverged { epoch: state.epoch + 1, step, lr: state.recipe.lr }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,315 @@
+//! The firmware in the emulator: the same bits as the host, the right exit codes, a readable log, and a build that refuses
+//! bad weights. Needs QEMU and the thumb target.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use bn_core::CLASS_NAMES;
+use bn_core::lenet::{Role, TENSORS};
+use host_trainer::data::{Split, garments};
+use host_trainer::emulate::protocol::{EXIT_FAILED, EXIT_FAULT, EXIT_PANIC};
+use host_trainer::emulate::{
+    EmulateReport, EmulateRequest, Level, LogLine, Machine, Outcome, Run, emulate, run, run_demo,
+};
+use host_trainer::firmware::{self, Inputs, Program};
+use host_trainer::parameters::{Parameters, Variance};
+use host_trainer::quantize::{Calibration, quantize};
+use host_trainer::setup;
+use host_trainer::weights::AlignedBytes;
+use host_trainer::{Error, Result};
+use object::{Object, ObjectSegment, ObjectSymbol};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Drawings that the repository ships: one of each class, of this seed.
+const SHIPPED_DRAWINGS: usize = bn_core::CLASSES;
+const SHIPPED_SEED: u64 = 0;
+
+/// Whether the emulator and the target are there or could be installed.
+fn ready() -> bool {
+    match setup::ensure_target().and_then(|()| setup::ensure_qemu()) {
+        Ok(()) => true,
+        Err(error) => {
+            let text = error.to_string();
+            let (what, remedy) = text.split_once("; ").unwrap_or((&text, ""));
+            tests::skipped(what, remedy);
+            false
+        }
+    }
+}
+
+/// A quantised network with random weights, BatchNorm parts and statistics.
+fn random_weights(seed: u64) -> AlignedBytes {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut parameters = Parameters::zero(Variance::Biased);
+    for (spec, values) in TENSORS.iter().zip(&mut parameters.tensors) {
+        let fan_in: usize = spec.shape[1..].iter().product();
+        let spread = 2.0 / (fan_in as f64).sqrt();
+        for value in values {
+            *value = match spec.role {
+                Role::Weight => rng.random_range(-spread..spread),
+                Role::Bias | Role::Beta | Role::RunningMean => rng.random_range(-0.3..0.3),
+                // BatchNorm's scale may be negative.
+                Role::Gamma => rng.random_range(0.5..2.0) * if rng.random_bool(0.2) { -1.0 } else { 1.0 },
+                Role::RunningVar => rng.random_range(0.05..0.5),
+            };
+        }
+    }
+    let folded = parameters.to_lenet().fold();
+    let calibration = Calibration::new(&folded, &random_images(&mut rng, 20).images);
+    let (file, _) = quantize(&folded, &calibration).expect("random weights can be quantised");
+    AlignedBytes::new(file.bytes())
+}
+
+/// Images between empty and full: blocks, noise, and the extremes.
+fn random_images(rng: &mut impl Rng, count: usize) -> Split {
+    let mut images = Vec::with_capacity(count);
+    for index in 0..count {
+        let (low, high) = match index % 4 {
+            0 => (0, 0),
+            1 => (255, 255),
+            _ => (0, 255),
+        };
+        let mut image = [[0_u8; 28]; 28];
+        image.as_flattened_mut().fill_with(|| rng.random_range(low..=high));
+        if index % 4 == 3 {
+            let (top, left) = (rng.random_range(0..20), rng.random_range(0..20));
+            for row in &mut image[top..top + 8] {
+                row[left..left + 8].fill(rng.random());
+            }
+        }
+        images.push(image);
+    }
+    let labels = (0..count).map(|_| rng.random_range(0..10)).collect();
+    Split { images, labels }
+}
+
+fn emulated(weights: &AlignedBytes, images: &Split) -> EmulateReport {
+    let weights = weights.model(Path::new("random weights")).expect("valid weights");
+    emulate(&EmulateRequest { weights, machine: Machine::default(), images }).expect("the emulator runs")
+}
+
+/// Every logit of random networks on random images, empty and full ones among them.
+#[test]
+fn emulator_and_host_agree_to_the_last_bit() {
+    if !ready() {
+        return;
+    }
+    for seed in [1, 2] {
+        let images = random_images(&mut ChaCha8Rng::seed_from_u64(seed + 100), 300);
+        let report = emulated(&random_weights(seed), &images);
+        assert_eq!((report.images, report.logits_compared), (300, 3000));
+        report.verdict().expect("the same bits");
+        assert!(report.instructions_range[0] <= report.instructions_range[1]);
+        assert!(report.stack_bytes > 0 && report.ram_bytes > report.scratch_bytes);
+        assert_eq!(report.weights_bytes, bn_core::format::WEIGHTS_BYTES as u64);
+        assert!(report.flash_bytes > report.weights_bytes);
+    }
+}
+
+/// Two runs count the same instructions.
+#[test]
+fn counted_instructions_do_not_depend_on_the_run() {
+    if !ready() {
+        return;
+    }
+    let weights = random_weights(1);
+    let images = random_images(&mut ChaCha8Rng::seed_from_u64(3), 40);
+    let (first, second) = (emulated(&weights, &images), emulated(&weights, &images));
+    assert_eq!(first.instructions_per_inference, second.instructions_per_inference);
+    assert_eq!(first.instructions_range, second.instructions_range);
+    assert_eq!(first.stack_bytes, second.stack_bytes);
+}
+
+/// The shipped weights on the whole test set.
+#[test]
+fn all_test_images_agree_to_the_last_bit() {
+    let (true, Some(dataset)) = (ready(), tests::fashion_mnist()) else { return };
+    let path = firmware::shipped_weights().expect("the workspace");
+    let weights = AlignedBytes::read(&path).expect("a file");
+    let weights = weights.model(&path).expect("valid weights");
+    let report = emulate(&EmulateRequest { weights, machine: Machine::default(), images: &dataset.test });
+    let report = report.expect("the emulator runs");
+    println!("{}", serde_json::to_string_pretty(&report).expect("a report"));
+    assert_eq!((report.images, report.logits_compared), (10_000, 100_000));
+    report.verdict().expect("the same bits");
+}
+
+#[test]
+fn no_images_are_an_error() {
+    let weights = random_weights(4);
+    let weights = weights.model(Path::new("random weights")).expect("valid weights");
+    let images = Split { images: Vec::new(), labels: Vec::new() };
+    let error = emulate(&EmulateRequest { weights, machine: Machine::default(), images: &images }).unwrap_err();
+    assert!(matches!(error, Error::BadArgument { .. }), "{error}");
+}
+
+/// A program of a firmware with random weights and a dozen random images, built once.
+fn random_firmware(program: Program) -> &'static [u8] {
+    static PROGRAMS: OnceLock<[Vec<u8>; 3]> = OnceLock::new();
+    let programs = PROGRAMS.get_or_init(|| {
+        let weights = random_weights(1);
+        let weights = weights.model(Path::new("random weights")).expect("valid weights");
+        let images = random_images(&mut ChaCha8Rng::seed_from_u64(5), 12);
+        let firmware = firmware::build(&Inputs { weights: Some(weights), images: Some(&images) });
+        let firmware = firmware.expect("the firmware builds");
+        [Program::Demo, Program::Evaluate, Program::Crash].map(|p| fs::read(firmware.elf(p)).expect("an ELF"))
+    });
+    &programs[program as usize]
+}
+
+fn run_with(program: Program, arguments: &[&str], limit: Duration) -> Result<Outcome> {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let elf = directory.path().join(program.name());
+    fs::write(&elf, random_firmware(program)).expect("a temporary file");
+    run(&Run { elf: &elf, machine: Machine::default(), arguments, directory: directory.path(), limit })
+}
+
+/// The same file runs on a board: it lies where the chip has its memory, and a probe finds the log.
+#[test]
+fn the_elf_fits_the_chip() {
+    if !ready() {
+        return;
+    }
+    for program in [Program::Demo, Program::Evaluate] {
+        let elf = object::File::parse(random_firmware(program)).expect("an ELF");
+        assert_eq!(elf.architecture(), object::Architecture::Arm);
+        let (flash, ram) = (0x0800_0000..=0x0810_0000, 0x2000_0000..=0x2002_0000);
+        for segment in elf.segments() {
+            let (start, end) = (segment.address(), segment.address() + segment.size());
+            assert!([&flash, &ram].iter().any(|memory| memory.contains(&start) && memory.contains(&end)));
+        }
+        assert!((0x0800_0000..0x0810_0000).contains(&elf.entry()));
+        let symbol = |name: &str| elf.symbols().find(|symbol| symbol.name() == Ok(name)).map(|symbol| symbol.address());
+        assert!(symbol("_SEGGER_RTT").is_some_and(|address| ram.contains(&address)));
+        assert_eq!(symbol("__vector_table"), Some(0x0800_0000));
+        assert!(elf.section_by_name(".defmt").is_some());
+    }
+}
+
+#[test]
+fn the_demo_logs_every_baked_image_and_ends_well() {
+    if !ready() {
+        return;
+    }
+    let outcome = run_with(Program::Demo, &[], Duration::from_secs(60)).expect("the demo runs");
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert_demo_log(&outcome.log, 12);
+}
+
+/// What the repository ships runs as it is.
+#[test]
+fn the_shipped_demo_runs() {
+    if !ready() {
+        return;
+    }
+    let log = run_demo(&Inputs::default(), Machine::default()).expect("the demo runs");
+    assert_demo_log(&log, SHIPPED_DRAWINGS);
+}
+
+/// A line for each image, with classes in order of confidence and counted instructions, then the sums.
+fn assert_demo_log(log: &[LogLine], images: usize) {
+    let texts: Vec<&str> = log.iter().map(|line| line.text.as_str()).collect();
+    let lines: Vec<_> = texts.iter().filter(|text| text.contains(" > ")).collect();
+    assert_eq!(lines.len(), images, "{texts:#?}");
+    for line in lines {
+        let named = CLASS_NAMES.iter().filter(|&&name| line.contains(name)).count();
+        assert!(named >= 3 && line.ends_with(" instructions") && !line.ends_with(" 0 instructions"), "{line}");
+    }
+    assert!(texts.iter().any(|text| text.ends_with(&format!("of {images} right"))), "{texts:#?}");
+    assert!(texts.iter().any(|text| text.starts_with("memory: scratch")), "{texts:#?}");
+    assert!(log.iter().all(|line| line.level == Level::Info), "{texts:#?}");
+}
+
+/// The shipped drawings are what the generator draws: `BN_LENET_BLESS=1 cargo test -p tests shipped_drawings` writes them.
+#[test]
+fn the_shipped_drawings_are_the_generators() {
+    let images = (0..SHIPPED_DRAWINGS).map(|class| garments::draw(SHIPPED_SEED, class)).collect();
+    let labels = (0..SHIPPED_DRAWINGS as u8).collect();
+    let drawn = firmware::demo_images(&Split { images, labels });
+    let path = firmware::workspace_root().expect("the workspace").join("firmware-demo/assets/garments.bin");
+    if std::env::var("BN_LENET_BLESS").as_deref() == Ok("1") {
+        fs::write(&path, &drawn).expect("a writable file");
+    }
+    assert!(fs::read(&path).expect("the shipped drawings") == drawn, "{} holds other drawings", path.display());
+}
+
+#[test]
+fn a_panic_a_fault_and_a_failure_end_with_their_exit_codes() {
+    if !ready() {
+        return;
+    }
+    let cases =
+        [("panic", EXIT_PANIC, "on purpose"), ("fault", EXIT_FAULT, "hard fault"), ("other", EXIT_FAILED, "say panic")];
+    for (argument, code, text) in cases {
+        let outcome = run_with(Program::Crash, &[argument], Duration::from_secs(60)).expect("QEMU runs");
+        assert_eq!(outcome.code, Some(code), "{outcome:?}");
+        let is_it = |line: &LogLine| line.level == Level::Error && line.text.contains(text);
+        assert!(outcome.log.iter().any(is_it), "{outcome:?}");
+        let error = outcome.succeeded().unwrap_err().to_string();
+        assert!(error.contains(text) && error.contains(&code.to_string()), "{error}");
+    }
+}
+
+#[test]
+fn a_program_that_hangs_is_stopped() {
+    if !ready() {
+        return;
+    }
+    let error = run_with(Program::Crash, &["hang"], Duration::from_millis(500)).unwrap_err();
+    assert!(error.to_string().contains("did not end within 0.5 s"), "{error}");
+}
+
+#[test]
+fn evaluate_refuses_what_it_cannot_read() {
+    if !ready() {
+        return;
+    }
+    for (arguments, text) in
+        [(&["absent.bin", "out.bin"][..], "cannot open the file of images"), (&["one"], "two arguments are needed")]
+    {
+        let outcome = run_with(Program::Evaluate, arguments, Duration::from_secs(60)).expect("QEMU runs");
+        assert_eq!(outcome.code, Some(EXIT_FAILED));
+        assert!(outcome.log.iter().any(|line| line.text.contains(text)), "{outcome:?}");
+    }
+}
+
+/// What cargo says when it builds the firmware with a file of these bytes.
+fn build_words(variable: &str, bytes: &[u8]) -> (bool, String) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path: PathBuf = directory.path().join("input.bin");
+    fs::write(&path, bytes).expect("a temporary file");
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .current_dir(firmware::workspace_root().expect("the workspace"))
+        .args(["build", "--profile", "firmware", "--target", setup::TARGET, "--package", "firmware-demo"])
+        .env(variable, &path)
+        .output()
+        .expect("cargo runs");
+    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn damaged_inputs_fail_the_build_with_the_reason_in_one_line() {
+    if !ready() {
+        return;
+    }
+    let mut flipped = random_weights(6).as_slice().to_vec();
+    flipped[2000] ^= 1;
+    let cases = [
+        ("BN_LENET_WEIGHTS", flipped, "damaged: its checksum is"),
+        ("BN_LENET_WEIGHTS", b"not a weights.bin".repeat(99), "does not begin with BN-LENET"),
+        ("BN_LENET_WEIGHTS", Vec::new(), "0 bytes where a weights.bin has"),
+        ("BN_LENET_IMAGES", vec![0; 784], "are not one or more images"),
+        ("BN_LENET_IMAGES", vec![10; 785], "has label 10"),
+    ];
+    for (variable, bytes, reason) in cases {
+        let (success, words) = build_words(variable, &bytes);
+        assert!(!success, "{words}");
+        let is_it = |line: &&str| line.starts_with("error: firmware-demo") && line.contains(reason);
+        assert_eq!(words.lines().filter(is_it).count(), 1, "{words}");
+        assert!(!words.contains("panicked"), "{words}");
+    }
+}

@@ -1,0 +1,134 @@
+//! A model that PyTorch trained, through import and evaluation: the same accuracy, the same logits. And a run on the real
+//! engine that was stopped in the middle of an epoch.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use host_trainer::checkpoint::{Checkpoint, Origin, TrainingState};
+use host_trainer::data::{Dataset, Split};
+use host_trainer::engine::Engine;
+use host_trainer::engine::select::{AVAILABLE, create};
+use host_trainer::evaluate::{Request, evaluate};
+use host_trainer::import::{ImportOptions, Vocabulary, import};
+use host_trainer::model_file::ModelFile;
+use host_trainer::parameters::{Parameters, Variance};
+use host_trainer::recipe::Recipe;
+use host_trainer::train::{self, End, Timing, Watcher};
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use tests::{fashion_mnist, golden, golden_parameters};
+
+/// Largest difference of a logit from PyTorch's.
+const LOGITS_ATOL: f32 = 1e-4;
+
+#[test]
+fn pytorchs_model_has_pytorchs_accuracy_and_logits() {
+    let Some(dataset) = fashion_mnist() else { return };
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/trained.safetensors");
+    let (checkpoint, vocabulary) = import(&path, ImportOptions { eps: 1e-5, variance: None }).unwrap();
+    assert_eq!((vocabulary, checkpoint.parameters.variance), (Vocabulary::Torch, Variance::Unbiased));
+    let bytes = checkpoint.to_bytes().unwrap();
+    let model = ModelFile::Checkpoint(Box::new(Checkpoint::from_bytes(&path, &bytes).unwrap()));
+    let request = Request { file: &path, model: &model, checkpoint: None, images: None };
+    let evaluated = evaluate(&request, dataset).unwrap();
+
+    assert_eq!(evaluated.report.images, 10_000);
+    assert_eq!(evaluated.report.accuracy_f32_unfolded, Some(0.8680));
+    assert_eq!(evaluated.report.accuracy_f32_folded, Some(0.8680));
+    let int8 = evaluated.report.accuracy_int8.unwrap();
+    assert!(int8 >= 0.8670, "integers: {int8}");
+    assert!(evaluated.report.disagree_int8.unwrap() <= 0.005);
+
+    let expected = golden("trained_test_logits_f32.bin");
+    let expected = expected.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b));
+    let logits = evaluated.logits.as_flattened();
+    assert_eq!(expected.len(), logits.len());
+    let worst = logits.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst <= LOGITS_ATOL, "a logit differs by {worst}");
+}
+
+/// What `load_state_dict(strict=True)` asks of a file: every name that PyTorch's own has, and no other, of its shape and type.
+#[test]
+fn a_checkpoint_has_the_names_shapes_and_types_of_pytorchs_state_dict() {
+    let ours = Checkpoint {
+        parameters: Parameters::zero(Variance::Biased),
+        batches_tracked: 7,
+        origin: Origin::Imported("x".into()),
+    };
+    let layout = |bytes: &[u8]| {
+        let file = SafeTensors::deserialize(bytes).unwrap();
+        let layout = |(name, view): (&str, TensorView<'_>)| (name.to_owned(), (view.dtype(), view.shape().to_vec()));
+        file.iter().map(layout).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(layout(&ours.to_bytes().unwrap()), layout(&golden("trained.safetensors")));
+}
+
+/// Stops after so many chunks.
+struct StopAfter(usize);
+
+impl Watcher for StopAfter {
+    fn chunk(&mut self, _: &TrainingState, _: &Timing) -> ControlFlow<()> {
+        self.0 = self.0.wrapping_sub(1);
+        if self.0 == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn epoch(&mut self, _: &dyn Engine, _: &TrainingState, _: &Timing) -> host_trainer::Result<ControlFlow<()>> {
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// Trains every engine of this build for two epochs of 24 steps, once in one go and once over a checkpoint file written in
+/// the middle of the second.
+#[test]
+fn every_engine_resumes_to_the_same_bits() {
+    let dataset = dataset();
+    let recipe = Recipe { name: "short".into(), epochs: 2, batch_size: 16, lr: 1.0 };
+    for name in AVAILABLE {
+        let fresh = || create(name, 3, Variance::Biased).unwrap();
+        let begin = |engine: &dyn Engine| train::begin(engine.name(), &dataset, 3, recipe.clone()).unwrap();
+
+        let mut whole = fresh();
+        let mut whole_state = begin(&*whole);
+        assert_eq!(train::run(&mut *whole, &dataset, &mut whole_state, &mut StopAfter(0)).unwrap(), End::Finished);
+
+        let mut first = fresh();
+        let mut state = begin(&*first);
+        assert_eq!(train::run(&mut *first, &dataset, &mut state, &mut StopAfter(5)).unwrap(), End::Stopped);
+        assert_eq!((state.epoch, state.step), (1, 16));
+        let saved = Checkpoint { parameters: first.parameters(), batches_tracked: 40, origin: Origin::Trained(state) };
+        let read = Checkpoint::from_bytes(Path::new("memory"), &saved.to_bytes().unwrap()).unwrap();
+
+        let mut second = create(name, 99, Variance::Biased).unwrap();
+        second.set_parameters(&read.parameters);
+        let Origin::Trained(mut state) = read.origin else { unreachable!("it was written as a run") };
+        assert_eq!(train::run(&mut *second, &dataset, &mut state, &mut StopAfter(0)).unwrap(), End::Finished);
+        assert!(second.parameters() == whole.parameters(), "{name:?}");
+        assert_eq!(state, whole_state, "{name:?}");
+    }
+}
+
+/// 384 patterns of ten classes.
+fn dataset() -> Dataset {
+    let image =
+        |i: usize| std::array::from_fn(|y| std::array::from_fn(|x| ((x * (i % 10 + 1) + y * 7 + i * 31) % 256) as u8));
+    let split =
+        |n: usize| Split { images: (0..n).map(image).collect(), labels: (0..n).map(|i| (i % 10) as u8).collect() };
+    Dataset { name: "patterns".into(), source: "this test".into(), train: split(384), test: split(32) }
+}
+
+#[test]
+fn both_vocabularies_of_the_chapter_are_imported() {
+    for (name, vocabulary, variance) in [
+        ("scratch_after_step20_f64.safetensors", Vocabulary::D2l, Variance::Biased),
+        ("concise_after_step20_f64.safetensors", Vocabulary::Torch, Variance::Unbiased),
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
+        let (checkpoint, found) = import(&path, ImportOptions { eps: 1e-5, variance: None }).unwrap();
+        assert_eq!(found, vocabulary);
+        let mut expected = golden_parameters(name, variance);
+        expected.tensors.iter_mut().flatten().for_each(|v| *v = f64::from(*v as f32));
+        assert!(checkpoint.parameters.tensors == expected.tensors, "{name}");
+        assert_eq!(checkpoint.parameters.variance, variance);
+    }
+}
