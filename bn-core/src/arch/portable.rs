@@ -10,7 +10,9 @@ use crate::lenet::{
 };
 use crate::ops::winograd::{BIAS_POINT, POINTS, TILE, WINDOW, inverse, transform_data};
 use crate::ops::{LinearInt8, linear_int8};
-use crate::quant::{CONV_SHIFT, POOLED_CENTRE, Pair, Quad, SIGMOID_LEN, conv_index, linear_index, mean_of_four, requantize};
+use crate::quant::{
+    CONV_SHIFT, POOLED_CENTRE, Pair, Quad, SIGMOID_LEN, conv_index, linear_index, mean_of_four, requantize,
+};
 
 use super::{BLOCK, FLAT_QUADS, LINEAR1_QUADS, LINEAR2_QUADS, LOGIT_BLOCKS};
 

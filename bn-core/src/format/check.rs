@@ -10,7 +10,8 @@ use crate::lenet::{CLASSES, CONV1_CHANNELS, KERNEL, POOL};
 use crate::ops::conv2d::CONV1_ROWS;
 use crate::ops::winograd::{POINTS, TILE, effective_taps};
 use crate::quant::{
-    ACTIVATION_MAX, ACTIVATION_ONE, LINEAR_UNIT, LINEAR_WEIGHT_MAX, LOGIT_FRACTION_BITS_MAX, PIXEL_ONE, Pair, unpack_weights,
+    ACTIVATION_MAX, ACTIVATION_ONE, LINEAR_UNIT, LINEAR_WEIGHT_MAX, LOGIT_FRACTION_BITS_MAX, PIXEL_ONE, Pair,
+    unpack_weights,
 };
 
 /// Everything before the sections. What tells the user most comes first: erased before magic, version before length.
