@@ -21,7 +21,7 @@ const TILES1: usize = (IMAGE_SIDE - KERNEL + 1) / TILE;
 /// Tiles across convolution 2's map.
 const TILES2: usize = CONV2_SIDE / TILE;
 /// Pairs of input rows under a pooled row of convolution 1.
-const ROWS1: usize = (KERNEL + 1) / 2;
+const ROWS1: usize = KERNEL.div_ceil(POOL);
 /// Output rows that convolution 2 computes side by side.
 const ROWS2: usize = 4;
 /// Input rows that those need.
