@@ -90,7 +90,7 @@ bn_lenet_conv1_row:
         str     r3, [sp, #BN1_CHANNELS]
 
 @ Points +p and -p. \bias: the register that M(+p) begins with, or nothing.
-.macro BN1_FIRST bias:vararg
+.macro BN1_PAIR bias:vararg
         ldm     weights!, {r4-r9}
         ldm     data!, {x0, x1, x2}
 .ifb \bias
@@ -104,9 +104,6 @@ bn_lenet_conv1_row:
         smlad   r7, r8, x1, r7
         smlad   r4, r6, x2, r4                  @ M(+p), upper
         smlad   r7, r9, x2, r7                  @ M(+p), lower
-.endm
-.macro BN1_PAIR bias:vararg
-        BN1_FIRST \bias
         ldm     weights!, {r5, r6, r8, r9, r10, r11}
         ldm     data!, {x0, x1, x2}
         smlad   r5, r5, x0, r4
@@ -119,13 +116,12 @@ bn_lenet_conv1_row:
         rsb     r10, r9, r7, lsl #1             @ odd, lower
         stm     lr!, {r5, r6, r9, r10}
 .endm
-@ Four outputs and their activations from M(0), M(infinity) and the evens and odds at \at.
+@ Four outputs and their activations from M(0) + even of 1, M(infinity) and the evens and odds at \at.
 @ Out: activations in \m0, \odd1, \even1, \minf.
 .macro BN1_OUTPUTS at, m0, minf, even1, odd1
         ldrd    \even1, \odd1, [sp, #BN1_EVEN_ODD + 32 + \at]
         ldrd    r6, r8, [sp, #BN1_EVEN_ODD + \at]
         ldrd    r10, r11, [sp, #BN1_EVEN_ODD + 16 + \at]
-        add     \m0, \m0, \even1
         add     \m0, \m0, r6
         add     \m0, \m0, r10, lsl #3           @ output 0
         add     \even1, \even1, r6, lsl #2
@@ -157,7 +153,15 @@ bn_lenet_conv1_row:
         BN1_PAIR
         ldr     r10, [sp, #BN1_BIAS]
         BN1_PAIR r10
-        BN1_FIRST                               @ point 0: r4 upper, r7 lower
+        @ Point 0 goes on from the evens of point 1, which are still in r5 and r9: output 0 needs their sum.
+        ldm     weights!, {r4, r6, r7, r8, r10, r11}
+        ldm     data!, {x0, x1, x2}
+        smlad   r4, r4, x0, r5
+        smlad   r8, r8, x0, r9
+        smlad   r4, r6, x1, r4
+        smlad   r8, r10, x1, r8
+        smlad   r4, r7, x2, r4                  @ M(0) + even, upper
+        smlad   r7, r11, x2, r8                 @ M(0) + even, lower
         ldm     weights!, {r5, r6, r8, r9, r10, r11}
         ldm     data!, {x0, x1, x2}
         smuad   r5, r5, x0
@@ -180,10 +184,10 @@ bn_lenet_conv1_row:
         strh    r2, [lr], #4
         str     lr, [sp, #BN1_OUT]
         ldr     r3, [sp, #BN1_END]
+        sub     weights, #192                   @ the next tile, the same weights
         cmp     data, r3
-        itt     ne
-        subne   weights, #192
         bne     2b
+        add     weights, #192
         @ The next channel is the other half of the pair, or the first half of the next pair.
         ldr     r3, [sp, #BN1_POOLED]
         ldr     r4, [sp, #BN1_CHANNELS]

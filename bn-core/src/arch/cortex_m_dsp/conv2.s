@@ -63,7 +63,7 @@ x_c     .req lr
 @ void bn_lenet_conv2_tile(const uint32_t *window, const uint32_t *lanes, const struct { const int32_t *bias;
 @     const int8_t *sigmoid; int16_t *flat; } *)
 @ `flat` is the half of the first quad that belongs to this column; the next pooled row is 8 bytes on.
-.set    BN2_POINTS, 0                           @ [row 4][M(2), even, M(1/2), even, M(1), even, M(0), M(infinity)]
+.set    BN2_POINTS, 0                           @ [row 4][M(2), even, M(1/2), even, M(1), even, M(0) + even, M(infinity)]
 .set    BN2_TABLE, 128
 .set    BN2_FLAT, 132
 .set    BN2_NEXT_BIAS, 136
@@ -142,7 +142,6 @@ bn_lenet_conv2_tile:
         rsb     r2, r3, r2, lsl #1              @ odd of 2; r3 is the even
         rsb     r4, r5, r4, lsl #1              @ odd of 1/2
         rsb     r6, r7, r6, lsl #1              @ odd of 1
-        add     r8, r8, r7
         add     r8, r8, r3
         add     r8, r8, r5, lsl #3              @ output 0
         add     r7, r7, r3, lsl #2
@@ -169,7 +168,7 @@ bn_lenet_conv2_tile:
         ldr     sum3, [sum3]
         BN2_POINT bias, 4
         BN2_POINT on, 5
-        BN2_POINT new, 6
+        BN2_POINT on, 6                         @ from the evens of point 1: output 0 needs their sum
         BN2_POINT new, 7
         ldr     r10, [sp, #BN2_TABLE]
         mov     lr, sp
