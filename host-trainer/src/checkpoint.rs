@@ -234,17 +234,23 @@ fn check_state(state: &TrainingState, batches_tracked: u64) -> Result<(), String
     if state.history.len() != state.epoch {
         return Err(format!("{} epochs done, a history of {}", state.epoch, state.history.len()));
     }
-    if state.partial.examples != state.step * batch_size {
+    // In u128 no product of a damaged file overflows.
+    let examples_of = |steps: u64| u128::from(steps) * batch_size as u128;
+    if state.partial.examples as u128 != examples_of(state.step as u64) {
         return Err(format!("{} steps of {batch_size}, {} examples", state.step, state.partial.examples));
     }
-    let examples: usize = state.history.iter().map(|e| e.train.examples).sum::<usize>() + state.partial.examples;
-    if examples as u64 != batches_tracked * batch_size as u64 {
+    if state.history.iter().any(|e| e.train.examples == 0 || e.test.examples == 0) {
+        return Err("an epoch without examples".into());
+    }
+    let whole_epochs: u128 = state.history.iter().map(|e| e.train.examples as u128).sum();
+    let examples = whole_epochs + state.partial.examples as u128;
+    if examples != examples_of(batches_tracked) {
         return Err(format!("{batches_tracked} batches of {batch_size} tracked, {examples} examples seen"));
     }
     Ok(())
 }
 
-/// Names and roles of the first BatchNorm layer's learned parameters, as d2l prints them.
+/// Gamma and beta of the first BatchNorm layer, which d2l prints.
 pub fn first_batch_norm(parameters: &Parameters) -> (&[f64], &[f64]) {
     let first = |role| {
         let at = TENSORS.iter().position(|t| t.role == role).expect("the network has BatchNorm");

@@ -11,7 +11,7 @@ use crate::emulate::{EmulateReport, EmulateRequest, Machine, emulate};
 use crate::engine::EngineName;
 use crate::engine::select::create;
 use crate::error::Result;
-use crate::evaluate::{EvaluateReport, Request, evaluate, first};
+use crate::evaluate::{EvaluateReport, Request, evaluate};
 use crate::export::{DEFAULT_LIMIT, ExportReport, ExportRequest, export};
 use crate::files;
 use crate::firmware::{self, Inputs, Program};
@@ -96,7 +96,7 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
     let of_test = Request { file: &path, model: &file, checkpoint: Some(&checkpoint), images: request.images };
     let evaluate = evaluate(&of_test, dataset)?.report;
 
-    let test = first(&dataset.test, request.images);
+    let test = dataset.test.first(request.images.unwrap_or(usize::MAX));
     let machine = Machine::default();
     let emulate = emulate(&EmulateRequest { weights: model, machine, images: &test })?;
     emulate.verdict()?;
@@ -106,13 +106,7 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
 }
 
 fn new_run(request: &DemoRequest) -> NewRun {
-    NewRun {
-        seed: 0,
-        variance: Variance::Biased,
-        recipe: request.recipe.clone(),
-        out: Some(request.out.clone()),
-        replace: true,
-    }
+    NewRun { seed: 0, recipe: request.recipe.clone(), out: Some(request.out.clone()), replace: true }
 }
 
 /// Images worth looking at: the first right answers of different classes, then the first wrong one.

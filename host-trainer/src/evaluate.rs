@@ -72,7 +72,7 @@ pub struct Evaluated {
 /// [`Error::BadArgument`] if the split has no image; [`Error::BadFile`] if a `weights.bin` does not parse.
 pub fn evaluate(request: &Request<'_>, dataset: &Dataset) -> Result<Evaluated> {
     let started = Instant::now();
-    let test = first(&dataset.test, request.images);
+    let test = dataset.test.first(request.images.unwrap_or(usize::MAX));
     if test.is_empty() {
         return Err(Error::BadArgument {
             problem: format!("{} has no test images", dataset.source),
@@ -151,12 +151,6 @@ impl EvaluateReport {
         self.fold_difference = Some(comparison.fold_difference);
         self.int8_difference = Some(comparison.int8_difference);
     }
-}
-
-/// The first so many examples of a split.
-pub fn first(split: &Split, images: Option<usize>) -> Split {
-    let n = images.unwrap_or(usize::MAX).min(split.len());
-    Split { images: split.images[..n].to_vec(), labels: split.labels[..n].to_vec() }
 }
 
 /// Logits as numbers; each is exact in f32 up to 24 bits.

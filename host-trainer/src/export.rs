@@ -97,7 +97,7 @@ impl Networks {
 pub fn export(parameters: &Parameters, request: &ExportRequest<'_>) -> Result<Exported> {
     check_statistics(parameters)?;
     let nets = Networks::new(parameters);
-    let sample = first(request.calibration, CALIBRATION_IMAGES);
+    let sample = request.calibration.first(CALIBRATION_IMAGES);
     let (file, layers) = quantize(&nets.folded, &Calibration::new(&nets.folded, &sample.images))?;
     let weights = file.bytes().to_vec();
     let model = reread(file.bytes())?;
@@ -219,11 +219,6 @@ fn check_statistics(parameters: &Parameters) -> Result<()> {
 
 fn largest(values: impl Iterator<Item = f64>) -> f64 {
     values.fold(0.0, f64::max)
-}
-
-fn first(split: &Split, count: usize) -> Split {
-    let count = count.min(split.len());
-    Split { images: split.images[..count].to_vec(), labels: split.labels[..count].to_vec() }
 }
 
 fn refused(problem: String, remedy: &str) -> Error {

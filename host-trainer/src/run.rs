@@ -25,8 +25,6 @@ use crate::train::{self, End, Timing, Watcher, steps_per_epoch};
 pub struct NewRun {
     /// Seed of everything random; the engine was made with it.
     pub seed: u64,
-    /// What `running_var` tracks; the engine was made with it.
-    pub variance: Variance,
     /// The schedule.
     pub recipe: Recipe,
     /// Its directory; `None` is [`default_directory`].
@@ -103,10 +101,11 @@ impl Run {
     /// # Errors
     /// A directory that holds a run, or too little data.
     pub fn new(engine: Box<dyn Engine>, request: NewRun, dataset: &Dataset) -> Result<Self> {
-        let default = || default_directory(dataset, engine.name(), request.seed, request.variance);
+        let variance = engine.parameters().variance;
+        let default = || default_directory(dataset, engine.name(), request.seed, variance);
         let directory = RunDir::new(&request.out.unwrap_or_else(default), request.replace)?;
         let state = train::begin(engine.name(), dataset, request.seed, request.recipe)?;
-        Ok(Self { engine, state, variance: request.variance, directory })
+        Ok(Self { engine, state, variance, directory })
     }
 
     /// Continues the run of a directory, on its own engine unless another is named, to its own number of epochs unless

@@ -17,7 +17,7 @@ pub(super) fn run(args: DemoArgs, out: &mut dyn Write) -> Result<()> {
     let dataset = dataset(&args.data)?;
     let mut recipe = RECIPES[0].recipe();
     recipe.epochs = args.epochs.map_or(recipe.epochs, |n| n as usize);
-    let images = args.images.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+    let images = args.images.map(|n| n as usize);
     let request = DemoRequest { recipe, images, out: args.out, quiet: args.console.quiet };
     let notice = |line: &str| {
         if !args.console.quiet {

@@ -8,7 +8,6 @@ use super::output::{self, Table, percent, thousands};
 use crate::data;
 use crate::emulate::{EmulateReport, EmulateRequest, LogLine, emulate, run_demo, run_elf};
 use crate::error::Result;
-use crate::evaluate::first;
 use crate::firmware::{Inputs, workspace_root};
 use crate::weights::AlignedBytes;
 
@@ -23,7 +22,7 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
         return print(&run_demo(&Inputs { weights: Some(weights), images: None }, args.machine)?, out);
     }
     let dataset = data::load(&args.data.request(None))?;
-    let images = first(&dataset.test, args.images.map(|n| usize::try_from(n).unwrap_or(usize::MAX)));
+    let images = dataset.test.first(args.images.map_or(usize::MAX, |n| n as usize));
     output::notice(&format!("weights of {}, test images of {} ({})", path.display(), dataset.name, dataset.source));
     let report = emulate(&EmulateRequest { weights, machine: args.machine, images: &images })?;
     if args.json {

@@ -26,7 +26,7 @@ pub(super) fn run(args: EvaluateArgs, out: &mut dyn Write) -> Result<()> {
     };
     let trained_on = checkpoint.and_then(Checkpoint::training).map(|t| t.dataset.as_str());
     let dataset = data::load(&args.data.request(trained_on))?;
-    let images = args.images.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+    let images = args.images.map(|n| n as usize);
     let request = Request { file: &args.file, model: &model, checkpoint: alongside.as_ref(), images };
     let evaluated = evaluate(&request, &dataset)?;
     if let Some(path) = &args.logits {

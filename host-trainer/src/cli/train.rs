@@ -39,13 +39,7 @@ pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
 }
 
 fn new_run(args: &TrainArgs) -> NewRun {
-    NewRun {
-        seed: args.seed,
-        variance: args.variance,
-        recipe: args.recipe.recipe(),
-        out: args.out.clone(),
-        replace: args.force,
-    }
+    NewRun { seed: args.seed, recipe: args.recipe.recipe(), out: args.out.clone(), replace: args.force }
 }
 
 /// The figures in the form of d2l's chapter, then where the files lie.
@@ -61,7 +55,7 @@ fn figures(report: &TrainReport) -> String {
 /// What d2l's chapter prints: loss, accuracies, speed, gamma and beta of the first BatchNorm layer.
 pub(super) fn learned(report: &TrainReport) -> String {
     let TrainReport { train_loss, train_accuracy, test_accuracy, examples_per_second, engine, device, .. } = report;
-    let row = |values: &[f64]| values.iter().map(|v| format!("{v:8.4}")).collect::<String>();
+    let row = |values: &[f64]| values.iter().map(|v| format!(" {v:7.4}")).collect::<String>();
     let mut parameters = output::Table::default();
     parameters
         .row("gamma of the first BatchNorm layer", row(&report.gamma))

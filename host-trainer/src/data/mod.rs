@@ -41,6 +41,12 @@ impl Split {
         self.labels.is_empty()
     }
 
+    /// A copy of its first examples; of all where it has fewer.
+    pub fn first(&self, count: usize) -> Self {
+        let count = count.min(self.len());
+        Self { images: self.images[..count].to_vec(), labels: self.labels[..count].to_vec() }
+    }
+
     /// Pixels of one image, flat.
     pub fn pixels(&self, index: usize) -> &[u8] {
         let pixels = self.images[index].as_flattened();
