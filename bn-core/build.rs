@@ -1,36 +1,41 @@
 //! Chooses the file of `src/arch/` that the target gets. Reads the environment only.
 //!
-//! `BN_LENET_ARCH=portable` or `BN_LENET_ARCH=cortex_m_dsp` forces one; what the target cannot run fails the build. Stable
-//! Rust does not say whether a thumb target has the DSP extension, so that follows from the target's name: every
-//! `thumbv7em` has it, a `thumbv8m.main` has it when `-C target-feature=+dsp` says so.
+//! `--cfg bn_lenet_arch="portable"` or `--cfg bn_lenet_arch="cortex_m_dsp"` in the target's rustflags forces one; what the
+//! target cannot run fails the build. Stable Rust does not say whether a thumb target has the DSP extension. Every
+//! `thumbv7em` has it and gets it. On a `thumbv8m.main` chips may leave it out, so there it has to be asked for, as this
+//! workspace's `.cargo/config.toml` does.
 
 use std::env;
 use std::process::exit;
 
-const VARIABLE: &str = "BN_LENET_ARCH";
+const ARCHS: [&str; 2] = ["portable", "cortex_m_dsp"];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-env-changed={VARIABLE}");
     println!("cargo::rustc-check-cfg=cfg(bn_lenet_arch, values(\"portable\", \"cortex_m_dsp\"))");
+    println!("cargo::rustc-check-cfg=cfg(bn_lenet_armv8m)");
     let target = env::var("TARGET").unwrap_or_default();
-    let dsp = has_dsp(&target);
-    let chosen = match env::var(VARIABLE).as_deref() {
-        Err(_) if dsp => "cortex_m_dsp",
-        Err(_) | Ok("portable") => "portable",
-        Ok("cortex_m_dsp") if dsp => "cortex_m_dsp",
-        Ok("cortex_m_dsp") => fail(&format!(
-            "{VARIABLE}=cortex_m_dsp, but {target} has no DSP extension; unset it, or build for thumbv7em-none-eabihf or, \
-             with -C target-feature=+dsp, thumbv8m.main-none-eabihf"
+    let (armv7em, armv8m) = (target.starts_with("thumbv7em"), target.starts_with("thumbv8m.main"));
+    if armv8m {
+        println!("cargo::rustc-cfg=bn_lenet_armv8m");
+    }
+    match forced().as_deref() {
+        None => println!("cargo::rustc-cfg=bn_lenet_arch=\"{}\"", ARCHS[usize::from(armv7em)]),
+        Some("portable") => {}
+        Some("cortex_m_dsp") if armv7em || armv8m => {}
+        Some("cortex_m_dsp") => fail(&format!(
+            "bn_lenet_arch is cortex_m_dsp, but {target} has no DSP extension; leave it out, or build for \
+             thumbv7em-none-eabihf or thumbv8m.main-none-eabihf"
         )),
-        Ok(other) => fail(&format!("{VARIABLE}={other} is unknown; it is portable or cortex_m_dsp")),
-    };
-    println!("cargo::rustc-cfg=bn_lenet_arch=\"{chosen}\"");
+        Some(other) => fail(&format!("bn_lenet_arch is {other}, which is none of {}", ARCHS.join(", "))),
+    }
 }
 
-fn has_dsp(target: &str) -> bool {
+/// The value of `--cfg bn_lenet_arch=\"...\"` among the compiler's flags.
+fn forced() -> Option<String> {
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
-    target.starts_with("thumbv7em") || (target.starts_with("thumbv8m.main") && flags.contains("+dsp"))
+    let values = flags.split('\x1f').filter_map(|flag| flag.split_once("bn_lenet_arch=").map(|(_, value)| value));
+    values.last().map(|value| value.trim_matches('"').to_owned())
 }
 
 /// Cargo shows this as one line, `error: bn-core: MESSAGE`.

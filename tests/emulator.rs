@@ -154,7 +154,7 @@ fn random_firmware(program: Program) -> &'static [u8] {
         let weights = random_weights(1);
         let weights = weights.model(Path::new("random weights")).expect("valid weights");
         let images = random_images(&mut ChaCha8Rng::seed_from_u64(5), 12);
-        let firmware = firmware::build(&Inputs { weights: Some(weights), images: Some(&images) });
+        let firmware = firmware::build(&Inputs { weights: Some(weights), images: Some(&images), ..Inputs::default() });
         let firmware = firmware.expect("the firmware builds");
         [Program::Demo, Program::Evaluate, Program::Crash].map(|p| fs::read(firmware.elf(p)).expect("an ELF"))
     });

@@ -101,7 +101,10 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
     let emulate = emulate(&EmulateRequest { weights: model, machine, images: &test })?;
     emulate.verdict()?;
     let shown = choose(&inference::int8(&model, &test.images), &test.labels);
-    let firmware = keep_firmware(&directory, &Inputs { weights: Some(model), images: Some(&select(&test, &shown)) })?;
+    let firmware = keep_firmware(
+        &directory,
+        &Inputs { weights: Some(model), images: Some(&select(&test, &shown)), ..Inputs::default() },
+    )?;
     Ok(DemoReport { train, export: exported.report, evaluate, emulate, weights: path, firmware, shown })
 }
 

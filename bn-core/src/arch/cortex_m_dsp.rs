@@ -15,6 +15,10 @@ use crate::ops::LinearInt8;
 use crate::ops::winograd::TILE;
 use crate::quant::{CONV_SHIFT, Pair, Quad, SIGMOID_LEN};
 
+// The name of an Armv8-M target does not include the extension; this is for the assembler alone.
+#[cfg(bn_lenet_armv8m)]
+global_asm!(".cpu cortex-m33");
+
 global_asm!(
     include_str!("cortex_m_dsp/transform.s"),
     include_str!("cortex_m_dsp/conv1.s"),

@@ -19,7 +19,10 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
     let bytes = AlignedBytes::read(&path)?;
     let weights = bytes.model(&path)?;
     if args.demo {
-        return print(&run_demo(&Inputs { weights: Some(weights), images: None }, args.machine)?, out);
+        return print(
+            &run_demo(&Inputs { weights: Some(weights), images: None, machine: args.machine }, args.machine)?,
+            out,
+        );
     }
     let dataset = data::load(&args.data.request(None))?;
     let images = dataset.test.first(args.images.map_or(usize::MAX, |n| n as usize));
