@@ -2,6 +2,7 @@
 //!
 //! | module | what belongs there |
 //! |---|---|
+//! | [`arch`] | every core and path gives the same bits, at the edges of what the proofs allow; the budget of instructions |
 //! | [`emulator`] | the firmware: host and emulator agree to the last bit, exit codes, log, refused builds |
 //! | [`engine_suite`] | what every engine must do, as functions over `&mut dyn Engine` |
 //! | [`engines`] | the engines that the suite is stamped onto, each with its tolerances |
@@ -10,6 +11,7 @@
 //! | [`schedule`] | the training run of the book, its figures and its speed; ignored by default |
 //! | [`trained`] | PyTorch's model through import and evaluation; resuming a run to the same bits |
 
+mod arch;
 mod emulator;
 mod engine_suite;
 mod engines;

@@ -25,6 +25,8 @@ pub struct Inputs<'a> {
     pub images: Option<&'a Split>,
     /// What it is built for.
     pub machine: Machine,
+    /// Whether the portable path is forced where the core has a faster one.
+    pub portable: bool,
 }
 
 /// A program of the firmware.
@@ -126,6 +128,10 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
     cargo.args(programs.iter().flat_map(|program| ["--bin", program.name()]));
     cargo.arg("--message-format=json-render-diagnostics").env_remove("BN_LENET_WEIGHTS").env_remove("BN_LENET_IMAGES");
     cargo.env("BN_LENET_CHIP", chip);
+    if inputs.portable {
+        let name = target.to_uppercase().replace(['-', '.'], "_");
+        cargo.env(format!("CARGO_TARGET_{name}_RUSTFLAGS"), "--cfg bn_lenet_arch=\"portable\"");
+    }
     // The shipped weights under another name would only make cargo link again.
     let shipped = fs::read(shipped_weights()?).unwrap_or_default();
     if let Some(weights) = inputs.weights.map(|model| model.file().bytes()).filter(|weights| weights[..] != shipped) {

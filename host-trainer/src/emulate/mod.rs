@@ -41,6 +41,8 @@ pub struct EmulateRequest<'a> {
     pub machine: Machine,
     /// Images to classify, with their labels.
     pub images: &'a Split,
+    /// Whether the portable path is forced where the core has a faster one.
+    pub portable: bool,
 }
 
 /// What came out. `machine` and so on are keys of `emulate --json`.
@@ -115,7 +117,7 @@ pub fn emulate(request: &EmulateRequest<'_>) -> Result<EmulateReport> {
     setup::ensure_qemu()?;
     qemu::ensure_machine(request.machine)?;
     let firmware = firmware::build_programs(
-        &Inputs { weights: Some(request.weights), images: None, machine: request.machine },
+        &Inputs { weights: Some(request.weights), images: None, machine: request.machine, portable: request.portable },
         &[Program::Evaluate],
     )?;
     let elf = firmware.elf(Program::Evaluate);
@@ -244,7 +246,7 @@ mod tests {
         file.seal();
         let weights = bn_core::parse(file.bytes()).unwrap();
         let images = Split { images: vec![[[0; 28]; 28]; 3], labels: vec![9, 9, 1] };
-        let request = EmulateRequest { weights, machine: Machine::default(), images: &images };
+        let request = EmulateRequest { weights, machine: Machine::default(), images: &images, portable: false };
         let host = inference::int8(&weights, &images.images);
         let records: Vec<_> = host.iter().map(|p| Record { class: p.class as u32, logits: p.logits }).collect();
         let trailer = |images, low, high| Trailer {
