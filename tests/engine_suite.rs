@@ -59,9 +59,10 @@ impl Tolerances {
     };
 }
 
-/// Stamps the suite onto an engine: `engine_suite!(name, |seed, variance| Box<dyn Engine>, tolerances)`.
+/// Stamps the suite onto an engine: `engine_suite!(name, |seed, variance| Box<dyn Engine>, tolerances)`. Attributes in front
+/// of the name, `#[ignore = ".."]`, go to every test.
 macro_rules! engine_suite {
-    ($name:ident, $new:expr, $tolerances:expr) => {
+    ($(#[$attribute:meta])* $name:ident, $new:expr, $tolerances:expr) => {
         mod $name {
             #[allow(unused_imports)]
             use super::*;
@@ -70,24 +71,28 @@ macro_rules! engine_suite {
             const NEW: suite::New = $new;
             const TOLERANCES: suite::Tolerances = $tolerances;
 
-            $crate::engine_suite::engine_suite!(@tests
+            $crate::engine_suite::engine_suite!(@tests [$(#[$attribute])*]
                 trajectory_from_scratch trajectory_concise one_seed_gives_the_same_bits calls_may_be_split
                 parameters_go_in_and_out only_training_changes_the_model statistics_follow_by_momentum
                 unbiased_is_n_over_n_minus_1 batches_of_one_are_refused partial_batches_are_refused
                 a_nan_ends_the_call evaluation_counts_every_example_once);
         }
     };
-    (@tests $($test:ident)*) => {
-        $(#[test]
+    (@tests $attributes:tt $($test:ident)*) => {
+        $($crate::engine_suite::engine_suite!(@test $attributes $test);)*
+    };
+    (@test [$($attributes:tt)*] $test:ident) => {
+        #[test]
+        $($attributes)*
         fn $test() {
             suite::$test(NEW, &TOLERANCES);
-        })*
+        }
     };
 }
 pub(crate) use engine_suite;
 
 /// Examples of noise, for what does not depend on the data.
-fn noise(seed: u64, examples: usize) -> Split {
+pub(crate) fn noise(seed: u64, examples: usize) -> Split {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut images = vec![[[0; 28]; 28]; examples];
     images.as_flattened_mut().as_flattened_mut().fill_with(|| rng.random());
@@ -238,8 +243,11 @@ pub(crate) fn only_training_changes_the_model(new: New, _: &Tolerances) {
     for (position, spec) in TENSORS.iter().enumerate() {
         let same = before.tensors[position] == after.tensors[position];
         assert_eq!(same, spec.role.is_trained(), "{}", spec.name);
-        let zero = gradients.tensors[position].iter().all(|&gradient| gradient == 0.0);
-        assert_eq!(zero, !spec.role.is_trained(), "gradient of {}", spec.name);
+        // In theory that of a bias before a BatchNorm is zero: an engine may say so, or show its rounding.
+        if !is_bias_before_batch_norm(spec.name) {
+            let zero = gradients.tensors[position].iter().all(|&gradient| gradient == 0.0);
+            assert_eq!(zero, !spec.role.is_trained(), "gradient of {}", spec.name);
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::time::Instant;
 
 use host_trainer::data::Dataset;
+use host_trainer::engine::cpu::Cpu;
+use host_trainer::engine::cuda::Cuda;
 use host_trainer::engine::reference::Reference;
 use host_trainer::engine::{Engine, Totals};
 use host_trainer::parameters::Variance;
@@ -20,10 +22,39 @@ const BATCH_SIZE: usize = 256;
 #[test]
 #[ignore = "trains for minutes; run it with --release -- --ignored --nocapture schedule"]
 fn reference_reaches_the_accuracy_of_the_book() {
+    assert_reaches_the_book(|seed| Box::new(Reference::<f32>::new(seed, Variance::Biased)));
+}
+
+#[test]
+#[ignore = "trains for a minute; run it with --release -- --ignored --nocapture schedule"]
+fn cpu_reaches_the_accuracy_of_the_book() {
+    assert_reaches_the_book(|seed| Box::new(Cpu::new(seed, Variance::Biased, None)));
+}
+
+#[test]
+#[ignore = "needs an NVIDIA GPU; run it with --release -- --ignored --nocapture cuda"]
+fn cuda_reaches_the_accuracy_of_the_book() {
+    assert_reaches_the_book(|seed| Box::new(Cuda::new(seed, Variance::Biased).unwrap()));
+}
+
+/// Two runs of the whole schedule from one seed end at the same bits.
+#[test]
+#[ignore = "needs an NVIDIA GPU; run it with --release -- --ignored --nocapture cuda"]
+fn cuda_trains_twice_to_the_same_bits() {
+    let Some(dataset) = fashion_mnist() else { return };
+    let [first, second] = [0, 0].map(|seed| {
+        let mut engine = Cuda::new(seed, Variance::Biased).unwrap();
+        let (train, test) = run(dataset, seed, &mut engine);
+        (train, test, engine.parameters())
+    });
+    assert!(first == second, "{:?} {:?}", first.0, second.0);
+}
+
+fn assert_reaches_the_book(new: fn(u64) -> Box<dyn Engine>) {
     let Some(dataset) = fashion_mnist() else { return };
     let mut accuracies = Vec::new();
     for seed in 0..5 {
-        let (train, test) = run(dataset, seed);
+        let (train, test) = run(dataset, seed, &mut *new(seed));
         assert!((0.25..=0.30).contains(&train.mean_loss()), "seed {seed}: {}", train.mean_loss());
         assert!((0.89..=0.91).contains(&train.accuracy()), "seed {seed}: {}", train.accuracy());
         accuracies.extend_from_slice(&test[EPOCHS - 5..]);
@@ -34,8 +65,7 @@ fn reference_reaches_the_accuracy_of_the_book() {
 }
 
 /// One run: the totals of the last training epoch, and the test accuracy after each.
-fn run(dataset: &Dataset, seed: u64) -> (Totals, Vec<f64>) {
-    let mut engine = Reference::<f32>::new(seed, Variance::Biased);
+fn run(dataset: &Dataset, seed: u64, engine: &mut dyn Engine) -> (Totals, Vec<f64>) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut order: Vec<u32> = (0..dataset.train.len() as u32).collect();
     let whole_batches = order.len() / BATCH_SIZE * BATCH_SIZE;

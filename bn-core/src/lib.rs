@@ -11,6 +11,7 @@
 //! | [`quant`] | the integer arithmetic: scales, sizes and the one rounding rule |
 //! | [`arch`] | the integer network stage by stage, in portable Rust |
 //! | [`format`](mod@format) | the `weights.bin` file: one table for writer, reader and documentation |
+//! | `wide` | the same on a host's vector units, behind the feature of that name |
 //! | [`infer`] | whole-network inference: f32 unfolded, f32 folded, integers |
 #![no_std]
 
@@ -27,6 +28,8 @@ pub mod infer;
 pub mod lenet;
 pub mod ops;
 pub mod quant;
+#[cfg(feature = "wide")]
+pub mod wide;
 
 pub use format::{FormatError, Model, parse};
 pub use infer::{Prediction, Scratch, predict};

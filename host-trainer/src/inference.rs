@@ -3,6 +3,7 @@
 use std::num::NonZero;
 
 use bn_core::infer::{self, ScratchF32, argmax};
+use bn_core::wide::{WideLeNet, WideScratch};
 use bn_core::{CLASSES, FoldedLeNet, Image, LeNet, Model, Prediction, Scratch};
 
 /// f32 logits with BatchNorm computed on its own, one row an image.
@@ -12,7 +13,8 @@ pub fn unfolded(net: &LeNet, images: &[Image]) -> Vec<[f32; CLASSES]> {
 
 /// f32 logits with BatchNorm folded away, one row an image.
 pub fn folded(net: &FoldedLeNet, images: &[Image]) -> Vec<[f32; CLASSES]> {
-    each(images, ScratchF32::new, |image, scratch| infer::folded(net, image, scratch))
+    let net = Box::new(WideLeNet::new(net));
+    each(images, WideScratch::new, |image, scratch| net.infer(image, scratch))
 }
 
 /// What the integer network says, one prediction an image.

@@ -2,7 +2,7 @@
 //! what happened, saves what it wants, and may ask to stop.
 //!
 //! One seed fixes everything. The order of epoch `e` is drawn from stream `e` of the seed's generator, so a run can be
-//! continued from any step without storing a generator. Totals are added up in chunks of a fixed grid of steps, so that a
+//! continued from any step without storing a generator. Totals are added up in chunks of a fixed grid of steps, which the engine chooses, so that a
 //! run stopped between two chunks and continued gives the same bits as one that was not.
 
 use std::ops::ControlFlow;
@@ -18,9 +18,6 @@ use crate::data::{Dataset, Split};
 use crate::engine::{Engine, Totals};
 use crate::error::{Error, Result};
 use crate::recipe::Recipe;
-
-/// Steps that an engine is given at once: often enough for a progress bar and for Ctrl-C, rare enough to cost nothing.
-pub const CHUNK_STEPS: usize = 8;
 
 /// Is told how a run goes.
 pub trait Watcher {
@@ -170,7 +167,7 @@ pub fn run(
         let order = epoch_order(state.seed, state.epoch + 1, dataset.train.len());
         (timing.epoch_examples, timing.epoch_training) = (0, Duration::ZERO);
         while state.step < steps {
-            let until = steps.min(state.step + CHUNK_STEPS);
+            let until = steps.min(state.step.saturating_add(engine.steps_per_call()));
             let chunk = &order[state.step * batch_size..until * batch_size];
             let started = Instant::now();
             let totals = engine.train(&dataset.train, chunk, batch_size, lr)?;

@@ -264,8 +264,6 @@ fn a_checkpoint_is_also_a_state_dict() {
     assert_eq!(accuracy("again.safetensors"), accuracy("run/checkpoint.safetensors"));
     let message = desk.refused(2, "import run/checkpoint.safetensors --out again.safetensors");
     assert!(message.contains("again.safetensors is there already"), "{message}");
-    let message = desk.refused(2, "train --resume run --engine cuda --epochs 3");
-    assert!(message.contains("no cuda engine"), "{message}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What trains the network. One trait, one suite of tests for every engine; [`mod@reference`] is the oracle of the others.
 
+pub mod cpu;
+pub mod cuda;
 pub mod init;
 pub mod reference;
 pub mod select;
@@ -76,6 +78,11 @@ pub trait Engine {
     /// If `batch_size` is 0 or 1 (BatchNorm has no variance of one value), does not divide `order.len()`, or an index is
     /// out of range.
     fn train(&mut self, split: &Split, order: &[u32], batch_size: usize, lr: f64) -> Result<Totals>;
+
+    /// How many steps a caller should ask for at once: few enough for a progress bar and for Ctrl-C, enough to cost nothing.
+    fn steps_per_call(&self) -> usize {
+        8
+    }
 
     /// Loss and hits of the whole split in inference mode.
     ///

@@ -1,0 +1,165 @@
+//! The CPU engine: threads over groups of examples, vectors over the examples of a group, every shape known at compile time.
+//!
+//! A group has as many examples as a vector has lanes (16 with AVX-512, 8 with AVX2, 4 with NEON), and a vector is one pixel,
+//! or one feature, of all of them. So every operation of the network is plain vector arithmetic with one weight for all
+//! lanes, and numbers of different examples meet only in sums over a batch.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`lanes`] | vector operations, exponential and sigmoid; how code is compiled for an instruction set |
+//! | [`moments`] | the patches' mean and covariance, from which BatchNorm 1 follows before convolution 1 is computed |
+//! | [`conv`], [`dense`] | convolutions and linear layers, forward and backward |
+//! | [`batch_norm`] | statistics and coefficients of BatchNorm |
+//! | [`kernels`] | what a group does between two meetings |
+//! | [`team`] | the threads and their meetings |
+//! | [`trainer`], [`meetings`], [`finish`] | the step over a whole batch |
+//!
+//! The instruction set is chosen when the engine is made. Same seed, same instruction set: same bits, whatever the number of
+//! threads. Between instruction sets results differ by rounding, for vectors of another length sum in another order.
+
+mod batch_norm;
+mod conv;
+mod dense;
+mod finish;
+mod kernels;
+mod lanes;
+mod meetings;
+mod moments;
+mod state;
+mod team;
+mod trainer;
+
+use std::num::NonZero;
+
+use bn_core::lenet::TENSORS;
+use pulp::{Arch, Simd, WithSimd};
+
+use self::trainer::{Backend, Trainer};
+use super::{Engine, Totals, initial_parameters};
+use crate::data::Split;
+use crate::error::Result;
+use crate::parameters::{Parameters, Variance};
+
+/// The CPU engine.
+pub struct Cpu {
+    backend: Box<dyn Backend>,
+    instructions: &'static str,
+}
+
+impl Cpu {
+    /// An untrained network: [`initial_parameters`] of that seed. `threads` is by default every core that the process may
+    /// use.
+    ///
+    /// # Panics
+    /// If `threads` is 0.
+    pub fn new(seed: u64, variance: Variance, threads: Option<usize>) -> Self {
+        Self::on(Arch::new(), seed, variance, threads)
+    }
+
+    /// One engine for each instruction set that this machine has, the best first. For tests.
+    pub fn each(seed: u64, variance: Variance, threads: Option<usize>) -> Vec<Self> {
+        let mut sets = vec![Arch::new()];
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        if let (Arch::V4(_), Some(v3)) = (sets[0], pulp::x86::V3::try_new()) {
+            sets.push(Arch::V3(v3));
+        }
+        if instructions(sets[0]) != PLAIN {
+            sets.push(Arch::Scalar);
+        }
+        sets.into_iter().map(|arch| Self::on(arch, seed, variance, threads)).collect()
+    }
+
+    fn on(arch: Arch, seed: u64, variance: Variance, threads: Option<usize>) -> Self {
+        let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+        assert!(threads > 0, "no thread to train with; use one or more");
+        let backend = arch.dispatch(NewBackend { threads, parameters: initial_parameters(seed, variance) });
+        Self { backend, instructions: instructions(arch) }
+    }
+}
+
+/// Neither of those.
+const PLAIN: &str = "plain";
+
+/// Name of an instruction set, for people.
+fn instructions(arch: Arch) -> &'static str {
+    match arch {
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        Arch::V4(_) => "AVX-512",
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        Arch::V3(_) => "AVX2",
+        #[cfg(target_arch = "aarch64")]
+        Arch::Neon(_) => "NEON",
+        _ => PLAIN,
+    }
+}
+
+/// Makes the trainer of the instruction set it is called for.
+struct NewBackend {
+    threads: usize,
+    parameters: Parameters,
+}
+
+impl WithSimd for NewBackend {
+    type Output = Box<dyn Backend>;
+
+    fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+        let Parameters { eps, variance, .. } = self.parameters;
+        Box::new(Trainer::new(simd, self.threads, *self.parameters.to_lenet(), eps, variance))
+    }
+}
+
+impl Engine for Cpu {
+    fn name(&self) -> &'static str {
+        "cpu"
+    }
+
+    fn device(&self) -> String {
+        let threads = self.backend.threads();
+        let plural = if threads == 1 { "" } else { "s" };
+        format!(
+            "CPU, {threads} thread{plural}, f32, {} ({} examples a vector)",
+            self.instructions,
+            self.backend.lanes()
+        )
+    }
+
+    fn parameters(&self) -> Parameters {
+        let (net, eps, variance) = self.backend.model();
+        let tensors = net.tensors().map(|tensor| tensor.iter().map(|&value| f64::from(value)).collect());
+        Parameters { tensors, eps, variance }
+    }
+
+    fn set_parameters(&mut self, parameters: &Parameters) {
+        self.backend.set_model(*parameters.to_lenet(), parameters.eps, parameters.variance);
+    }
+
+    fn train(&mut self, split: &Split, order: &[u32], batch_size: usize, lr: f64) -> Result<Totals> {
+        assert!(batch_size > 1, "BatchNorm cannot train on batches of {batch_size}; use two examples or more");
+        assert_eq!(order.len() % batch_size, 0, "the order is not a whole number of batches of {batch_size}");
+        check_indices(split, order);
+        Ok(self.backend.train(split, order, batch_size, lr as f32))
+    }
+
+    fn evaluate(&mut self, split: &Split) -> Result<Totals> {
+        Ok(self.backend.evaluate(split))
+    }
+
+    fn gradients(&mut self, split: &Split, batch: &[u32]) -> Result<(Vec<f64>, Parameters)> {
+        assert!(batch.len() > 1, "BatchNorm cannot train on a batch of {}; use two examples or more", batch.len());
+        check_indices(split, batch);
+        let (logits, gradient) = self.backend.gradients(split, batch);
+        let mut parameters = self.parameters();
+        for ((spec, to), from) in TENSORS.iter().zip(&mut parameters.tensors).zip(gradient.tensors()) {
+            for (to, &from) in to.iter_mut().zip(from) {
+                *to = if spec.role.is_trained() { f64::from(from) } else { 0.0 };
+            }
+        }
+        Ok((logits, parameters))
+    }
+}
+
+/// An index out of range is found before any thread starts.
+fn check_indices(split: &Split, order: &[u32]) {
+    let examples = split.images.len().min(split.labels.len());
+    assert!(order.iter().all(|&i| (i as usize) < examples), "an index is beyond the split's {examples} examples");
+}

@@ -1,0 +1,251 @@
+//! The CUDA engine: the kernels of `kernels/`, training steps captured in CUDA graphs.
+//!
+//! The data set lies on the device as bytes, the order of the examples is uploaded with each call, and gathering,
+//! normalising, statistics, losses and hits stay there: a call ends with one read of its totals and of the parameters.
+//! Every sum has a fixed order, so that one seed gives one set of bits on a device.
+
+mod launch;
+mod ptx;
+mod shapes;
+mod split;
+mod step;
+
+use bn_core::lenet::{CLASSES, TENSORS};
+use cudarc::driver::CudaGraph;
+
+use self::launch::Device;
+use self::shapes::{PARAMETERS, TOTAL_CORRECT, TOTAL_COUNT, TOTAL_EXAMPLES, TOTAL_LOSS};
+use self::split::{DeviceSplit, DeviceSplits};
+use self::step::{Batch, Model};
+use super::{Engine, Totals, initial_parameters};
+use crate::data::Split;
+use crate::error::Result;
+use crate::parameters::{Parameters, Variance};
+
+pub use shapes::definitions;
+
+/// Whether there is a CUDA driver to try. Opening the device may still fail.
+pub fn is_present() -> bool {
+    launch::is_present()
+}
+
+/// The CUDA engine, in f32 on the first device.
+pub struct Cuda {
+    device: Device,
+    model: Model,
+    splits: DeviceSplits,
+    batch: Option<Batch>,
+    graphs: Option<Graphs>,
+    /// The model, as it was set or as the last call left it.
+    parameters: Vec<f32>,
+    eps: f32,
+    variance: Variance,
+    /// Whether `parameters` still has to go to the device.
+    changed: bool,
+}
+
+/// Steps of the larger graph. A graph starts some microseconds after the one before it has ended, whatever it holds.
+const STEPS_PER_GRAPH: usize = 16;
+
+/// Captured training steps, and what they were captured with: the addresses in them.
+struct Graphs {
+    one: CudaGraph,
+    many: CudaGraph,
+    split: u64,
+    n: usize,
+}
+
+impl Cuda {
+    /// An untrained network: [`initial_parameters`] of that seed.
+    ///
+    /// # Errors
+    /// [`Error::Missing`](crate::Error::Missing) without a driver or a device; [`Error::Tool`](crate::Error::Tool) when the
+    /// driver refuses.
+    pub fn new(seed: u64, variance: Variance) -> Result<Self> {
+        let device = Device::open()?;
+        let model = Model::new(&device)?;
+        let mut engine = Self {
+            device,
+            model,
+            splits: DeviceSplits::default(),
+            batch: None,
+            graphs: None,
+            parameters: Vec::new(),
+            eps: 0.0,
+            variance,
+            changed: true,
+        };
+        engine.set_parameters(&initial_parameters(seed, variance));
+        Ok(engine)
+    }
+
+    /// What the last batch left on the device, by the names and in the shapes of the kernels' headers; nothing before the
+    /// first batch. For tests that compare one operation at a time.
+    ///
+    /// # Errors
+    /// [`Error::Tool`](crate::Error::Tool) when the driver refuses.
+    pub fn activations(&self) -> Result<Vec<(&'static str, Vec<f32>)>> {
+        let tensors = self.batch.iter().flat_map(Batch::tensors);
+        tensors.map(|(name, tensor)| self.device.read(tensor).map(|values| (name, values))).collect()
+    }
+
+    /// Queues work on a split, `queue`, from the model as it was before the call.
+    ///
+    /// Whether the split on the device is still what the caller holds is found out while the device works; in the rare case that
+    /// it is not, the work is done again.
+    fn run_on(&mut self, split: &Split, lr: f64, queue: impl Fn(&mut Self) -> Result<()>) -> Result<()> {
+        loop {
+            let certain = self.splits.find(&self.device, split)?;
+            self.prepare(lr)?;
+            queue(self)?;
+            if certain || self.splits.newest_is(split) {
+                return Ok(());
+            }
+            self.splits.forget_newest();
+            self.changed = true;
+        }
+    }
+
+    /// Brings what a call needs to the device: the model if it was set anew, the settings, zeroed totals.
+    fn prepare(&mut self, lr: f64) -> Result<()> {
+        if self.changed {
+            self.device.write(&self.parameters, &mut self.model.parameters)?;
+            self.changed = false;
+        }
+        let unbiased = if self.variance == Variance::Unbiased { 1.0 } else { 0.0 };
+        self.device.write(&[lr as f32, self.eps, unbiased], &mut self.model.settings)?;
+        self.device.write(&[0.0; TOTAL_COUNT], &mut self.model.totals)
+    }
+
+    /// Brings the order of the examples to the device, and makes room for batches of `n`. Whatever moves in memory takes
+    /// the captured graph with it.
+    fn prepare_batches(&mut self, order: &[u32], n: usize) -> Result<()> {
+        if self.model.order.len() < order.len() {
+            self.graphs = None;
+            self.model.order = self.device.zeros(order.len())?;
+        }
+        self.device.write(order, &mut self.model.order)?;
+        self.device.write(&[0], &mut self.model.step)?;
+        if self.batch.as_ref().is_none_or(|batch| batch.n != n) {
+            self.graphs = None;
+            self.batch = None;
+            self.batch = Some(Batch::new(&self.device, n)?);
+        }
+        Ok(())
+    }
+
+    /// Queues steps over the order, captured once and then replayed.
+    fn queue_steps(&mut self, steps: usize) -> Result<()> {
+        let Self { device, model, splits, batch, graphs, .. } = self;
+        let (batch, split) = (batch.as_ref().expect("the caller has made one"), splits.newest());
+        let graphs = match graphs.take().filter(|graphs| graphs.split == split.id && graphs.n == batch.n) {
+            Some(current) => graphs.insert(current),
+            None => graphs.insert(Graphs::capture(device, model, batch, split)?),
+        };
+        (0..steps / STEPS_PER_GRAPH).try_for_each(|_| device.replay(&graphs.many))?;
+        (0..steps % STEPS_PER_GRAPH).try_for_each(|_| device.replay(&graphs.one))
+    }
+
+    fn totals(&self) -> Result<Totals> {
+        let totals = self.device.read(&self.model.totals)?;
+        Ok(Totals {
+            examples: totals[TOTAL_EXAMPLES] as usize,
+            loss: totals[TOTAL_LOSS],
+            correct: totals[TOTAL_CORRECT] as usize,
+        })
+    }
+}
+
+impl Engine for Cuda {
+    fn name(&self) -> &'static str {
+        "cuda"
+    }
+
+    fn device(&self) -> String {
+        format!("{}, CUDA graph, f32", self.device.name())
+    }
+
+    fn parameters(&self) -> Parameters {
+        let mut rest = self.parameters.iter().map(|&value| f64::from(value));
+        let tensors = TENSORS.each_ref().map(|spec| rest.by_ref().take(spec.len()).collect());
+        Parameters { tensors, eps: f64::from(self.eps), variance: self.variance }
+    }
+
+    fn set_parameters(&mut self, parameters: &Parameters) {
+        self.parameters = parameters.tensors.iter().flatten().map(|&value| value as f32).collect();
+        assert_eq!(self.parameters.len(), PARAMETERS, "parameters have their shapes");
+        self.eps = parameters.eps as f32;
+        self.variance = parameters.variance;
+        self.changed = true;
+    }
+
+    fn train(&mut self, split: &Split, order: &[u32], batch_size: usize, lr: f64) -> Result<Totals> {
+        check_batches(split, order, batch_size);
+        if order.is_empty() {
+            return Ok(Totals::default());
+        }
+        self.run_on(split, lr, |engine| {
+            engine.prepare_batches(order, batch_size)?;
+            engine.queue_steps(order.len() / batch_size)
+        })?;
+        self.parameters = self.device.read(&self.model.parameters)?;
+        self.totals()
+    }
+
+    /// An epoch takes milliseconds, and every call ends with a wait for the device.
+    fn steps_per_call(&self) -> usize {
+        usize::MAX
+    }
+
+    fn evaluate(&mut self, split: &Split) -> Result<Totals> {
+        if split.is_empty() {
+            return Ok(Totals::default());
+        }
+        let loss_slots = self.device.zeros(2 * split.len())?;
+        self.run_on(split, 0.0, |engine| {
+            step::infer(&engine.device, &engine.model, engine.splits.newest(), &loss_slots)
+        })?;
+        self.totals()
+    }
+
+    fn gradients(&mut self, split: &Split, batch: &[u32]) -> Result<(Vec<f64>, Parameters)> {
+        let n = batch.len();
+        check_batches(split, batch, n);
+        self.run_on(split, 0.0, |engine| {
+            engine.prepare_batches(batch, n)?;
+            let Self { device, model, splits, batch, .. } = engine;
+            let batch = batch.as_ref().expect("made above");
+            step::forward(device, model, batch, splits.newest())?;
+            step::backward(device, model, batch, splits.newest())
+        })?;
+        let buffers = self.batch.as_ref().expect("made above");
+        let logits = self.device.read(&buffers.logits)?;
+        let logits = (0..n * CLASSES).map(|i| f64::from(logits[i % CLASSES * n + i / CLASSES])).collect();
+        let mut rest = self.device.read(&self.model.gradients)?.into_iter().map(f64::from);
+        let tensors = TENSORS.each_ref().map(|spec| rest.by_ref().take(spec.len()).collect());
+        Ok((logits, Parameters { tensors, eps: 0.0, variance: self.variance }))
+    }
+}
+
+impl Graphs {
+    fn capture(device: &Device, model: &Model, batch: &Batch, split: &DeviceSplit) -> Result<Self> {
+        let capture = |steps| {
+            device.capture(|| {
+                (0..steps).try_for_each(|_| {
+                    step::forward(device, model, batch, split)?;
+                    step::backward(device, model, batch, split)?;
+                    step::update(device, model, batch)
+                })
+            })
+        };
+        Ok(Self { one: capture(1)?, many: capture(STEPS_PER_GRAPH)?, split: split.id, n: batch.n })
+    }
+}
+
+/// The panics that [`Engine::train`] promises: a kernel would read past the data in silence.
+fn check_batches(split: &Split, order: &[u32], batch_size: usize) {
+    assert!(batch_size > 1, "BatchNorm cannot train on batches of {batch_size}; use two examples or more");
+    assert_eq!(order.len() % batch_size, 0, "the order is not a whole number of batches of {batch_size}");
+    let largest = order.iter().max().map_or(0, |&index| index as usize);
+    assert!(order.is_empty() || largest < split.len(), "example {largest} of a split of {}", split.len());
+}

@@ -1,0 +1,324 @@
+// CUDA C++ on a CPU: just enough for g++ to compile the kernels of this directory as they are, and to run them so that
+// mistakes show.
+//
+// Every thread of a block is a fiber with a stack of its own. Fibers switch at barriers and shuffles alone, in an order
+// shuffled by BN_LENET_SHIM_SEED: a result that depends on it is a race. A barrier that some threads never reach, or that
+// they reach in different places, ends the program with a report. Shared memory is poisoned with NaN before each block.
+// Blocks run one after the other, in shuffled order, so static shared memory needs one copy.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <sys/mman.h>
+
+#define __global__
+#define __device__
+#define __launch_bounds__(...)
+#define __align__(bytes) __attribute__((aligned(bytes)))
+#define __restrict__ __restrict
+// One section holds all shared memory, so that it can be poisoned as a whole.
+#define __shared__ static __attribute__((section("cuda_shared")))
+
+struct dim3 {
+    unsigned x = 1, y = 1, z = 1;
+};
+struct alignas(8) float2 {
+    float x, y;
+};
+struct alignas(16) float4 {
+    float x, y, z, w;
+};
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+
+using std::isfinite;
+inline unsigned min(unsigned a, unsigned b) { return a < b ? a : b; }
+
+extern "C" char __start_cuda_shared[], __stop_cuda_shared[];
+
+namespace shim {
+
+constexpr unsigned LANES = 32;
+constexpr size_t STACK = 128 * 1024;
+
+// Where a thread waits: a line of the source.
+struct Place {
+    const char *file = "";
+    int line = 0;
+    bool operator==(const Place &other) const { return line == other.line && (file == other.file || !strcmp(file, other.file)); }
+};
+
+enum class State { Ready, AtBlock, AtWarp, Done };
+
+struct Fiber {
+    State state = State::Done;
+    Place place;
+    dim3 thread;
+    // What a lane shows to the others. Two slots in turn: nobody can be two shuffles ahead.
+    uint64_t shown[2] = {};
+    unsigned turn = 0;
+    void *stack = nullptr;
+};
+
+struct Block {
+    // Of the largest block that CUDA knows.
+    std::vector<Fiber> fibers = std::vector<Fiber>(1024);
+    unsigned threads = 0;
+    dim3 index, grid;
+    const char *kernel = "";
+    std::function<void()> body;
+    void *scheduler = nullptr;
+    Fiber *current = nullptr;
+    std::mt19937 random;
+    bool shuffled = false;
+};
+
+inline Block block;
+
+[[noreturn]] inline void fail(const std::string &what) {
+    fprintf(stderr, "CUDA shim: %s, block %u: %s\n", block.kernel, block.index.x, what.c_str());
+    fflush(stderr);
+    abort();
+}
+
+// Leaves the stack of one fiber for that of another: saves the registers that a function must preserve, and returns on
+// the other side. setjmp and longjmp would do the same on every processor, at ten times the price.
+extern "C" void shim_switch(void **save, void *load);
+#if defined(__x86_64__)
+asm(R"(.text
+.hidden shim_switch
+.globl shim_switch
+shim_switch:
+    push %rbp
+    push %rbx
+    push %r12
+    push %r13
+    push %r14
+    push %r15
+    mov %rsp, (%rdi)
+    mov %rsi, %rsp
+    pop %r15
+    pop %r14
+    pop %r13
+    pop %r12
+    pop %rbx
+    pop %rbp
+    ret
+)");
+constexpr size_t SAVED_REGISTERS = 6, LINK_SLOT = 6;
+#elif defined(__aarch64__)
+asm(R"(.text
+.hidden shim_switch
+.globl shim_switch
+shim_switch:
+    sub sp, sp, #160
+    stp x19, x20, [sp, #0]
+    stp x21, x22, [sp, #16]
+    stp x23, x24, [sp, #32]
+    stp x25, x26, [sp, #48]
+    stp x27, x28, [sp, #64]
+    stp x29, x30, [sp, #80]
+    stp d8, d9, [sp, #96]
+    stp d10, d11, [sp, #112]
+    stp d12, d13, [sp, #128]
+    stp d14, d15, [sp, #144]
+    mov x9, sp
+    str x9, [x0]
+    mov sp, x1
+    ldp x19, x20, [sp, #0]
+    ldp x21, x22, [sp, #16]
+    ldp x23, x24, [sp, #32]
+    ldp x25, x26, [sp, #48]
+    ldp x27, x28, [sp, #64]
+    ldp x29, x30, [sp, #80]
+    ldp d8, d9, [sp, #96]
+    ldp d10, d11, [sp, #112]
+    ldp d12, d13, [sp, #128]
+    ldp d14, d15, [sp, #144]
+    add sp, sp, #160
+    ret
+)");
+constexpr size_t SAVED_REGISTERS = 20, LINK_SLOT = 11;
+#else
+#error "the shim switches stacks on x86-64 and aarch64 alone"
+#endif
+
+// Back to the scheduler, until the barrier is complete.
+inline void wait(State state, Place place) {
+    Fiber &self = *block.current;
+    self.state = state;
+    self.place = place;
+    shim_switch(&self.stack, block.scheduler);
+}
+
+inline void fiber_main() {
+    for (;;) {
+        block.body();
+        wait(State::Done, {"end", 0});
+    }
+}
+
+// A stack that returns into fiber_main. Stacks begin at different lines of a page: tops one page apart would fight for the
+// same few lines of the cache.
+inline void *new_stack(unsigned thread) {
+    void *memory = mmap(nullptr, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) {
+        fail("no memory for the stack of a thread");
+    }
+    void **top = reinterpret_cast<void **>(static_cast<char *>(memory) + STACK - thread * 7 % 64 * 64 - 64);
+    void **stack = top - SAVED_REGISTERS - SAVED_REGISTERS % 2;
+    stack[LINK_SLOT] = reinterpret_cast<void *>(fiber_main);
+    return stack;
+}
+
+inline void resume(Fiber &fiber) {
+    block.current = &fiber;
+    if (!fiber.stack) {
+        fiber.stack = new_stack(fiber.thread.x);
+    }
+    shim_switch(&block.scheduler, fiber.stack);
+}
+
+// 0 to count - 1, in the order of this run.
+inline std::vector<unsigned> schedule(unsigned count) {
+    std::vector<unsigned> order(count);
+    for (unsigned i = 0; i < count; i++) {
+        order[i] = i;
+    }
+    if (block.shuffled) {
+        std::shuffle(order.begin(), order.end(), block.random);
+    }
+    return order;
+}
+
+// Lets go the threads [first, last) if all of them wait in `state`. Threads of one barrier must wait in one place.
+inline bool release(unsigned first, unsigned last, State state) {
+    for (unsigned i = first; i < last; i++) {
+        if (block.fibers[i].state != state) {
+            return false;
+        }
+    }
+    const Place place = block.fibers[first].place;
+    for (unsigned i = first; i < last; i++) {
+        Fiber &fiber = block.fibers[i];
+        if (!(fiber.place == place)) {
+            fail("threads " + std::to_string(first) + " and " + std::to_string(i) + " wait in different places, " +
+                 place.file + ":" + std::to_string(place.line) + " and " + fiber.place.file + ":" +
+                 std::to_string(fiber.place.line));
+        }
+        fiber.state = State::Ready;
+    }
+    return true;
+}
+
+[[noreturn]] inline void stuck() {
+    std::string report = "stuck barrier:";
+    for (unsigned i = 0; i < block.threads; i++) {
+        const Fiber &fiber = block.fibers[i];
+        const bool news = i == 0 || fiber.state != block.fibers[i - 1].state || !(fiber.place == block.fibers[i - 1].place);
+        if (news) {
+            const char *states[] = {"ready", "at a block's barrier", "at a warp's barrier", "gone"};
+            report += "\n  from thread " + std::to_string(i) + " on: " + states[static_cast<int>(fiber.state)] + " " +
+                      fiber.place.file + ":" + std::to_string(fiber.place.line);
+        }
+    }
+    fail(report);
+}
+
+// Runs a warp until its lanes wait for the rest of the block, or are gone. Whether anything ran.
+inline bool run_warp(unsigned first, const std::vector<unsigned> &lanes) {
+    const unsigned last = std::min(first + LANES, block.threads);
+    bool progress = false;
+    do {
+        for (unsigned lane : lanes) {
+            if (first + lane < last && block.fibers[first + lane].state == State::Ready) {
+                resume(block.fibers[first + lane]);
+                progress = true;
+            }
+        }
+    } while (release(first, last, State::AtWarp));
+    return progress;
+}
+
+inline void run_block() {
+    memset(__start_cuda_shared, 0xff, __stop_cuda_shared - __start_cuda_shared);
+    for (unsigned i = 0; i < block.threads; i++) {
+        block.fibers[i].state = State::Ready;
+        block.fibers[i].thread = {i, 0, 0};
+    }
+    const std::vector<unsigned> lanes = schedule(LANES);
+    const std::vector<unsigned> warps = schedule((block.threads + LANES - 1) / LANES);
+    const auto done = [](const Fiber &fiber) { return fiber.state == State::Done; };
+    for (;;) {
+        bool progress = false;
+        for (unsigned w : warps) {
+            progress |= run_warp(w * LANES, lanes);
+        }
+        if (std::all_of(block.fibers.begin(), block.fibers.begin() + block.threads, done)) {
+            return;
+        }
+        if (!release(0, block.threads, State::AtBlock) && !progress) {
+            stuck();
+        }
+    }
+}
+
+// Runs a kernel over its grid. `body` calls it with its arguments.
+inline void run_grid(const char *kernel, unsigned blocks, unsigned threads, std::function<void()> body) {
+    static const char *seed = getenv("BN_LENET_SHIM_SEED");
+    static const unsigned start = seed ? static_cast<unsigned>(strtoul(seed, nullptr, 10)) : 0;
+    static unsigned launches = 0;
+    block.shuffled = seed != nullptr;
+    block.random.seed(start + 7919 * launches++);
+    block.kernel = kernel;
+    block.body = std::move(body);
+    block.threads = threads;
+    block.grid = {blocks, 1, 1};
+    for (unsigned index : schedule(blocks)) {
+        block.index = {index, 0, 0};
+        run_block();
+    }
+}
+
+} // namespace shim
+
+#define threadIdx (shim::block.current->thread)
+#define blockIdx (shim::block.index)
+#define gridDim (shim::block.grid)
+struct shim_block_dim {
+    dim3 operator()() const { return {shim::block.threads, 1, 1}; }
+};
+#define blockDim (shim_block_dim{}())
+
+// The default arguments name the caller's line.
+inline void __syncthreads(const char *file = __builtin_FILE(), int line = __builtin_LINE()) {
+    shim::wait(shim::State::AtBlock, {file, line});
+}
+
+template <typename T>
+inline T __shfl_xor_sync(unsigned mask, T value, unsigned distance, const char *file = __builtin_FILE(),
+                         int line = __builtin_LINE()) {
+    static_assert(sizeof(T) <= sizeof(uint64_t), "words of up to eight bytes");
+    if (mask != 0xffffffffu) {
+        shim::fail("a shuffle of a part of a warp");
+    }
+    shim::Fiber &self = *shim::block.current;
+    const unsigned turn = self.turn++ % 2;
+    memcpy(&self.shown[turn], &value, sizeof(T));
+    const unsigned other = self.thread.x ^ distance;
+    if (other >= shim::block.threads || other / shim::LANES != self.thread.x / shim::LANES) {
+        shim::fail("a shuffle from a lane that does not exist");
+    }
+    shim::wait(shim::State::AtWarp, {file, line});
+    memcpy(&value, &shim::block.fibers[other].shown[turn], sizeof(T));
+    return value;
+}

@@ -1,0 +1,240 @@
+// A CUDA driver without a GPU: a libcuda.so.1 that runs the kernels of this directory on the CPU shim, so that the
+// unmodified engine runs end to end. It knows the calls that the engine makes, and keeps to what a real driver promises:
+//
+// - memory comes poisoned with NaN, and ends at a page that nobody may touch;
+// - a capture runs nothing, and a graph keeps the arguments of its launches by value;
+// - a module must be PTX of a version that a driver of CUDA 12.0 takes, and knows the kernels that stand in it alone.
+//
+// BN_LENET_FAKE_CUDA makes it refuse: `no-device`, `old-driver` (knows PTX up to 7.8), `no-memory`.
+//
+// Compiled with kernels.inc, which registers every kernel: one line REGISTER(name) each.
+#include "cuda_shim.h"
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <tuple>
+#include <utility>
+
+#include "../lenet.cu"
+
+namespace {
+
+enum Result : int {
+    SUCCESS = 0,
+    INVALID_VALUE = 1,
+    OUT_OF_MEMORY = 2,
+    NO_DEVICE = 100,
+    INVALID_PTX = 218,
+    UNSUPPORTED_PTX_VERSION = 222,
+    NOT_FOUND = 500,
+    CAPTURE_UNSUPPORTED = 900,
+};
+
+// One launch with its arguments copied.
+using Call = std::function<void()>;
+
+struct Kernel {
+    const char *name;
+    // Copies the arguments that `arguments` points to.
+    std::function<Call(void **arguments)> bind;
+};
+
+template <typename... A, size_t... I>
+Call bind_arguments(void (*kernel)(A...), void **arguments, std::index_sequence<I...>) {
+    std::tuple<A...> copies(*static_cast<A *>(arguments[I])...);
+    return [kernel, copies] { std::apply(kernel, copies); };
+}
+
+template <typename... A> Kernel make_kernel(const char *name, void (*kernel)(A...)) {
+    return {name, [kernel](void **arguments) {
+                return bind_arguments(kernel, arguments, std::index_sequence_for<A...>());
+            }};
+}
+
+std::vector<Kernel> &kernels() {
+    static std::vector<Kernel> all = {
+#define REGISTER(name) make_kernel(#name, name),
+#include "kernels.inc"
+#undef REGISTER
+    };
+    return all;
+}
+
+struct Launch {
+    const char *kernel;
+    unsigned blocks, threads;
+    Call call;
+};
+
+struct Graph {
+    std::vector<Launch> launches;
+};
+
+struct Stream {
+    std::unique_ptr<Graph> capture;
+};
+
+struct Module {
+    std::string ptx;
+};
+
+// One kernel at a time, whatever thread asks: the shim has one block.
+std::mutex device;
+std::map<uintptr_t, std::pair<char *, size_t>> allocations;
+
+bool refuses(const char *what) {
+    const char *wish = getenv("BN_LENET_FAKE_CUDA");
+    return wish && !strcmp(wish, what);
+}
+
+void run(const Launch &launch) { shim::run_grid(launch.kernel, launch.blocks, launch.threads, launch.call); }
+
+} // namespace
+
+extern "C" {
+
+int cuInit(unsigned) { return refuses("no-device") ? NO_DEVICE : SUCCESS; }
+
+int cuGetErrorString(int error, const char **text) {
+    static const std::map<int, const char *> texts = {
+        {SUCCESS, "no error"},
+        {INVALID_VALUE, "invalid argument"},
+        {OUT_OF_MEMORY, "out of memory"},
+        {NO_DEVICE, "no CUDA-capable device is detected"},
+        {INVALID_PTX, "a PTX JIT compilation failed"},
+        {UNSUPPORTED_PTX_VERSION, "the provided PTX was compiled with an unsupported toolchain."},
+        {NOT_FOUND, "named symbol not found"},
+        {CAPTURE_UNSUPPORTED, "operation not permitted when stream is capturing"},
+    };
+    const auto found = texts.find(error);
+    *text = found == texts.end() ? "unrecognized error code" : found->second;
+    return SUCCESS;
+}
+int cuGetErrorName(int error, const char **text) { return cuGetErrorString(error, text); }
+
+int cuDeviceGetCount(int *count) { return *count = 1, SUCCESS; }
+int cuDeviceGet(int *result, int ordinal) { return *result = ordinal, ordinal == 0 ? SUCCESS : INVALID_VALUE; }
+int cuDeviceGetName(char *name, int length, int) { return snprintf(name, length, "CPU shim"), SUCCESS; }
+int cuDeviceGetAttribute(int *value, int, int) { return *value = 0, SUCCESS; }
+int cuDevicePrimaryCtxRetain(void **context, int) { return *context = &device, SUCCESS; }
+int cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
+int cuCtxGetCurrent(void **context) { return *context = &device, SUCCESS; }
+int cuCtxSetCurrent(void *) { return SUCCESS; }
+int cuCtxSynchronize() { return SUCCESS; }
+
+int cuStreamCreate(Stream **stream, unsigned) { return *stream = new Stream, SUCCESS; }
+int cuStreamDestroy_v2(Stream *stream) { return delete stream, SUCCESS; }
+int cuStreamSynchronize(Stream *stream) { return stream->capture ? CAPTURE_UNSUPPORTED : SUCCESS; }
+
+int cuMemAlloc_v2(uintptr_t *address, size_t bytes) {
+    if (refuses("no-memory") && bytes > (1 << 16)) {
+        return OUT_OF_MEMORY;
+    }
+    // The end is aligned to 16 bytes and to a page that traps.
+    const size_t page = 4096, used = (bytes + 15) / 16 * 16, mapped = (used + page - 1) / page * page;
+    void *memory = mmap(nullptr, mapped + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        return OUT_OF_MEMORY;
+    }
+    char *start = static_cast<char *>(memory);
+    mprotect(start + mapped, page, PROT_NONE);
+    memset(start, 0xff, mapped);
+    *address = reinterpret_cast<uintptr_t>(start + mapped - used);
+    std::lock_guard<std::mutex> lock(device);
+    allocations[*address] = {start, mapped + page};
+    return SUCCESS;
+}
+
+int cuMemFree_v2(uintptr_t address) {
+    std::lock_guard<std::mutex> lock(device);
+    const auto found = allocations.find(address);
+    if (found == allocations.end()) {
+        return INVALID_VALUE;
+    }
+    munmap(found->second.first, found->second.second);
+    allocations.erase(found);
+    return SUCCESS;
+}
+
+int cuMemsetD8Async(uintptr_t address, unsigned char value, size_t bytes, Stream *stream) {
+    if (stream->capture) {
+        return CAPTURE_UNSUPPORTED;
+    }
+    return memset(reinterpret_cast<void *>(address), value, bytes), SUCCESS;
+}
+int cuMemcpyHtoDAsync_v2(uintptr_t to, const void *from, size_t bytes, Stream *stream) {
+    if (stream->capture) {
+        return CAPTURE_UNSUPPORTED;
+    }
+    return memcpy(reinterpret_cast<void *>(to), from, bytes), SUCCESS;
+}
+int cuMemcpyDtoHAsync_v2(void *to, uintptr_t from, size_t bytes, Stream *stream) {
+    if (stream->capture) {
+        return CAPTURE_UNSUPPORTED;
+    }
+    return memcpy(to, reinterpret_cast<const void *>(from), bytes), SUCCESS;
+}
+
+int cuModuleLoadData(Module **module, const char *ptx) {
+    const char *version = strstr(ptx, "\n.version ");
+    if (!version) {
+        return INVALID_PTX;
+    }
+    if (strtod(version + strlen("\n.version "), nullptr) > (refuses("old-driver") ? 7.8 : 8.0)) {
+        return UNSUPPORTED_PTX_VERSION;
+    }
+    return *module = new Module{ptx}, SUCCESS;
+}
+int cuModuleUnload(Module *module) { return delete module, SUCCESS; }
+
+int cuModuleGetFunction(const Kernel **function, Module *module, const char *name) {
+    if (module->ptx.find(std::string(".entry ") + name + "(") == std::string::npos) {
+        return NOT_FOUND;
+    }
+    for (const Kernel &kernel : kernels()) {
+        if (!strcmp(kernel.name, name)) {
+            return *function = &kernel, SUCCESS;
+        }
+    }
+    return NOT_FOUND;
+}
+
+int cuLaunchKernel(const Kernel *kernel, unsigned blocks, unsigned, unsigned, unsigned threads, unsigned, unsigned,
+                   unsigned, Stream *stream, void **arguments, void **) {
+    if (blocks == 0 || threads == 0 || threads > 1024) {
+        return INVALID_VALUE;
+    }
+    Launch launch{kernel->name, blocks, threads, kernel->bind(arguments)};
+    if (stream->capture) {
+        stream->capture->launches.push_back(std::move(launch));
+        return SUCCESS;
+    }
+    std::lock_guard<std::mutex> lock(device);
+    return run(launch), SUCCESS;
+}
+
+int cuStreamBeginCapture_v2(Stream *stream, int) { return stream->capture.reset(new Graph), SUCCESS; }
+int cuStreamEndCapture(Stream *stream, Graph **graph) {
+    if (!stream->capture) {
+        return INVALID_VALUE;
+    }
+    return *graph = stream->capture.release(), SUCCESS;
+}
+int cuGraphInstantiateWithFlags(Graph **executable, Graph *graph, unsigned long long) {
+    return *executable = new Graph(*graph), SUCCESS;
+}
+int cuGraphLaunch(Graph *executable, Stream *stream) {
+    if (stream->capture) {
+        return CAPTURE_UNSUPPORTED;
+    }
+    std::lock_guard<std::mutex> lock(device);
+    for (const Launch &launch : executable->launches) {
+        run(launch);
+    }
+    return SUCCESS;
+}
+int cuGraphDestroy(Graph *graph) { return delete graph, SUCCESS; }
+int cuGraphExecDestroy(Graph *executable) { return delete executable, SUCCESS; }
+
+} // extern "C"

@@ -1,0 +1,84 @@
+// The last linear layer, softmax and cross-entropy, forward and backward.
+// Twins: host-trainer/src/engine/reference/{linear,cross_entropy}.rs. linear3's own gradients: linear.cu.
+//
+//     y4 [84][n] -> logits [10][n] -> loss = log(sum exp(logits)) - logits[label]
+//     d_logits = (softmax - one_hot(label)) / n
+//
+// | kernel                | blocks       | threads |
+// |-----------------------|--------------|---------|
+// | cross_entropy_forward | ceil(n / 32) | 32      |
+//
+// One thread an example. The gradient is one subtraction away from the loss, so forward computes both.
+#pragma once
+
+#include "common.cuh"
+
+struct Loss {
+    float loss;
+    bool correct;
+};
+
+// Turns one example's logits into probabilities. The largest logit is taken off first, which keeps exp from overflowing;
+// the lowest index wins a tie. A NaN among the logits makes the loss NaN.
+__device__ inline Loss cross_entropy(float (&logits)[CLASSES], unsigned label) {
+    unsigned best = 0;
+    for (unsigned k = 1; k < CLASSES; k++) {
+        best = logits[k] > logits[best] ? k : best;
+    }
+    float largest = logits[0], label_logit = 0.0f, sum = 0.0f;
+    for (unsigned k = 1; k < CLASSES; k++) {
+        largest = k == best ? logits[k] : largest;
+    }
+    for (unsigned k = 0; k < CLASSES; k++) {
+        const float logit = logits[k] - largest;
+        label_logit = k == label ? logit : label_logit;
+        logits[k] = expf(logit);
+        sum += logits[k];
+    }
+    for (unsigned k = 0; k < CLASSES; k++) {
+        logits[k] /= sum;
+    }
+    return {logf(sum) - label_logit, best == label};
+}
+
+// logits, d_logits [10][n] and a slot of the totals a block, from y4 [84][n].
+extern "C" __global__ void __launch_bounds__(LANES)
+    cross_entropy_forward(const float *__restrict__ y4, const unsigned char *__restrict__ labels,
+                          const unsigned *__restrict__ order, const unsigned *__restrict__ step,
+                          const float *__restrict__ parameters, float *__restrict__ logits,
+                          float *__restrict__ d_logits, double *__restrict__ loss_slots, unsigned n) {
+    __shared__ float weight[CLASSES * LINEAR2 + CLASSES];
+    load_shared(weight, parameters + AT_LINEAR3_WEIGHT, CLASSES * LINEAR2 + CLASSES);
+    static_assert(AT_LINEAR3_BIAS == AT_LINEAR3_WEIGHT + CLASSES * LINEAR2, "the bias follows its weight");
+    __syncthreads();
+
+    const unsigned example = blockIdx.x * LANES + lane();
+    Loss result = {0.0f, false};
+    if (example < n) {
+        float values[CLASSES];
+        for (int k = 0; k < CLASSES; k++) {
+            values[k] = weight[CLASSES * LINEAR2 + k];
+        }
+#pragma unroll 4
+        for (int i = 0; i < LINEAR2; i++) {
+            const float x = y4[i * n + example];
+            for (int k = 0; k < CLASSES; k++) {
+                values[k] += weight[k * LINEAR2 + i] * x;
+            }
+        }
+        for (int k = 0; k < CLASSES; k++) {
+            logits[k * n + example] = values[k];
+        }
+        const unsigned label = labels[order[step[0] * n + example]];
+        result = cross_entropy(values, label);
+        for (unsigned k = 0; k < CLASSES; k++) {
+            d_logits[k * n + example] = (values[k] - (k == label ? 1.0f : 0.0f)) / n;
+        }
+    }
+    const double loss = warp_sum(static_cast<double>(result.loss));
+    const double correct = warp_sum(result.correct ? 1.0 : 0.0);
+    if (lane() == 0) {
+        loss_slots[2 * blockIdx.x] = loss;
+        loss_slots[2 * blockIdx.x + 1] = correct;
+    }
+}

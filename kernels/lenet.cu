@@ -1,0 +1,17 @@
+// The one translation unit: every kernel of a training step and of inference. It includes no header of CUDA's, so that
+// NVRTC compiles it as it is.
+#include "lenet.h"
+
+#include "common.cuh"
+
+#include "linear.cu"
+
+#include "conv2d.cu"
+
+#include "avg_pool2d.cu"
+
+#include "cross_entropy.cu"
+
+#include "sgd.cu"
+
+#include "inference.cu"

@@ -1,0 +1,254 @@
+//! The CUDA engine. Without a GPU: the unmodified engine on a fake driver, which runs the kernels compiled for the CPU
+//! (`kernels/cpu/`), and a compile check with NVIDIA's compilers. With one: `cargo test -- --ignored cuda`.
+//!
+//! The fake driver is found in place of the real one through LD_LIBRARY_PATH, which the loader reads when a process starts:
+//! so these tests run this very binary once more.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+use host_trainer::engine::Engine;
+use host_trainer::engine::cuda::Cuda;
+use host_trainer::parameters::Variance;
+use tests::skipped;
+
+use crate::engine_suite::noise;
+
+fn kernels() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace").join("kernels")
+}
+
+fn modified(path: &Path) -> SystemTime {
+    path.metadata().and_then(|metadata| metadata.modified()).expect("a readable file")
+}
+
+/// The directory with the fake driver, compiled if its sources are newer; `None` without a compiler, after [`skipped`].
+fn fake_driver() -> Option<&'static Path> {
+    static DIRECTORY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let directory = DIRECTORY.get_or_init(|| {
+        let compiler = std::env::var("CXX").unwrap_or_else(|_| "g++".into());
+        let there = cfg!(target_os = "linux") && Command::new(&compiler).arg("--version").output().is_ok();
+        there.then(|| compile(&compiler))
+    });
+    if directory.is_none() {
+        skipped("the CPU build of the CUDA kernels needs Linux and g++", "install g++, or set CXX");
+    }
+    directory.as_deref()
+}
+
+fn compile(compiler: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cuda-shim");
+    let library = directory.join("libcuda.so");
+    let sources =
+        [kernels(), kernels().join("cpu")].into_iter().flat_map(|folder| folder.read_dir().expect("a folder"));
+    let newest = sources.map(|entry| modified(&entry.expect("a readable entry").path())).max().expect("sources");
+    if library.exists() && modified(&library) > newest {
+        return directory;
+    }
+    std::fs::create_dir_all(&directory).unwrap();
+    let ptx = std::fs::read_to_string(kernels().join("lenet.ptx")).unwrap();
+    let names = ptx.lines().filter_map(|line| line.strip_prefix(".visible .entry ")?.strip_suffix('('));
+    let register: String = names.map(|name| format!("REGISTER({name})\n")).collect();
+    std::fs::write(directory.join("kernels.inc"), register).unwrap();
+    // Another process may be reading the old one.
+    let new = directory.join(format!("libcuda.so.{}", std::process::id()));
+    let options = "-std=c++17 -O3 -g -Wall -Wextra -Werror -Wno-unknown-pragmas -shared -fPIC";
+    let output = Command::new(compiler)
+        .args(options.split(' '))
+        .args(["-I".as_ref(), directory.as_os_str(), "-o".as_ref(), new.as_os_str()])
+        .arg(kernels().join("cpu/driver.cpp"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::rename(new, library).unwrap();
+    directory
+}
+
+/// Every kind of mistake that the CPU build is there to find, made on purpose.
+#[test]
+fn the_cpu_build_finds_mistakes() {
+    let Some(directory) = fake_driver() else { return };
+    let program = directory.join(format!("selftest.{}", std::process::id()));
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "g++".into());
+    let source = kernels().join("cpu/selftest.cpp");
+    let compiled = Command::new(compiler).args(["-std=c++17", "-O1", "-o"]).arg(&program).arg(source).status().unwrap();
+    assert!(compiled.success());
+    let run = |mode: &str, seed: &str| {
+        let output = Command::new(&program).arg(mode).env("BN_LENET_SHIM_SEED", seed).output().unwrap();
+        (output.status.success(), text(&output))
+    };
+    for (mode, report) in [
+        ("stuck", "stuck barrier"),
+        ("places", "wait in different places"),
+        ("lane", "a lane that does not exist"),
+        ("poison", "not a number"),
+    ] {
+        let (succeeded, text) = run(mode, "1");
+        assert!(!succeeded && text.contains(report), "{mode}: {text}");
+    }
+    let (first, second) = (run("race", "1"), run("race", "2"));
+    assert!(first.0 && second.0 && first.1 != second.1, "{} {}", first.1, second.1);
+    std::fs::remove_file(program).unwrap();
+}
+
+/// Runs the ignored tests whose names contain `filter` in a process of their own, on the fake driver.
+fn on_the_fake_driver(filter: &str, variables: &[(&str, &str)]) -> Option<Output> {
+    let directory = fake_driver()?;
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--ignored", "--nocapture", filter]).env("LD_LIBRARY_PATH", directory);
+    let output = command.envs(variables.iter().copied()).output().unwrap();
+    Some(output)
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[track_caller]
+fn assert_passed(output: &Output, at_least: usize) {
+    let text = text(output);
+    assert!(output.status.success(), "{text}");
+    let passed = text.split(" passed").next().and_then(|head| head.rsplit(' ').next()?.parse().ok());
+    assert!(passed.is_some_and(|passed: usize| passed >= at_least), "{text}");
+}
+
+#[test]
+fn the_engine_suite_passes_on_the_cpu_build() {
+    let Some(output) = on_the_fake_driver("engines::cuda::", &[]) else { return };
+    assert_passed(&output, 12);
+}
+
+#[test]
+fn each_operation_agrees_with_its_twin_on_the_cpu_build() {
+    let Some(output) = on_the_fake_driver("cuda_operations::", &[]) else { return };
+    assert_passed(&output, 3);
+}
+
+/// The bits of 18 steps, more than one graph of many, for whoever compares two runs.
+#[test]
+#[ignore = "needs an NVIDIA GPU"]
+fn cuda_bits_of_18_steps() {
+    let split = noise(1, 3 * 34);
+    let order: Vec<u32> = (0..6 * split.len() as u32).map(|i| i % split.len() as u32).collect();
+    let mut engine = Cuda::new(5, Variance::Unbiased).unwrap();
+    let totals = engine.train(&split, &order, 34, 0.5).unwrap();
+    assert_eq!(totals.examples, order.len());
+    let tested = engine.evaluate(&split).unwrap();
+    let sum = engine
+        .parameters()
+        .tensors
+        .iter()
+        .flatten()
+        .fold(0u64, |hash, value| (hash.rotate_left(7) ^ value.to_bits()).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    println!("bits: {sum:016x} {:016x} {:016x}", totals.loss.to_bits(), tested.loss.to_bits());
+}
+
+fn bits(output: &Output) -> String {
+    let text = text(output);
+    let line = text.lines().find_map(|line| line.split_once("bits: "));
+    line.unwrap_or_else(|| panic!("{text}")).1.to_owned()
+}
+
+/// A thread that reads what another has not surely written gives other bits once threads and blocks run in another order.
+#[test]
+fn bits_do_not_depend_on_the_order_of_threads_and_blocks() {
+    let Some(in_order) = on_the_fake_driver("cuda_bits_of_18_steps", &[]) else { return };
+    for seed in ["1", "2"] {
+        let shuffled = on_the_fake_driver("cuda_bits_of_18_steps", &[("BN_LENET_SHIM_SEED", seed)]).unwrap();
+        assert_eq!(bits(&in_order), bits(&shuffled), "schedule {seed}");
+    }
+}
+
+/// A split stays on the device, and is still the caller's to change.
+#[test]
+#[ignore = "needs an NVIDIA GPU; `cuda::` runs it on the CPU build of the kernels"]
+fn cuda_notices_a_split_changed_in_place() {
+    let mut split = noise(4, 64);
+    let order: Vec<u32> = (0..64).collect();
+    let mut engine = Cuda::new(1, Variance::Biased).unwrap();
+    engine.train(&split, &order, 32, 0.5).unwrap();
+    let start = engine.parameters();
+    let address = split.images.as_ptr();
+    split.images[40][13][7] ^= 0x80;
+    split.labels[2] = 9 - split.labels[2];
+    assert_eq!(split.images.as_ptr(), address);
+    let mut fresh = Cuda::new(1, Variance::Biased).unwrap();
+    fresh.set_parameters(&start);
+    for engine in [&mut engine, &mut fresh] {
+        engine.train(&split, &order, 32, 0.5).unwrap();
+    }
+    assert!(engine.parameters() == fresh.parameters());
+    assert!(engine.evaluate(&split).unwrap() == fresh.evaluate(&split).unwrap());
+}
+
+#[test]
+fn a_split_changed_in_place_is_noticed() {
+    let Some(output) = on_the_fake_driver("cuda_notices", &[]) else { return };
+    assert_passed(&output, 1);
+}
+
+/// What the engine says when the driver refuses, one line each; for [`refusals_say_what_is_missing`].
+#[test]
+#[ignore = "needs a driver that refuses; `cuda::` runs it with the fake one"]
+fn cuda_refusal() {
+    let split = noise(3, 512);
+    let refused =
+        Cuda::new(0, Variance::Biased).and_then(|mut engine| engine.evaluate(&split).map(|_| engine.device()));
+    match refused {
+        Ok(device) => println!("refusal: none on {device}"),
+        Err(error) => println!("refusal: {} {error}", error.exit_code()),
+    }
+}
+
+#[test]
+fn refusals_say_what_is_missing() {
+    let remedy = "install an NVIDIA driver of CUDA 12 or later, or use --engine cpu";
+    let cases = [
+        ("", "none on CPU shim, CUDA graph, f32".to_owned()),
+        ("no-device", format!("3 no CUDA device (no CUDA-capable device is detected); {remedy}")),
+        (
+            "old-driver",
+            format!(
+                "3 the CUDA driver does not load PTX 8.0 (the provided PTX was compiled with an unsupported toolchain.); {remedy}"
+            ),
+        ),
+        ("no-memory", "1 CUDA failed: cannot allocate memory: out of memory".to_owned()),
+    ];
+    for (what, expected) in cases {
+        let Some(output) = on_the_fake_driver("cuda_refusal", &[("BN_LENET_FAKE_CUDA", what)]) else { return };
+        let text = text(&output);
+        let said = text.lines().find_map(|line| line.split_once("refusal: ")).unwrap_or_else(|| panic!("{text}")).1;
+        assert_eq!(said, expected, "{what}");
+    }
+}
+
+/// On a machine without a driver: the one line that names what was looked for.
+#[test]
+fn without_a_driver_the_engine_names_what_it_looked_for() {
+    if host_trainer::engine::cuda::is_present() {
+        return;
+    }
+    let error = Cuda::new(0, Variance::Biased).err().unwrap();
+    assert_eq!(error.exit_code(), 3);
+    let text = error.to_string();
+    assert!(text.starts_with("no CUDA driver (looked for ") && text.contains("cuda") && !text.contains('\n'), "{text}");
+}
+
+/// PTX is current, both assemblers take it, nothing spills, no compiler warns.
+#[test]
+fn nvidias_compilers_take_the_kernels() {
+    let check = Command::new("python3").arg(kernels().join("check")).env("CARGO_TARGET_DIR", target()).output();
+    match check {
+        Ok(output) if output.status.success() => println!("{}", text(&output)),
+        Ok(output) if output.status.code() == Some(77) => skipped(text(&output).trim(), "connect to PyPI once"),
+        Ok(output) => panic!("{}", text(&output)),
+        Err(error) => skipped(&format!("python3 does not run: {error}"), "install Python 3 with pip"),
+    }
+}
+
+/// Cargo's target directory: the parent of the one for tests.
+fn target() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("cargo keeps it in the target directory")
+}
