@@ -143,12 +143,7 @@ pub fn conv2_with(
                     let mut sums = [if p == BIAS_POINT { layer.bias[channel] } else { 0 }; ROWS2];
                     for pair in 0..PAIRS2 {
                         let column = &window[(half * POINTS + p) * PAIRS2 + pair];
-                        for row in 0..ROWS2 {
-                            for ky in 0..KERNEL {
-                                let product = layer.lanes[channel][p][pair][ky].dot(column[row + ky]);
-                                sums[row] = sums[row].wrapping_add(product);
-                            }
-                        }
+                        slide(&layer.lanes[channel][p][pair], column, &mut sums);
                     }
                     for row in 0..ROWS2 {
                         m[row][p] = sums[row];
@@ -160,6 +155,19 @@ pub fn conv2_with(
                     store_half(&mut flat[channel * POOL2_SIDE + half * (ROWS2 / POOL) + y], tile, means);
                 }
             }
+        }
+    }
+}
+
+/// Five taps down a column: each word of it is read once, for all the rows that it belongs to.
+#[inline(always)]
+fn slide(taps: &[Pair; KERNEL], column: &[Pair; WINDOW_ROWS2], sums: &mut [i32; ROWS2]) {
+    for slot in 0..WINDOW_ROWS2 {
+        let (low, high) = (i32::from(column[slot].low), i32::from(column[slot].high));
+        for row in 0..ROWS2 {
+            let Some(tap) = slot.checked_sub(row).and_then(|ky| taps.get(ky)) else { continue };
+            let product = (i32::from(tap.low) * low).wrapping_add(i32::from(tap.high) * high);
+            sums[row] = sums[row].wrapping_add(product);
         }
     }
 }
