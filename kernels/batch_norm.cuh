@@ -54,13 +54,12 @@ __device__ inline void batch_norm_merge(Channel *shared, const float *slot_mean,
     __syncthreads();
 }
 
-// For the backward pass: the statistics that batch_norm_merge left.
+// For the backward pass: the statistics that batch_norm_merge left. The caller synchronises.
 __device__ inline void batch_norm_load(Channel *shared, const float *batch_mean, const float *batch_var,
                                        const float *parameters, unsigned layer, unsigned channels, float eps) {
     for (unsigned c = threadIdx.x; c < channels; c += blockDim.x) {
         shared[c] = batch_norm_channel(parameters, layer, channels, c, batch_mean[c], batch_var[c], eps);
     }
-    __syncthreads();
 }
 
 // What the backward pass takes away from d_y: its mean, and its component along x_hat.

@@ -315,7 +315,7 @@ extern "C" __global__ void __launch_bounds__(CONV2_BACKWARD_THREADS)
                 (r < CONV1_CHANNELS ? slot_d_y : slot_d_y_x_hat)[r % CONV1_CHANNELS * n + example] = sum;
             }
         }
-        __syncthreads();
+        // No barrier: the next example touches `sums` two barriers from here, and nobody reads the rest any more.
     }
     float *slot = conv_slots + blockIdx.x * CONV_PARAMETERS + CONV1_LAYER;
     for (int j = 0; j < KERNEL; j++) {

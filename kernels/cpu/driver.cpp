@@ -116,7 +116,10 @@ int cuGetErrorName(int error, const char **text) { return cuGetErrorString(error
 int cuDeviceGetCount(int *count) { return *count = 1, SUCCESS; }
 int cuDeviceGet(int *result, int ordinal) { return *result = ordinal, ordinal == 0 ? SUCCESS : INVALID_VALUE; }
 int cuDeviceGetName(char *name, int length, int) { return snprintf(name, length, "CPU shim"), SUCCESS; }
-int cuDeviceGetAttribute(int *value, int, int) { return *value = 0, SUCCESS; }
+int cuDeviceGetAttribute(int *value, int attribute, int) {
+    constexpr int MEMORY_POOLS_SUPPORTED = 115; // as every driver of CUDA 12 on a supported GPU
+    return *value = attribute == MEMORY_POOLS_SUPPORTED, SUCCESS;
+}
 int cuDevicePrimaryCtxRetain(void **context, int) { return *context = &device, SUCCESS; }
 int cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
 int cuCtxGetCurrent(void **context) { return *context = &device, SUCCESS; }
@@ -127,7 +130,10 @@ int cuStreamCreate(Stream **stream, unsigned) { return *stream = new Stream, SUC
 int cuStreamDestroy_v2(Stream *stream) { return delete stream, SUCCESS; }
 int cuStreamSynchronize(Stream *stream) { return stream->capture ? CAPTURE_UNSUPPORTED : SUCCESS; }
 
-int cuMemAlloc_v2(uintptr_t *address, size_t bytes) {
+int cuMemAllocAsync(uintptr_t *address, size_t bytes, Stream *stream) {
+    if (stream->capture) {
+        return CAPTURE_UNSUPPORTED;
+    }
     if (refuses("no-memory") && bytes > (1 << 16)) {
         return OUT_OF_MEMORY;
     }
@@ -146,7 +152,7 @@ int cuMemAlloc_v2(uintptr_t *address, size_t bytes) {
     return SUCCESS;
 }
 
-int cuMemFree_v2(uintptr_t address) {
+int cuMemFreeAsync(uintptr_t address, Stream *) {
     std::lock_guard<std::mutex> lock(device);
     const auto found = allocations.find(address);
     if (found == allocations.end()) {
