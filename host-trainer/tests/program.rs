@@ -149,10 +149,7 @@ fn results_are_the_chapters_lines_on_stdout_without_colour() {
     assert!(lines[0].contains(", train acc 0.") && lines[0].contains(", test acc 0."), "{stdout}");
     assert!(lines[1].ends_with("(engine cpu)") && lines[1].contains(" examples/sec on CPU"), "{stdout}");
     assert!(lines[2].starts_with("gamma of the first BatchNorm layer") && lines[3].starts_with("beta"), "{stdout}");
-    assert!(
-        stderr.contains("engine cpu") && stderr.contains("seed 0") && stderr.contains("epoch 1/1"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("engine cpu") && stderr.contains("seed 0") && stderr.contains("epoch 1/1"), "{stderr}");
     assert!(!stdout.contains('\x1b') && !stderr.contains('\x1b'), "{stderr}");
 }
 
