@@ -1,7 +1,8 @@
 //! Bakes the weights and the demo images into the firmware, after bn-core's own parser has accepted them: a bad file fails
 //! the build with the reason. On the host there is nothing to bake. Reads the two files, writes to `OUT_DIR`.
 //!
-//! `BN_LENET_WEIGHTS` and `BN_LENET_IMAGES` name other files than the shipped ones.
+//! `BN_LENET_WEIGHTS` and `BN_LENET_IMAGES` name other files than the shipped ones, `BN_LENET_CHIP` another memory map than
+//! the STM32F405's: a file of `memory/`.
 
 use std::env;
 use std::fs;
@@ -19,6 +20,11 @@ mod protocol;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    // An Armv6-M core lacks the fault registers, the cycle counter, and the RAM for large batches.
+    println!("cargo::rustc-check-cfg=cfg(armv6m)");
+    if env::var("TARGET").is_ok_and(|target| target.starts_with("thumbv6m")) {
+        println!("cargo::rustc-cfg=armv6m");
+    }
     println!("cargo::rerun-if-env-changed=BN_LENET_WEIGHTS");
     println!("cargo::rerun-if-env-changed=BN_LENET_IMAGES");
     if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
@@ -66,10 +72,14 @@ fn check_images(bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Hands the memory map to the linker.
+/// Hands the chip's memory map to the linker.
 fn link(out: &Path) {
-    println!("cargo::rerun-if-changed=memory.x");
-    let memory = fs::read("memory.x").unwrap_or_else(|e| fail(&format!("cannot read memory.x: {e}")));
+    println!("cargo::rerun-if-env-changed=BN_LENET_CHIP");
+    let chip = env::var("BN_LENET_CHIP").unwrap_or_else(|_| "stm32f405".into());
+    let map = format!("memory/{chip}.x");
+    println!("cargo::rerun-if-changed={map}");
+    let memory = fs::read(&map)
+        .unwrap_or_else(|e| fail(&format!("cannot read {map}: {e}; set BN_LENET_CHIP to a file of memory/")));
     write(&out.join("memory.x"), &memory);
     println!("cargo::rustc-link-search={}", out.display());
     // Without it the linker pads the ELF's segments to whole pages.

@@ -29,7 +29,7 @@ const SHIPPED_DRAWINGS: usize = bn_core::CLASSES;
 const SHIPPED_SEED: u64 = 0;
 
 /// Whether the emulator and the target are there or could be installed.
-fn ready() -> bool {
+pub(crate) fn ready() -> bool {
     match setup::ensure_target().and_then(|()| setup::ensure_qemu()) {
         Ok(()) => true,
         Err(error) => {
@@ -65,7 +65,7 @@ fn random_weights(seed: u64) -> AlignedBytes {
 }
 
 /// Images between empty and full: blocks, noise, and the extremes.
-fn random_images(rng: &mut impl Rng, count: usize) -> Split {
+pub(crate) fn random_images(rng: &mut impl Rng, count: usize) -> Split {
     let mut images = Vec::with_capacity(count);
     for index in 0..count {
         let (low, high) = match index % 4 {
@@ -89,7 +89,8 @@ fn random_images(rng: &mut impl Rng, count: usize) -> Split {
 
 fn emulated(weights: &AlignedBytes, images: &Split) -> EmulateReport {
     let weights = weights.model(Path::new("random weights")).expect("valid weights");
-    emulate(&EmulateRequest { weights, machine: Machine::default(), images }).expect("the emulator runs")
+    emulate(&EmulateRequest { weights, machine: Machine::default(), images, portable: false })
+        .expect("the emulator runs")
 }
 
 /// Every logit of random networks on random images, empty and full ones among them.
@@ -131,7 +132,8 @@ fn all_test_images_agree_to_the_last_bit() {
     let path = firmware::shipped_weights().expect("the workspace");
     let weights = AlignedBytes::read(&path).expect("a file");
     let weights = weights.model(&path).expect("valid weights");
-    let report = emulate(&EmulateRequest { weights, machine: Machine::default(), images: &dataset.test });
+    let report =
+        emulate(&EmulateRequest { weights, machine: Machine::default(), images: &dataset.test, portable: false });
     let report = report.expect("the emulator runs");
     println!("{}", serde_json::to_string_pretty(&report).expect("a report"));
     assert_eq!((report.images, report.logits_compared), (10_000, 100_000));
@@ -143,7 +145,8 @@ fn no_images_are_an_error() {
     let weights = random_weights(4);
     let weights = weights.model(Path::new("random weights")).expect("valid weights");
     let images = Split { images: Vec::new(), labels: Vec::new() };
-    let error = emulate(&EmulateRequest { weights, machine: Machine::default(), images: &images }).unwrap_err();
+    let error = emulate(&EmulateRequest { weights, machine: Machine::default(), images: &images, portable: false })
+        .unwrap_err();
     assert!(matches!(error, Error::BadArgument { .. }), "{error}");
 }
 
@@ -154,7 +157,7 @@ fn random_firmware(program: Program) -> &'static [u8] {
         let weights = random_weights(1);
         let weights = weights.model(Path::new("random weights")).expect("valid weights");
         let images = random_images(&mut ChaCha8Rng::seed_from_u64(5), 12);
-        let firmware = firmware::build(&Inputs { weights: Some(weights), images: Some(&images) });
+        let firmware = firmware::build(&Inputs { weights: Some(weights), images: Some(&images), ..Inputs::default() });
         let firmware = firmware.expect("the firmware builds");
         [Program::Demo, Program::Evaluate, Program::Crash].map(|p| fs::read(firmware.elf(p)).expect("an ELF"))
     });

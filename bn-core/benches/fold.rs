@@ -6,16 +6,16 @@
 
 use std::hint::black_box;
 
-use bn_core::arch;
+use bn_core::arch::portable::{conv1_with, conv2_with};
+use bn_core::arch::{self, BLOCK, FLAT_QUADS, LINEAR1_QUADS, LINEAR2_QUADS, LOGIT_BLOCKS};
 use bn_core::batch_norm::BatchNorm;
 use bn_core::format::{WEIGHTS_BYTES, parse};
 use bn_core::infer::{self, Scratch, ScratchF32};
 use bn_core::lenet::{
     CONV1_CHANNELS, CONV1_SIDE, CONV2_CHANNELS, CONV2_SIDE, FLAT, IMAGE_SIDE, LINEAR1, LINEAR2, LeNet, POOL1_SIDE,
-    POOL2_SIDE,
 };
-use bn_core::ops::{conv2d_f32, conv2d_int8, linear_f32, linear_int8, sigmoid_f32, sum_pool2d_int8};
-use bn_core::quant::{SIGMOID_LEN, SIGMOID_RANGE, SIGMOID_STEP};
+use bn_core::ops::{conv2d_f32, linear_f32, linear_int8, sigmoid_f32};
+use bn_core::quant::{CONV_SHIFT, Pair, Quad, SIGMOID_LEN};
 use bn_core::{Image, Model};
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::{RngExt, SeedableRng};
@@ -107,27 +107,38 @@ fn f32_layers(c: &mut Criterion) {
     group.finish();
 }
 
-/// A layer's bias and multiplier taken apart again: the scale that dequantises its accumulators, and a BatchNorm that then
-/// does what folding had put into the integers.
+/// BatchNorm as a layer behind integer accumulators: they are dequantised, normalised in f32, and taken back to a table
+/// entry. In units of the table, so that any scale of the layer's own cancels.
 struct Unfolded<const C: usize> {
     scale: [f32; C],
     bn: BatchNorm<C>,
 }
 
 impl<const C: usize> Unfolded<C> {
-    fn new(bias: &[i32; C], multiplier: &[i32; C]) -> Self {
-        let scale = multiplier.map(|m| f64::from(m) / 2_f64.powi(32) * SIGMOID_STEP);
-        let beta = std::array::from_fn(|c| (f64::from(bias[c]) * scale[c] - SIGMOID_RANGE) as f32);
-        Self { scale: scale.map(|s| s as f32), bn: BatchNorm { beta, ..BatchNorm::identity() } }
+    fn new(scale: [f64; C]) -> Self {
+        Self { scale: scale.map(|scale| scale as f32), bn: BatchNorm::identity() }
     }
 
-    /// Normalises dequantised accumulators and takes each back to a table entry.
-    fn finish(&self, table: &[u8; SIGMOID_LEN], values: &mut [f32], output: &mut [u8]) {
-        self.bn.infer(values);
-        for (to, value) in output.iter_mut().zip(values) {
-            let index = (f64::from(*value) + SIGMOID_RANGE) / SIGMOID_STEP + 0.5;
-            *to = table[(index as i32).clamp(0, SIGMOID_LEN as i32 - 1) as usize];
-        }
+    /// Of a convolution: one scale a layer.
+    fn conv(shift: u32) -> Self {
+        Self::new([f64::from(shift).exp2().recip(); C])
+    }
+
+    /// Of a linear layer.
+    fn linear(multiplier: &[[i32; BLOCK]]) -> Self {
+        let mut multipliers = multiplier.as_flattened().iter();
+        Self::new(std::array::from_fn(|_| f64::from(*multipliers.next().unwrap()) / 2_f64.powi(32)))
+    }
+
+    /// Normalises an accumulator and finds its table entry.
+    #[inline(always)]
+    fn index(&self, channel: usize, accumulator: i32, half: f32) -> usize {
+        let bn = &self.bn;
+        let value = accumulator as f32 * self.scale[channel];
+        let inverse_deviation = 1.0 / (bn.running_var[channel] + bn.eps).sqrt();
+        let value =
+            (value - bn.running_mean[channel]) * inverse_deviation * bn.gamma[channel] + bn.beta[channel] + half;
+        (value.floor() as i32).clamp(0, SIGMOID_LEN as i32 - 1) as usize
     }
 }
 
@@ -135,75 +146,62 @@ impl<const C: usize> Unfolded<C> {
 struct Int8Unfolded<'a> {
     model: Model<'a>,
     layers: (Unfolded<CONV1_CHANNELS>, Unfolded<CONV2_CHANNELS>, Unfolded<LINEAR1>, Unfolded<LINEAR2>),
-    values1: [[[f32; CONV1_SIDE]; CONV1_SIDE]; CONV1_CHANNELS],
-    map1: [[[u8; CONV1_SIDE]; CONV1_SIDE]; CONV1_CHANNELS],
-    pooled1: [[[u16; POOL1_SIDE]; POOL1_SIDE]; CONV1_CHANNELS],
-    values2: [[[f32; CONV2_SIDE]; CONV2_SIDE]; CONV2_CHANNELS],
-    map2: [[[u8; CONV2_SIDE]; CONV2_SIDE]; CONV2_CHANNELS],
-    pooled2: [[[u16; POOL2_SIDE]; POOL2_SIDE]; CONV2_CHANNELS],
-    values: [f32; LINEAR1],
-    linear1: [u8; LINEAR1],
-    linear2: [u8; LINEAR2],
+    window: arch::Window,
+    pooled1: arch::Pooled1,
+    flat: [Quad; FLAT_QUADS],
+    linear1: [Quad; LINEAR1_QUADS],
+    linear2: [Quad; LINEAR2_QUADS],
 }
 
 impl<'a> Int8Unfolded<'a> {
-    fn new(model: Model<'a>) -> Self {
-        let (c1, c2, l1, l2) = (model.conv1(), model.conv2(), model.linear1(), model.linear2());
+    fn new(model: Model<'a>, scratch: &Scratch) -> Self {
+        let (pooled1, _) = scratch.stages();
+        let mut layers = (
+            Unfolded::conv(CONV_SHIFT[0]),
+            Unfolded::conv(CONV_SHIFT[1]),
+            Unfolded::linear(model.linear1().multiplier),
+            Unfolded::linear(model.linear2().multiplier),
+        );
+        // The identity but for an eps, which a variance of one less cancels.
+        layers.0.bn.running_var = layers.0.bn.running_var.map(|_| 1.0 - layers.0.bn.eps);
+        layers.1.bn.running_var = layers.1.bn.running_var.map(|_| 1.0 - layers.1.bn.eps);
+        layers.2.bn.running_var = layers.2.bn.running_var.map(|_| 1.0 - layers.2.bn.eps);
+        layers.3.bn.running_var = layers.3.bn.running_var.map(|_| 1.0 - layers.3.bn.eps);
         Self {
             model,
-            layers: (
-                Unfolded::new(c1.bias, c1.multiplier),
-                Unfolded::new(c2.bias, c2.multiplier),
-                Unfolded::new(l1.bias, l1.multiplier),
-                Unfolded::new(l2.bias, l2.multiplier),
-            ),
-            values1: [[[0.0; CONV1_SIDE]; CONV1_SIDE]; CONV1_CHANNELS],
-            map1: [[[0; CONV1_SIDE]; CONV1_SIDE]; CONV1_CHANNELS],
-            pooled1: [[[0; POOL1_SIDE]; POOL1_SIDE]; CONV1_CHANNELS],
-            values2: [[[0.0; CONV2_SIDE]; CONV2_SIDE]; CONV2_CHANNELS],
-            map2: [[[0; CONV2_SIDE]; CONV2_SIDE]; CONV2_CHANNELS],
-            pooled2: [[[0; POOL2_SIDE]; POOL2_SIDE]; CONV2_CHANNELS],
-            values: [0.0; LINEAR1],
-            linear1: [0; LINEAR1],
-            linear2: [0; LINEAR2],
+            layers,
+            window: [Pair::default(); 384],
+            pooled1: *pooled1,
+            flat: [Quad::default(); FLAT_QUADS],
+            linear1: [Quad::default(); LINEAR1_QUADS],
+            linear2: [Quad::default(); LINEAR2_QUADS],
         }
     }
 
     fn conv1(&mut self, image: &Image) {
-        let (mut layer, u) = (self.model.conv1(), &self.layers.0);
-        layer.bias = &[0; CONV1_CHANNELS];
-        conv2d_int8(std::array::from_ref(image), &layer, |o, y, x, acc| {
-            self.values1[o][y][x] = acc as f32 * u.scale[o];
-        });
-        let (values, map) =
-            (self.values1.as_flattened_mut().as_flattened_mut(), self.map1.as_flattened_mut().as_flattened_mut());
-        u.finish(self.model.sigmoid(), values, map);
-        sum_pool2d_int8(&self.map1, &mut self.pooled1);
+        let (table, u) = (self.model.conv1().sigmoid, &self.layers.0);
+        conv1_with(&self.model, image, &mut self.window, &mut self.pooled1, |c, acc| table[u.index(c, acc, 0.0)]);
     }
 
     fn conv2(&mut self) {
-        let (mut layer, u) = (self.model.conv2(), &self.layers.1);
-        layer.bias = &[0; CONV2_CHANNELS];
-        conv2d_int8(&self.pooled1, &layer, |o, y, x, acc| self.values2[o][y][x] = acc as f32 * u.scale[o]);
-        let (values, map) =
-            (self.values2.as_flattened_mut().as_flattened_mut(), self.map2.as_flattened_mut().as_flattened_mut());
-        u.finish(self.model.sigmoid(), values, map);
-        sum_pool2d_int8(&self.map2, &mut self.pooled2);
+        let (table, u) = (self.model.conv2().sigmoid, &self.layers.1);
+        conv2_with(&self.model, &self.pooled1, &mut self.window, &mut self.flat, |c, acc| table[u.index(c, acc, 0.0)]);
     }
 
     fn linear1(&mut self) {
-        let (mut layer, u) = (self.model.linear1(), &self.layers.2);
-        layer.bias = &[0; LINEAR1];
-        let flat: &[u16; FLAT] = bytemuck::must_cast_ref(&self.pooled2);
-        linear_int8(flat, &layer, |o, acc| self.values[o] = acc as f32 * u.scale[o]);
-        u.finish(self.model.sigmoid(), &mut self.values, &mut self.linear1);
+        let (table, u) = (self.model.sigmoid(), &self.layers.2);
+        linear_int8(&self.flat, &self.model.linear1(), |block, acc| {
+            let value = |o: usize| table[u.index(BLOCK * block + o, acc[o], 0.5)];
+            self.linear1[block] = Quad::new(std::array::from_fn(value));
+        });
     }
 
     fn linear2(&mut self) {
-        let (mut layer, u) = (self.model.linear2(), &self.layers.3);
-        layer.bias = &[0; LINEAR2];
-        linear_int8(&self.linear1, &layer, |o, acc| self.values[o] = acc as f32 * u.scale[o]);
-        u.finish(self.model.sigmoid(), &mut self.values[..LINEAR2], &mut self.linear2);
+        let (table, u) = (self.model.sigmoid(), &self.layers.3);
+        linear_int8(&self.linear1, &self.model.linear2(), |block, acc| {
+            let value = |o: usize| table[u.index(BLOCK * block + o, acc[o], 0.5)];
+            self.linear2[block] = Quad::new(std::array::from_fn(value));
+        });
     }
 
     fn predict(&mut self, image: &Image) -> [i32; 10] {
@@ -211,9 +209,9 @@ impl<'a> Int8Unfolded<'a> {
         self.conv2();
         self.linear1();
         self.linear2();
-        let mut logits = [0; 10];
+        let mut logits = [[0; BLOCK]; LOGIT_BLOCKS];
         arch::linear3(&self.model, &self.linear2, &mut logits);
-        logits
+        std::array::from_fn(|class| logits.as_flattened()[class])
     }
 }
 
@@ -222,22 +220,22 @@ fn int8_layers(c: &mut Criterion) {
     let image = image();
     let mut scratch = Box::new(Scratch::new());
     let expected = bn_core::predict(&model, &image, &mut scratch);
-    let mut u = Box::new(Int8Unfolded::new(model));
+    let mut u = Box::new(Int8Unfolded::new(model, &scratch));
     // f32 rounding may move an index by one entry, which moves an activation by at most one.
     let logits = u.predict(&image);
-    let ([pooled1, pooled2], [linear1, linear2]) = scratch.stages();
-    let near = |a: u16, b: u16, most: u16| assert!(a.abs_diff(b) <= most, "{a} {b}");
-    u.pooled1.as_flattened().as_flattened().iter().zip(pooled1).for_each(|(&a, &b)| near(a, b, 4));
-    u.pooled2.as_flattened().as_flattened().iter().zip(pooled2).for_each(|(&a, &b)| near(a, b, 8));
-    u.linear1.iter().zip(linear1).for_each(|(&a, &b)| near(a.into(), b.into(), 4));
-    u.linear2.iter().zip(linear2).for_each(|(&a, &b)| near(a.into(), b.into(), 4));
+    let (_, [flat, linear1, linear2]) = scratch.stages();
+    let near = |a: &[Quad], b: &[Quad], most: i32| {
+        for (a, b) in a.iter().flat_map(|q| q.values()).zip(b.iter().flat_map(|q| q.values())) {
+            assert!((i32::from(a) - i32::from(b)).abs() <= most, "{a} {b}");
+        }
+    };
+    near(&u.flat, flat, 4);
+    near(&u.linear1, linear1, 4);
+    near(&u.linear2, linear2, 4);
     assert_eq!(infer::argmax(&logits), expected.class);
 
-    let mut map1 = [[[0; CONV1_SIDE]; CONV1_SIDE]; CONV1_CHANNELS];
-    let mut pooled1 = [[[0; POOL1_SIDE]; POOL1_SIDE]; CONV1_CHANNELS];
-    let mut map2 = [[[0; CONV2_SIDE]; CONV2_SIDE]; CONV2_CHANNELS];
-    let mut pooled2 = [[[0; POOL2_SIDE]; POOL2_SIDE]; CONV2_CHANNELS];
-    let (mut linear1, mut linear2) = ([0; LINEAR1], [0; LINEAR2]);
+    let (mut window, mut pooled1) = ([Pair::default(); 384], u.pooled1);
+    let (mut flat, mut linear1, mut linear2) = (u.flat, u.linear1, u.linear2);
 
     macro_rules! bench {
         ($name:literal, $unfolded:expr, $folded:expr) => {
@@ -247,10 +245,9 @@ fn int8_layers(c: &mut Criterion) {
             group.finish();
         };
     }
-    bench!("conv1", u.conv1(black_box(&image)), arch::conv1(&model, black_box(&image), &mut map1, &mut pooled1));
-    bench!("conv2", u.conv2(), arch::conv2(&model, black_box(&pooled1), &mut map2, &mut pooled2));
-    let flat: &[u16; FLAT] = bytemuck::must_cast_ref(&pooled2);
-    bench!("linear1", u.linear1(), arch::linear1(&model, black_box(flat), &mut linear1));
+    bench!("conv1", u.conv1(black_box(&image)), arch::conv1(&model, black_box(&image), &mut window, &mut pooled1));
+    bench!("conv2", u.conv2(), arch::conv2(&model, black_box(&pooled1), &mut window, &mut flat));
+    bench!("linear1", u.linear1(), arch::linear1(&model, black_box(&flat), &mut linear1));
     bench!("linear2", u.linear2(), arch::linear2(&model, black_box(&linear1), &mut linear2));
     bench!("network", u.predict(black_box(&image)), bn_core::predict(&model, black_box(&image), &mut scratch));
 }

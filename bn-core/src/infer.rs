@@ -3,43 +3,42 @@
 
 use core::cmp::Reverse;
 
-use crate::arch;
+use crate::arch::{self, BLOCK, FLAT_QUADS, LINEAR1_QUADS, LINEAR2_QUADS, LOGIT_BLOCKS, Pooled1, Window};
 use crate::format::Model;
 use crate::lenet::{
     CLASSES, CONV1_CHANNELS, CONV1_SIDE, CONV2_CHANNELS, CONV2_SIDE, FLAT, FoldedLeNet, IMAGE_SIDE, Image, LINEAR1,
     LINEAR2, LeNet, POOL1_SIDE, POOL2_SIDE,
 };
 use crate::ops::{avg_pool2d_f32, conv2d_f32, linear_f32, sigmoid_f32};
-use crate::quant::ACTIVATION_ONE;
+use crate::quant::{PIXEL_ONE, Pair, Quad};
 
 /// Memory of one integer inference, in bytes its `size_of`. Contents need not be cleared between images.
 #[derive(Clone, Debug)]
 pub struct Scratch {
-    map1: [[[u8; CONV1_SIDE]; CONV1_SIDE]; CONV1_CHANNELS],
-    pooled1: [[[u16; POOL1_SIDE]; POOL1_SIDE]; CONV1_CHANNELS],
-    map2: [[[u8; CONV2_SIDE]; CONV2_SIDE]; CONV2_CHANNELS],
-    pooled2: [[[u16; POOL2_SIDE]; POOL2_SIDE]; CONV2_CHANNELS],
-    linear1: [u8; LINEAR1],
-    linear2: [u8; LINEAR2],
+    pooled1: Pooled1,
+    window: Window,
+    flat: [Quad; FLAT_QUADS],
+    linear1: [Quad; LINEAR1_QUADS],
+    linear2: [Quad; LINEAR2_QUADS],
 }
 
 impl Scratch {
     /// All zero.
     pub const fn new() -> Self {
+        const PAIR: Pair = Pair::new(0, 0);
+        const QUAD: Quad = Quad::new([0; 4]);
         Self {
-            map1: [[[0; CONV1_SIDE]; CONV1_SIDE]; CONV1_CHANNELS],
-            pooled1: [[[0; POOL1_SIDE]; POOL1_SIDE]; CONV1_CHANNELS],
-            map2: [[[0; CONV2_SIDE]; CONV2_SIDE]; CONV2_CHANNELS],
-            pooled2: [[[0; POOL2_SIDE]; POOL2_SIDE]; CONV2_CHANNELS],
-            linear1: [0; LINEAR1],
-            linear2: [0; LINEAR2],
+            pooled1: [[[PAIR; POOL1_SIDE]; POOL1_SIDE]; CONV1_CHANNELS / 2],
+            window: [PAIR; size_of::<Window>() / size_of::<Pair>()],
+            flat: [QUAD; FLAT_QUADS],
+            linear1: [QUAD; LINEAR1_QUADS],
+            linear2: [QUAD; LINEAR2_QUADS],
         }
     }
 
-    /// What each stage of the last inference left: pooled maps 1 and 2 and the two hidden linear layers' outputs.
-    pub fn stages(&self) -> ([&[u16]; 2], [&[u8]; 2]) {
-        let pooled = [self.pooled1.as_flattened().as_flattened(), self.pooled2.as_flattened().as_flattened()];
-        (pooled, [&self.linear1, &self.linear2])
+    /// What the stages of the last inference left: the first pooled map, and the inputs of the three linear layers.
+    pub fn stages(&self) -> (&Pooled1, [&[Quad]; 3]) {
+        (&self.pooled1, [&self.flat, &self.linear1, &self.linear2])
     }
 }
 
@@ -70,12 +69,13 @@ impl Prediction {
 
 /// Classifies an image in integers.
 pub fn predict(model: &Model<'_>, image: &Image, scratch: &mut Scratch) -> Prediction {
-    let mut logits = [0; CLASSES];
-    arch::conv1(model, image, &mut scratch.map1, &mut scratch.pooled1);
-    arch::conv2(model, &scratch.pooled1, &mut scratch.map2, &mut scratch.pooled2);
-    arch::linear1(model, flatten(&scratch.pooled2), &mut scratch.linear1);
+    let mut blocks = [[0; BLOCK]; LOGIT_BLOCKS];
+    arch::conv1(model, image, &mut scratch.window, &mut scratch.pooled1);
+    arch::conv2(model, &scratch.pooled1, &mut scratch.window, &mut scratch.flat);
+    arch::linear1(model, &scratch.flat, &mut scratch.linear1);
     arch::linear2(model, &scratch.linear1, &mut scratch.linear2);
-    arch::linear3(model, &scratch.linear2, &mut logits);
+    arch::linear3(model, &scratch.linear2, &mut blocks);
+    let logits = core::array::from_fn(|class| blocks[class / BLOCK][class % BLOCK]);
     Prediction { class: argmax(&logits), logits }
 }
 
@@ -130,7 +130,7 @@ impl ScratchF32 {
 
     fn load(&mut self, image: &Image) {
         for (to, from) in self.image.as_flattened_mut().as_flattened_mut().iter_mut().zip(image.as_flattened()) {
-            *to = f32::from(*from) / f32::from(ACTIVATION_ONE);
+            *to = f32::from(*from) / f32::from(PIXEL_ONE);
         }
     }
 }
@@ -184,7 +184,7 @@ pub fn folded(net: &FoldedLeNet, image: &Image, scratch: &mut ScratchF32) -> [f3
 }
 
 /// The second pooled map as one row of features: channel, row, column.
-fn flatten<T: bytemuck::Pod>(pooled: &[[[T; POOL2_SIDE]; POOL2_SIDE]; CONV2_CHANNELS]) -> &[T; FLAT] {
+fn flatten(pooled: &[[[f32; POOL2_SIDE]; POOL2_SIDE]; CONV2_CHANNELS]) -> &[f32; FLAT] {
     bytemuck::must_cast_ref(pooled)
 }
 

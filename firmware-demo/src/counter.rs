@@ -9,8 +9,10 @@ use core::hint::black_box;
 
 use cortex_m::Peripherals;
 use cortex_m::asm::delay;
+#[cfg(not(armv6m))]
+use cortex_m::peripheral::DWT;
+use cortex_m::peripheral::SYST;
 use cortex_m::peripheral::syst::SystClkSource;
-use cortex_m::peripheral::{DWT, SYST};
 
 use crate::place::Place;
 
@@ -83,6 +85,13 @@ impl Counter {
         (result, counted)
     }
 
+    /// An Armv6-M has no cycle counter.
+    #[cfg(armv6m)]
+    fn of_cycles(_: Peripherals) -> Self {
+        Self { source: Source::CycleCounter, overhead: 0 }
+    }
+
+    #[cfg(not(armv6m))]
     fn of_cycles(mut peripherals: Peripherals) -> Self {
         peripherals.DCB.enable_trace();
         peripherals.DWT.set_cycle_count(0);
@@ -128,6 +137,9 @@ impl Counter {
     /// Runs `work` between two readings of the counter.
     fn raw<R>(&mut self, work: impl FnOnce() -> R) -> (R, Option<u32>) {
         match &mut self.source {
+            #[cfg(armv6m)]
+            Source::CycleCounter => (work(), None),
+            #[cfg(not(armv6m))]
             Source::CycleCounter => {
                 let start = DWT::cycle_count();
                 let result = black_box(work());

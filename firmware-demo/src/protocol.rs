@@ -12,9 +12,6 @@ use bn_core::lenet::{CLASSES, PIXELS};
 /// Bytes of a baked image: its label, then its pixels.
 pub const DEMO_IMAGE_BYTES: usize = 1 + PIXELS;
 
-/// Images that `evaluate` asks the host for at a time. One request costs far more than the bytes it brings.
-pub const BATCH: usize = 16;
-
 /// Exit code: all went well.
 pub const EXIT_OK: i32 = 0;
 /// Exit code: the program could not do what it was asked, and logged why.

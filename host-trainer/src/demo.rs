@@ -98,10 +98,13 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
 
     let test = dataset.test.first(request.images.unwrap_or(usize::MAX));
     let machine = Machine::default();
-    let emulate = emulate(&EmulateRequest { weights: model, machine, images: &test })?;
+    let emulate = emulate(&EmulateRequest { weights: model, machine, images: &test, portable: false })?;
     emulate.verdict()?;
     let shown = choose(&inference::int8(&model, &test.images), &test.labels);
-    let firmware = keep_firmware(&directory, &Inputs { weights: Some(model), images: Some(&select(&test, &shown)) })?;
+    let firmware = keep_firmware(
+        &directory,
+        &Inputs { weights: Some(model), images: Some(&select(&test, &shown)), ..Inputs::default() },
+    )?;
     Ok(DemoReport { train, export: exported.report, evaluate, emulate, weights: path, firmware, shown })
 }
 

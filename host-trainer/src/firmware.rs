@@ -12,8 +12,9 @@ use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
 use tempfile::TempDir;
 
 use crate::data::Split;
+use crate::emulate::Machine;
 use crate::error::{Error, Result};
-use crate::setup::{self, TARGET};
+use crate::setup;
 
 /// What is baked into the firmware; `None` is what the repository ships.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,6 +23,10 @@ pub struct Inputs<'a> {
     pub weights: Option<Model<'a>>,
     /// Images that `demo` classifies, with their labels.
     pub images: Option<&'a Split>,
+    /// What it is built for.
+    pub machine: Machine,
+    /// Whether the portable path is forced where the core has a faster one.
+    pub portable: bool,
 }
 
 /// A program of the firmware.
@@ -109,7 +114,8 @@ pub fn build(inputs: &Inputs<'_>) -> Result<Firmware> {
 /// As [`build`].
 pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmware> {
     let root = workspace_root()?;
-    setup::ensure_target()?;
+    let (target, chip) = (inputs.machine.target(), inputs.machine.chip());
+    setup::ensure_target_of(target)?;
     let folder = target_directory(&root)?.join("firmware-inputs");
     fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
     // Held until the ELFs are copied: another process may build with other weights at the same time.
@@ -118,9 +124,14 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
     guard.lock().map_err(Error::io("lock", &lock))?;
 
     let mut cargo = cargo(&root);
-    cargo.args(["build", "--profile", "firmware", "--target", TARGET, "--package", "firmware-demo"]);
+    cargo.args(["build", "--profile", "firmware", "--target", target, "--package", "firmware-demo"]);
     cargo.args(programs.iter().flat_map(|program| ["--bin", program.name()]));
     cargo.arg("--message-format=json-render-diagnostics").env_remove("BN_LENET_WEIGHTS").env_remove("BN_LENET_IMAGES");
+    cargo.env("BN_LENET_CHIP", chip);
+    if inputs.portable {
+        let name = target.to_uppercase().replace(['-', '.'], "_");
+        cargo.env(format!("CARGO_TARGET_{name}_RUSTFLAGS"), "--cfg bn_lenet_arch=\"portable\"");
+    }
     // The shipped weights under another name would only make cargo link again.
     let shipped = fs::read(shipped_weights()?).unwrap_or_default();
     if let Some(weights) = inputs.weights.map(|model| model.file().bytes()).filter(|weights| weights[..] != shipped) {
@@ -133,7 +144,7 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
         write_if_new(&path, &demo_images(images))?;
         cargo.env("BN_LENET_IMAGES", path);
     }
-    eprintln!("building the firmware for {TARGET}");
+    eprintln!("building the firmware for {target}");
     let executables = run_cargo(cargo)?;
     let directory = TempDir::new().map_err(Error::io("create a directory in", std::env::temp_dir()))?;
     let firmware = Firmware { directory };
@@ -166,7 +177,9 @@ pub fn sizes(elf: &Path) -> Result<Sizes> {
         .map_err(|error| Error::bad_file(elf, format!("not an ELF: {error}"), "build it again"))?;
     // What a segment has in the file is flashed; initial values of statics are among it.
     let flash = file.segments().filter_map(|segment| segment.data().ok()).map(|data| data.len() as u64).sum();
-    let in_ram = |section: &object::Section<'_, '_>| (0x2000_0000..0x2002_0000).contains(&section.address());
+    let in_ram = |section: &object::Section<'_, '_>| {
+        [0x2000_0000, 0x3800_0000].iter().any(|ram| (*ram..ram + 0x40_0000).contains(&section.address()))
+    };
     let statics = file.sections().filter(in_ram).map(|section| section.size()).sum();
     let is_weights = |symbol: &object::Symbol<'_, '_>| symbol.name().is_ok_and(|name| name.contains("5model7WEIGHTS"));
     let weights = file.symbols().filter(is_weights).map(|symbol| symbol.size()).sum();

@@ -1,7 +1,10 @@
 //! From a folded f32 network to the integers of a `weights.bin`. What the integers mean stands in [`bn_core::quant`].
 //!
-//! Weights get one symmetric scale an output channel, chosen after the fold. The scale is floored where a channel is so
-//! small (a dead channel: gamma near 0) that its bias, counted in steps of the accumulator, would leave i32.
+//! A linear layer's weights get one symmetric scale an output, chosen after the fold. The scale is floored where an output
+//! is so small (a dead one: gamma near 0) that its bias, counted in steps of the accumulator, would leave i32.
+//!
+//! A convolution's weights are transformed first (see [`bn_core::ops::winograd`]) and get one scale for the layer: an entry
+//! of its sigmoid table is `2^shift` of it. Weights too large for that get a table of larger steps.
 //!
 //! Rounding a row of weights shifts its output by `sum(error[i] * mean(input[i]))` on average. [`Calibration`] holds those
 //! means, and the bias takes the shift back. Source: Nagel et al. 2019, "Data-Free Quantization Through Weight
@@ -9,23 +12,29 @@
 
 use bn_core::format::{Layer, WeightsFile};
 use bn_core::infer::{self, ScratchF32};
-use bn_core::lenet::{CONV1_CHANNELS, FLAT, LINEAR1, LINEAR2};
+use bn_core::lenet::{CONV1_CHANNELS, FLAT, KERNEL, LINEAR1, LINEAR2};
+use bn_core::ops::linear::BLOCK;
+use bn_core::ops::winograd::{POINTS, TILE, effective_taps, transform_weights};
 use bn_core::quant::{
-    ACTIVATION_ONE, CONV_WEIGHT_MAX, LINEAR_WEIGHT_MAX, LOGIT_FRACTION_BITS_MAX, POOLED_ONE, SIGMOID_RANGE,
-    SIGMOID_STEP, sigmoid_table,
+    ACTIVATION_ONE, CONV_LANE_MAX, CONV_SHIFT, LINEAR_UNIT, LINEAR_WEIGHT_MAX, LOGIT_FRACTION_BITS_MAX, PIXEL_ONE,
+    POOLED_ONE, Pair, SIGMOID_LEN, SIGMOID_RANGE, SIGMOID_STEP, pack_weights, sigmoid_table, sigmoid_table_uncentred,
 };
 use bn_core::{FoldedLeNet, Image};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
 
-/// Largest bias in steps of the accumulator. The widest layer's products (150 of 2,047 by 1,020) stay below 2^29, so that
-/// both together stay inside i32.
+/// Largest bias of a linear layer in steps of the accumulator. The widest layer's products (256 * 256 of 127 by 127) stay
+/// below it too, so that both together stay inside i32.
 const BIAS_MAX: f64 = (1_u64 << 30) as f64;
 /// What a multiplier is counted in: `requantize` divides by 2^32.
 const MULTIPLIER_ONE: f64 = (1_u64 << 32) as f64;
-/// Smallest multiplier that a channel is given; below, the multiplier's own rounding would be felt.
+/// Smallest multiplier that an output is given; below, the multiplier's own rounding would be felt.
 const MULTIPLIER_MIN: f64 = 256.0;
+/// Largest step of a convolution's table; above, hardly an entry lies where a sigmoid rises.
+const STEP_MAX: f64 = 64.0 * SIGMOID_STEP;
+/// Share of i32 that a convolution's accumulators may fill before rounding.
+const REACH: f64 = 0.98;
 
 /// What became of one layer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -36,7 +45,7 @@ pub struct LayerReport {
     pub weight_bits: u32,
     /// Largest magnitude of a folded weight.
     pub weight_max: f64,
-    /// Smallest and largest scale of a channel: the value of one step of a weight.
+    /// Smallest and largest scale of a channel: the value of one step of a weight, or of a lane at infinity.
     pub scale: [f64; 2],
     /// Signal to quantisation noise of the weights, in dB.
     pub weight_snr_db: f64,
@@ -74,10 +83,28 @@ impl Calibration {
     }
 }
 
-/// What the accumulators of a layer turn into.
+/// What a layer's input is, to a layer that sees integers.
+#[derive(Clone, Copy)]
+struct Input<'a> {
+    /// Steps from 0.0 to 1.0.
+    one: u16,
+    /// Whether the integers are centred: 0 stands for one half.
+    centred: bool,
+    /// `[in_channels]` of a convolution, `[in_features]` of a linear layer.
+    means: &'a [f64],
+}
+
+impl Input<'_> {
+    /// The value of integer 0.
+    fn centre(&self) -> f64 {
+        if self.centred { 0.5 } else { 0.0 }
+    }
+}
+
+/// What the accumulators of a linear layer turn into.
 #[derive(Clone, Copy)]
 struct Output {
-    /// Added to the bias: the distance from the start of the sigmoid's table to 0.
+    /// Added to the bias: the distance from the start of the sigmoid's table to 0, to the middle of its first entry.
     offset: f64,
     /// Value of one unit after `requantize`.
     step: f64,
@@ -90,113 +117,201 @@ struct Source<'a> {
     weight: &'a [f32],
     /// `[channels]`.
     bias: &'a [f32],
-    /// Largest magnitude of an integer weight.
-    weight_max: i32,
-    /// What 1.0 is at the layer's input.
-    input_one: u16,
-    /// `[in_channels]` of a convolution, `[in_features]` of a linear layer.
-    input_means: &'a [f64],
-    output: Output,
+    input: Input<'a>,
 }
 
-/// One layer's integers, and what became of it.
-struct Quantized {
-    weight: Vec<i32>,
+/// A linear layer's integers, and what became of it.
+struct Linear {
+    weight: Vec<i8>,
     bias: Vec<i32>,
     multiplier: Vec<i32>,
+    report: LayerReport,
+}
+
+/// A convolution's integers, and what became of it.
+struct Conv {
+    /// `[out_channels][in_channels][kernel]` rows of lanes.
+    lanes: Vec<[i16; POINTS]>,
+    bias: Vec<i32>,
+    /// Distance between the entries of its sigmoid table.
+    step: f64,
     report: LayerReport,
 }
 
 /// Quantises a folded network. The file is sealed; whether it is any good is for [`export`](crate::export) to prove.
 ///
 /// # Errors
-/// [`Error::Refused`] when a value is not finite or a scale does not fit its multiplier.
+/// [`Error::Refused`] when a value is not finite or a scale does not fit.
 pub fn quantize(net: &FoldedLeNet, calibration: &Calibration) -> Result<(Box<WeightsFile>, Vec<LayerReport>)> {
     let mut file: Box<WeightsFile> = Box::new(bytemuck::Zeroable::zeroed());
     let f = &mut *file;
-    f.sigmoid = sigmoid_table();
-    f.logit_fraction_bits = logit_fraction_bits(net)?;
-
-    let sigmoid = Output { offset: SIGMOID_RANGE, step: SIGMOID_STEP };
-    let logits = Output { offset: 0.0, step: (-f64::from(f.logit_fraction_bits)).exp2() };
-    let (conv, linear) = (i32::from(CONV_WEIGHT_MAX), i32::from(LINEAR_WEIGHT_MAX));
-    let (one, pooled) = (u16::from(ACTIVATION_ONE), POOLED_ONE);
-    let quantized = |layer, (weight, bias), weight_max, input_one, output| {
-        let input_means = &calibration.input_means[layer as usize];
-        Source { layer, weight, bias, weight_max, input_one, input_means, output }.quantize()
+    let source = |layer, weight, bias, one, centred| {
+        let input = Input { one, centred, means: &calibration.input_means[layer as usize] };
+        Source { layer, weight, bias, input }
     };
+    let (pixel, pooled, activation) = (u16::from(PIXEL_ONE), POOLED_ONE, u16::from(ACTIVATION_ONE));
     let n = net;
-    let conv1 = quantized(Layer::Conv1, (n.conv1.flat(), &n.conv1.bias[..]), conv, one, sigmoid)?;
-    let conv2 = quantized(Layer::Conv2, (n.conv2.flat(), &n.conv2.bias[..]), conv, pooled, sigmoid)?;
-    let linear1 = quantized(Layer::Linear1, (n.linear1.flat(), &n.linear1.bias[..]), linear, pooled, sigmoid)?;
-    let linear2 = quantized(Layer::Linear2, (n.linear2.flat(), &n.linear2.bias[..]), linear, one, sigmoid)?;
-    let linear3 = quantized(Layer::Linear3, (n.linear3.flat(), &n.linear3.bias[..]), linear, one, logits)?;
+    let conv1 = source(Layer::Conv1, n.conv1.flat(), &n.conv1.bias, pixel, false).conv(CONV_SHIFT[0])?;
+    let conv2 = source(Layer::Conv2, n.conv2.flat(), &n.conv2.bias, pooled, true).conv(CONV_SHIFT[1])?;
+    f.logit_fraction_bits = logit_fraction_bits(net)?;
+    let sigmoid = Output { offset: SIGMOID_RANGE - SIGMOID_STEP / 2.0, step: SIGMOID_STEP };
+    let logits = Output { offset: 0.0, step: (-f64::from(f.logit_fraction_bits)).exp2() };
+    let linear1 = source(Layer::Linear1, n.linear1.flat(), &n.linear1.bias, activation, true).linear(sigmoid)?;
+    let linear2 = source(Layer::Linear2, n.linear2.flat(), &n.linear2.bias, activation, true).linear(sigmoid)?;
+    let linear3 = source(Layer::Linear3, n.linear3.flat(), &n.linear3.bias, activation, true).linear(logits)?;
 
-    let conv1_weight = f.conv1_weight.as_flattened_mut().as_flattened_mut().as_flattened_mut();
-    conv1.store(conv1_weight, &mut f.conv1_bias, &mut f.conv1_multiplier);
-    let conv2_weight = f.conv2_weight.as_flattened_mut().as_flattened_mut().as_flattened_mut();
-    conv2.store(conv2_weight, &mut f.conv2_bias, &mut f.conv2_multiplier);
-    linear1.store(f.linear1_weight.as_flattened_mut(), &mut f.linear1_bias, &mut f.linear1_multiplier);
-    linear2.store(f.linear2_weight.as_flattened_mut(), &mut f.linear2_bias, &mut f.linear2_multiplier);
-    linear3.store(f.linear3_weight.as_flattened_mut(), &mut f.linear3_bias, &mut f.linear3_multiplier);
+    f.conv1_sigmoid = sigmoid_table_uncentred(conv1.step);
+    f.conv2_sigmoid = sigmoid_table(conv2.step);
+    f.linear_sigmoid = sigmoid_table(SIGMOID_STEP);
+    f.conv1_bias.copy_from_slice(&conv1.bias);
+    f.conv2_bias.copy_from_slice(&conv2.bias);
+    store_conv1(&conv1.lanes, f);
+    store_conv2(&conv2.lanes, f);
+    linear1.store(&mut f.linear1_weight, &mut f.linear1_bias, &mut f.linear1_multiplier);
+    linear2.store(&mut f.linear2_weight, &mut f.linear2_bias, &mut f.linear2_multiplier);
+    linear3.store(&mut f.linear3_weight, &mut f.linear3_bias, &mut f.linear3_multiplier);
     file.seal();
-    Ok((file, [conv1, conv2, linear1, linear2, linear3].map(|layer| layer.report).into()))
+    Ok((file, [conv1.report, conv2.report, linear1.report, linear2.report, linear3.report].into()))
 }
 
 /// The most fraction bits with which every logit's multiplier still fits an i32.
 fn logit_fraction_bits(net: &FoldedLeNet) -> Result<u8> {
     let largest = max_magnitude(net.linear3.flat());
-    let unit = largest / f64::from(LINEAR_WEIGHT_MAX) / f64::from(ACTIVATION_ONE);
+    let unit = largest / f64::from(LINEAR_WEIGHT_MAX) / f64::from(ACTIVATION_ONE) / f64::from(LINEAR_UNIT);
     (0..=LOGIT_FRACTION_BITS_MAX)
         .rev()
         .find(|&bits| unit * f64::from(bits).exp2() * MULTIPLIER_ONE < f64::from(i32::MAX))
         .ok_or_else(|| scale_does_not_fit(Layer::Linear3, largest))
 }
 
-impl Source<'_> {
-    fn quantize(&self) -> Result<Quantized> {
-        if !self.weight.iter().chain(self.bias).all(|v| v.is_finite()) {
-            return Err(Error::Refused {
-                problem: format!("{} holds a value that is not finite", self.layer),
-                remedy: "train again with a smaller --lr".into(),
-            });
+/// The two output rows of a pool see the same six input rows, one row apart.
+fn store_conv1(lanes: &[[i16; POINTS]], file: &mut WeightsFile) {
+    for (points, rows) in file.conv1_lanes.iter_mut().zip(lanes.as_chunks::<KERNEL>().0) {
+        for (p, outputs) in points.iter_mut().enumerate() {
+            for (output_row, pairs) in outputs.iter_mut().enumerate() {
+                let tap = |row: usize| row.checked_sub(output_row).and_then(|ky| rows.get(ky)).map_or(0, |r| r[p]);
+                *pairs = std::array::from_fn(|pair| Pair::new(tap(2 * pair), tap(2 * pair + 1)));
+            }
         }
-        let mut result =
-            Quantized { weight: Vec::new(), bias: Vec::new(), multiplier: Vec::new(), report: self.report() };
-        let (mut signal, mut noise) = (0.0, 0.0);
-        for (weight, &bias) in self.weight.chunks_exact(self.weight.len() / self.bias.len()).zip(self.bias) {
-            let scale = self.scale(weight, bias, &mut result.report)?;
-            let unit = scale / f64::from(self.input_one);
-            result.multiplier.push((unit / self.output.step * MULTIPLIER_ONE).round() as i32);
-            let mut shift = 0.0;
-            let run = weight.len() / self.input_means.len();
-            for (&value, index) in weight.iter().zip(0..) {
+    }
+}
+
+/// Input channels go in pairs.
+fn store_conv2(lanes: &[[i16; POINTS]], file: &mut WeightsFile) {
+    for (points, rows) in file.conv2_lanes.iter_mut().zip(lanes.chunks_exact(CONV1_CHANNELS * KERNEL)) {
+        for (p, pairs) in points.iter_mut().enumerate() {
+            for (pair, rows) in pairs.iter_mut().zip(rows.chunks_exact(2 * KERNEL)) {
+                *pair = std::array::from_fn(|ky| Pair::new(rows[ky][p], rows[KERNEL + ky][p]));
+            }
+        }
+    }
+}
+
+impl Source<'_> {
+    fn channels(&self) -> impl Iterator<Item = (&[f32], f64)> {
+        let fan_in = self.weight.len() / self.bias.len();
+        self.weight.chunks_exact(fan_in).zip(self.bias).map(|(weight, &bias)| (weight, f64::from(bias)))
+    }
+
+    fn check_finite(&self) -> Result<()> {
+        if self.weight.iter().chain(self.bias).all(|v| v.is_finite()) {
+            return Ok(());
+        }
+        Err(Error::Refused {
+            problem: format!("{} holds a value that is not finite", self.layer),
+            remedy: "train again with a smaller --lr".into(),
+        })
+    }
+
+    fn conv(&self, shift: u32) -> Result<Conv> {
+        self.check_finite()?;
+        let step = self.step(shift)?;
+        let one = f64::from(self.input.one);
+        // Of an accumulator and of a lane: an accumulator's unit times the input's.
+        let unit = step / f64::from(shift).exp2();
+        let scale = unit * one;
+        let mut conv = Conv { lanes: vec![], bias: vec![], step, report: self.report() };
+        let mut error = Noise::default();
+        for (weight, bias) in self.channels() {
+            let mut correction = 0.0;
+            for (row, weights) in weight.as_chunks::<KERNEL>().0.iter().enumerate() {
+                let weights = weights.map(f64::from);
+                let lanes = transform_weights(weights).map(|lane| (lane / scale).round() as i16);
+                let shift: f64 = error.of_row(&weights, lanes, scale);
+                correction += shift * (self.input.means[row / KERNEL] - self.input.centre());
+                conv.lanes.push(lanes);
+            }
+            let centre: f64 = weight.iter().map(|&w| f64::from(w)).sum::<f64>() * self.input.centre();
+            let table_start = step * (SIGMOID_LEN / 2) as f64;
+            conv.bias.push(((bias + centre - correction + table_start) / unit).round() as i32);
+        }
+        let largest = conv.lanes.as_flattened().iter().map(|lane| lane.unsigned_abs()).max().unwrap_or(0);
+        conv.report.weight_bits = 17 - largest.leading_zeros();
+        conv.report.scale = [scale; 2];
+        conv.report.weight_snr_db = error.snr_db();
+        Ok(conv)
+    }
+
+    /// The smallest step of the table with which every lane fits 16 bits and every accumulator 32.
+    fn step(&self, shift: u32) -> Result<f64> {
+        let units = f64::from(shift).exp2();
+        let mut step = SIGMOID_STEP;
+        for (weight, bias) in self.channels() {
+            let weight = || weight.iter().map(|&w| f64::from(w));
+            let centre: f64 = weight().sum::<f64>() * self.input.centre();
+            let reach: f64 = weight().map(f64::abs).sum::<f64>() * (1.0 - self.input.centre());
+            let room = REACH * f64::from(i32::MAX) / units - (SIGMOID_LEN / 2) as f64;
+            step = step.max((reach + (bias + centre).abs()) / room);
+        }
+        let lanes = self.weight.as_chunks::<KERNEL>().0.iter().flat_map(|row| transform_weights(row.map(f64::from)));
+        let lane = lanes.fold(0.0, |max, lane| f64::max(max, lane.abs()));
+        step = step.max(lane / f64::from(CONV_LANE_MAX) * units / f64::from(self.input.one));
+        if step > STEP_MAX {
+            return Err(scale_does_not_fit(self.layer, max_magnitude(self.weight)));
+        }
+        Ok(step)
+    }
+
+    fn linear(&self, output: Output) -> Result<Linear> {
+        self.check_finite()?;
+        let mut result = Linear { weight: Vec::new(), bias: Vec::new(), multiplier: Vec::new(), report: self.report() };
+        let mut noise = Noise::default();
+        for (weight, bias) in self.channels() {
+            let centre: f64 = weight.iter().map(|&w| f64::from(w)).sum::<f64>() * self.input.centre();
+            let bias = bias + centre + output.offset;
+            let scale = self.scale(weight, bias, output.step, &mut result.report)?;
+            let unit = self.unit(scale);
+            result.multiplier.push((unit / output.step * MULTIPLIER_ONE).round() as i32);
+            let mut correction = 0.0;
+            for (&value, mean) in weight.iter().zip(self.input.means) {
                 let value = f64::from(value);
                 let integer = (value / scale).round();
                 let error = integer * scale - value;
-                signal += value * value;
-                noise += error * error;
-                shift += error * self.input_means[index / run];
-                result.weight.push(integer as i32);
+                noise.add(value, error);
+                correction += error * (mean - self.input.centre());
+                result.weight.push(integer as i8);
             }
-            result.bias.push(((f64::from(bias) - shift + self.output.offset) / unit).round() as i32);
+            result.bias.push(((bias - correction) / unit).round() as i32);
         }
-        result.report.weight_snr_db = 10.0 * (signal / noise.max(f64::MIN_POSITIVE)).log10();
+        result.report.weight_snr_db = noise.snr_db();
         Ok(result)
     }
 
-    /// The value of one step of a channel's weights.
-    fn scale(&self, weight: &[f32], bias: f32, report: &mut LayerReport) -> Result<f64> {
-        let input_one = f64::from(self.input_one);
-        let wanted = max_magnitude(weight) / f64::from(self.weight_max);
-        let for_bias = (f64::from(bias) + self.output.offset).abs() * input_one / BIAS_MAX;
-        let for_multiplier = MULTIPLIER_MIN / MULTIPLIER_ONE * self.output.step * input_one;
+    /// Value of one unit of a linear accumulator whose weights have this scale.
+    fn unit(&self, scale: f64) -> f64 {
+        scale / f64::from(self.input.one) / f64::from(LINEAR_UNIT)
+    }
+
+    /// The value of one step of an output's weights.
+    fn scale(&self, weight: &[f32], bias: f64, step: f64, report: &mut LayerReport) -> Result<f64> {
+        let wanted = max_magnitude(weight) / f64::from(LINEAR_WEIGHT_MAX);
+        let for_bias = bias.abs() / BIAS_MAX / self.unit(1.0);
+        let for_multiplier = MULTIPLIER_MIN / MULTIPLIER_ONE * step / self.unit(1.0);
         let scale = wanted.max(for_bias).max(for_multiplier);
-        if scale / input_one / self.output.step * MULTIPLIER_ONE >= f64::from(i32::MAX) {
-            return Err(scale_does_not_fit(self.layer, max_magnitude(weight).max(f64::from(bias).abs())));
+        if self.unit(scale) / step * MULTIPLIER_ONE >= f64::from(i32::MAX) {
+            return Err(scale_does_not_fit(self.layer, max_magnitude(weight).max(bias.abs())));
         }
         report.floored_channels += usize::from(scale > wanted);
-        report.weight_max = report.weight_max.max(max_magnitude(weight));
         report.scale = [report.scale[0].min(scale), report.scale[1].max(scale)];
         Ok(scale)
     }
@@ -204,8 +319,8 @@ impl Source<'_> {
     fn report(&self) -> LayerReport {
         LayerReport {
             layer: self.layer.to_string(),
-            weight_bits: 33 - self.weight_max.leading_zeros(),
-            weight_max: 0.0,
+            weight_bits: 8,
+            weight_max: max_magnitude(self.weight),
             scale: [f64::INFINITY, 0.0],
             weight_snr_db: 0.0,
             floored_channels: 0,
@@ -213,12 +328,52 @@ impl Source<'_> {
     }
 }
 
-impl Quantized {
-    fn store<W: TryFrom<i32>>(&self, weight: &mut [W], bias: &mut [i32], multiplier: &mut [i32]) {
-        bias.copy_from_slice(&self.bias);
-        multiplier.copy_from_slice(&self.multiplier);
-        for (to, &from) in weight.iter_mut().zip(&self.weight) {
-            *to = W::try_from(from).ok().expect("a scale of at least the largest weight keeps weights in range");
+/// Power of weights and of what rounding did to them.
+#[derive(Default)]
+struct Noise {
+    signal: f64,
+    noise: f64,
+}
+
+impl Noise {
+    fn add(&mut self, signal: f64, error: f64) {
+        self.signal += signal * signal;
+        self.noise += error * error;
+    }
+
+    /// A convolution's row as its rounded lanes act. Returns the mean of the outputs' errors for an input of one.
+    fn of_row(&mut self, weights: &[f64; KERNEL], lanes: [i16; POINTS], scale: f64) -> f64 {
+        let mut sum = 0.0;
+        for (input, taps) in effective_taps(lanes).into_iter().enumerate() {
+            for (output, tap) in taps.into_iter().enumerate() {
+                let truth = input.checked_sub(output).and_then(|k| weights.get(k)).copied().unwrap_or(0.0);
+                let error = tap as f64 * scale - truth;
+                self.add(truth, error);
+                sum += error;
+            }
+        }
+        sum / TILE as f64
+    }
+
+    fn snr_db(&self) -> f64 {
+        10.0 * (self.signal / self.noise.max(f64::MIN_POSITIVE)).log10()
+    }
+}
+
+impl Linear {
+    fn store<const QUADS: usize, const BLOCKS: usize>(
+        &self,
+        weight: &mut [[[Pair; BLOCK]; QUADS]; BLOCKS],
+        bias: &mut [[i32; BLOCK]; BLOCKS],
+        multiplier: &mut [[i32; BLOCK]; BLOCKS],
+    ) {
+        bias.as_flattened_mut()[..self.bias.len()].copy_from_slice(&self.bias);
+        multiplier.as_flattened_mut()[..self.multiplier.len()].copy_from_slice(&self.multiplier);
+        let fan_in = self.weight.len() / self.bias.len();
+        for (output, row) in self.weight.chunks_exact(fan_in).enumerate() {
+            for (quad, &weights) in row.as_chunks().0.iter().enumerate() {
+                weight[output / BLOCK][quad][output % BLOCK] = pack_weights(weights);
+            }
         }
     }
 }
@@ -259,15 +414,18 @@ mod tests {
         let (file, reports) = quantize(&net(), &none()).unwrap();
         bn_core::parse(file.bytes()).unwrap();
         assert_eq!(reports.len(), 5);
-        assert!(reports[0].weight_snr_db > 60.0 && reports[2].weight_snr_db > 35.0, "{reports:?}");
-        assert_eq!(reports.iter().map(|r| r.weight_bits).collect::<Vec<_>>(), [12, 12, 8, 8, 8]);
+        assert!(reports[0].weight_snr_db > 25.0 && reports[2].weight_snr_db > 35.0, "{reports:?}");
+        assert!(reports[1].weight_snr_db > 35.0, "{reports:?}");
     }
 
     #[test]
     fn the_largest_weight_of_each_channel_uses_the_whole_range() {
         let (file, _) = quantize(&net(), &none()).unwrap();
-        for channel in &file.linear2_weight {
-            assert_eq!(channel.iter().map(|w| w.unsigned_abs()).max(), Some(127));
+        for block in &file.linear2_weight {
+            for output in 0..BLOCK {
+                let weights = block.iter().flat_map(|outputs| bn_core::quant::unpack_weights(outputs[output]));
+                assert_eq!(weights.map(|w| w.abs()).max(), Some(127));
+            }
         }
     }
 
@@ -280,10 +438,20 @@ mod tests {
         net.linear1.bias[7] = 0.0;
         let (file, reports) = quantize(&net, &none()).unwrap();
         bn_core::parse(file.bytes()).unwrap();
-        assert_eq!((reports[0].floored_channels, reports[2].floored_channels), (1, 1));
+        assert_eq!(reports[2].floored_channels, 1);
         // Its output is still the sigmoid of its bias.
-        let index = bn_core::quant::sigmoid_index(file.conv1_bias[2], file.conv1_multiplier[2]);
+        let index = bn_core::quant::conv_index(file.conv1_bias[2], CONV_SHIFT[0]);
         assert!((index as f64 * SIGMOID_STEP - SIGMOID_RANGE - 3.0).abs() <= SIGMOID_STEP);
+    }
+
+    #[test]
+    fn large_weights_get_a_table_of_larger_steps() {
+        let mut net = net();
+        net.conv1.weight[1][0][0][0] = 300.0;
+        net.conv2.bias[3] = -500.0;
+        let (file, _) = quantize(&net, &none()).unwrap();
+        bn_core::parse(file.bytes()).unwrap();
+        assert!(file.conv1_sigmoid[600] < 254 && file.conv2_sigmoid != file.linear_sigmoid);
     }
 
     #[test]

@@ -12,23 +12,31 @@ pub const TARGET: &str = "thumbv7em-none-eabihf";
 /// The emulator.
 pub const QEMU: &str = "qemu-system-arm";
 
-/// Makes sure that the compiler has the libraries of [`TARGET`]; installs them through rustup.
+/// [`ensure_target_of`] the board.
+///
+/// # Errors
+/// As [`ensure_target_of`].
+pub fn ensure_target() -> Result<()> {
+    ensure_target_of(TARGET)
+}
+
+/// Makes sure that the compiler has the libraries of a target; installs them through rustup.
 ///
 /// # Errors
 /// [`Error::Missing`] without rustup, or when it fails.
-pub fn ensure_target() -> Result<()> {
-    if target_is_installed() {
+pub fn ensure_target_of(target: &str) -> Result<()> {
+    if target_is_installed(target) {
         return Ok(());
     }
-    let what = format!("the compiler has no libraries for {TARGET}");
-    let add = ["rustup", "target", "add", TARGET];
+    let what = format!("the compiler has no libraries for {target}");
+    let add = ["rustup", "target", "add", target];
     if !is_there("rustup") {
         return Err(Error::Missing {
             what,
             remedy: format!("install rustup from https://rustup.rs, then: {}", add.join(" ")),
         });
     }
-    if run(&add, &[]) && target_is_installed() {
+    if run(&add, &[]) && target_is_installed(target) {
         return Ok(());
     }
     Err(Error::Missing { what: format!("{what}, and `{}` failed", add.join(" ")), remedy: "try it by hand".into() })
@@ -111,7 +119,7 @@ fn is_root() -> bool {
     output(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0")
 }
 
-fn target_is_installed() -> bool {
+fn target_is_installed(target: &str) -> bool {
     let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     rustc.args(["--print", "sysroot"]);
     if let Ok(root) = firmware::workspace_root() {
@@ -119,7 +127,7 @@ fn target_is_installed() -> bool {
         rustc.current_dir(root);
     }
     output(&mut rustc).is_some_and(|sysroot| {
-        let libraries: PathBuf = [sysroot.trim(), "lib", "rustlib", TARGET, "lib"].iter().collect();
+        let libraries: PathBuf = [sysroot.trim(), "lib", "rustlib", target, "lib"].iter().collect();
         libraries.is_dir()
     })
 }

@@ -117,7 +117,7 @@ fn the_same_seed_writes_the_same_checkpoint_byte_for_byte() {
         "engine device seed epochs train_loss train_accuracy test_accuracy examples_per_second seconds checkpoint",
     );
     assert_eq!(report["checkpoint"], "one/checkpoint.safetensors");
-    assert_eq!((&report["engine"], &report["epochs"]), (&"reference".into(), &2.into()));
+    assert_eq!((&report["engine"], &report["epochs"]), (&"cpu".into(), &2.into()));
 
     let other = "train --data-dir data --no-checksum --batch-size 32 --epochs 2 -q --out three --seed 1";
     desk.ok(other);
@@ -147,12 +147,9 @@ fn results_are_the_chapters_lines_on_stdout_without_colour() {
     let lines: Vec<_> = stdout.lines().collect();
     assert!(lines[0].starts_with("loss 0.") || lines[0].starts_with("loss 1."), "{stdout}");
     assert!(lines[0].contains(", train acc 0.") && lines[0].contains(", test acc 0."), "{stdout}");
-    assert!(lines[1].ends_with("(engine reference)") && lines[1].contains(" examples/sec on CPU"), "{stdout}");
+    assert!(lines[1].ends_with("(engine cpu)") && lines[1].contains(" examples/sec on CPU"), "{stdout}");
     assert!(lines[2].starts_with("gamma of the first BatchNorm layer") && lines[3].starts_with("beta"), "{stdout}");
-    assert!(
-        stderr.contains("engine reference") && stderr.contains("seed 0") && stderr.contains("epoch 1/1"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("engine cpu") && stderr.contains("seed 0") && stderr.contains("epoch 1/1"), "{stderr}");
     assert!(!stdout.contains('\x1b') && !stderr.contains('\x1b'), "{stderr}");
 }
 

@@ -101,9 +101,11 @@ pub enum FormatError {
         /// Output channel.
         channel: usize,
     },
-    /// The sigmoid's table falls somewhere.
+    /// A sigmoid's table falls somewhere, or leaves the range of an activation.
     Sigmoid {
-        /// Entry that is below the one before it.
+        /// Whose; linear 1's is linear 2's too.
+        layer: Layer,
+        /// The first such entry.
         index: usize,
     },
 }
@@ -153,7 +155,9 @@ impl fmt::Display for FormatError {
             E::Accumulator { layer, channel } => {
                 write!(f, "{layer}, channel {channel}: an accumulator could overflow; export it anew")
             }
-            E::Sigmoid { index } => write!(f, "the sigmoid's table falls at entry {index}; export it anew"),
+            E::Sigmoid { layer, index } => {
+                write!(f, "{layer}: entry {index} of the sigmoid's table falls or is out of range; export it anew")
+            }
         }
     }
 }

@@ -12,18 +12,21 @@ mod error;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::lenet::{CLASSES, CONV1_CHANNELS, CONV2_CHANNELS, FLAT, KERNEL, LINEAR1, LINEAR2, TENSOR_COUNT, TENSORS};
-use crate::ops::{Conv2dInt8, LinearInt8};
-use crate::quant::SIGMOID_LEN;
+use crate::arch::{BLOCK, FLAT_QUADS, LINEAR1_QUADS, LINEAR2_BLOCKS, LINEAR2_QUADS, LOGIT_BLOCKS};
+use crate::lenet::{CONV1_CHANNELS, CONV2_CHANNELS, KERNEL, POOL, TENSOR_COUNT, TENSORS};
+use crate::ops::conv2d::CONV1_ROWS;
+use crate::ops::winograd::POINTS;
+use crate::ops::{Conv1Int8, Conv2Int8, LinearInt8};
+use crate::quant::{Pair, SIGMOID_LEN};
 
 pub use error::{FormatError, Layer};
 
 /// First eight bytes of the file.
 pub const MAGIC: [u8; 8] = *b"BN-LENET";
 /// Layout of the file.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 /// Meaning of the numbers: the table in [`quant`](crate::quant).
-pub const ARITHMETIC: u16 = 1;
+pub const ARITHMETIC: u16 = 2;
 /// Identity of the network: CRC-32 of the names and shapes of its tensors.
 pub const NETWORK: u32 = network_identity();
 /// Exact length of the file.
@@ -67,27 +70,27 @@ file_table! {
     magic: [u8; 8], "`BN-LENET`";
     checksum: u32, "CRC-32 (ISO-HDLC, as in zip) of every byte after this field";
     length: u32, "length of the whole file in bytes";
-    format_version: u16, "layout of the file: 1";
-    arithmetic: u16, "meaning of the numbers: 1";
+    format_version: u16, "layout of the file: 2";
+    arithmetic: u16, "meaning of the numbers: 2";
     network: u32, "CRC-32 of the names and shapes of the network's tensors";
     logit_fraction_bits: u8, "a logit is its integer times 2^-this; at most 20";
     reserved: [u8; 39], "zero";
     conv1_bias: [i32; CONV1_CHANNELS], "convolution 1: start value of each channel's accumulator";
-    conv1_multiplier: [i32; CONV1_CHANNELS], "convolution 1: factor to the sigmoid's table index, times 2^32; positive";
     conv2_bias: [i32; CONV2_CHANNELS], "convolution 2: likewise";
-    conv2_multiplier: [i32; CONV2_CHANNELS], "convolution 2: likewise";
-    linear1_bias: [i32; LINEAR1], "linear 1: likewise";
-    linear1_multiplier: [i32; LINEAR1], "linear 1: likewise";
-    linear2_bias: [i32; LINEAR2], "linear 2: likewise";
-    linear2_multiplier: [i32; LINEAR2], "linear 2: likewise";
-    linear3_bias: [i32; CLASSES], "linear 3: start value of each logit's accumulator";
-    linear3_multiplier: [i32; CLASSES], "linear 3: factor to the logit, times 2^32; positive";
-    conv1_weight: [[[[i16; KERNEL]; KERNEL]; 1]; CONV1_CHANNELS], "convolution 1: weights in [-2047, 2047]";
-    conv2_weight: [[[[i16; KERNEL]; KERNEL]; CONV1_CHANNELS]; CONV2_CHANNELS], "convolution 2: weights in [-2047, 2047]";
-    linear1_weight: [[i8; FLAT]; LINEAR1], "linear 1: weights in [-127, 127]";
-    linear2_weight: [[i8; LINEAR1]; LINEAR2], "linear 2: weights in [-127, 127]";
-    linear3_weight: [[i8; LINEAR2]; CLASSES], "linear 3: weights in [-127, 127]";
-    sigmoid: [u8; SIGMOID_LEN], "the sigmoid's table, never falling";
+    linear1_bias: [[i32; BLOCK]; LINEAR1_QUADS], "linear 1: start value of each output's accumulator, times 256";
+    linear1_multiplier: [[i32; BLOCK]; LINEAR1_QUADS], "linear 1: factor to the sigmoid's table index, times 2^32; positive";
+    linear2_bias: [[i32; BLOCK]; LINEAR2_BLOCKS], "linear 2: likewise";
+    linear2_multiplier: [[i32; BLOCK]; LINEAR2_BLOCKS], "linear 2: likewise";
+    linear3_bias: [[i32; BLOCK]; LOGIT_BLOCKS], "linear 3: likewise; zero beyond the classes";
+    linear3_multiplier: [[i32; BLOCK]; LOGIT_BLOCKS], "linear 3: factor to the logit, times 2^32; positive, zero beyond the classes";
+    conv1_lanes: [[[[Pair; CONV1_ROWS / 2]; POOL]; POINTS]; CONV1_CHANNELS], "convolution 1: transformed weights; of six rows the upper output uses the first five, the lower the last five";
+    conv2_lanes: [[[[Pair; KERNEL]; CONV1_CHANNELS / 2]; POINTS]; CONV2_CHANNELS], "convolution 2: transformed weights";
+    linear1_weight: [[[Pair; BLOCK]; FLAT_QUADS]; LINEAR1_QUADS], "linear 1: weights in [-127, 127], four a pair";
+    linear2_weight: [[[Pair; BLOCK]; LINEAR1_QUADS]; LINEAR2_BLOCKS], "linear 2: likewise";
+    linear3_weight: [[[Pair; BLOCK]; LINEAR2_QUADS]; LOGIT_BLOCKS], "linear 3: likewise; zero beyond the inputs and classes";
+    conv1_sigmoid: [u8; SIGMOID_LEN], "convolution 1: the sigmoid's table, never falling, at most 254";
+    conv2_sigmoid: [i8; SIGMOID_LEN], "convolution 2: the sigmoid's table, never falling, above -128";
+    linear_sigmoid: [i8; SIGMOID_LEN], "linear 1 and 2: likewise";
 }
 
 /// Bytes that stand before what the checksum covers.
@@ -159,32 +162,40 @@ pub fn parse(bytes: &[u8]) -> Result<Model<'_>, FormatError> {
     Ok(Model(file))
 }
 
-macro_rules! layers {
-    ($($(#[$doc:meta])* $name:ident: $kind:ident<$i:tt, $o:tt>, $weight:ident, $bias:ident, $multiplier:ident;)*) => {
-        $($(#[$doc])* #[inline(always)] pub fn $name(&self) -> $kind<'a, $i, $o> {
-            $kind { weight: &self.0.$weight, bias: &self.0.$bias, multiplier: &self.0.$multiplier }
+macro_rules! linear_layers {
+    ($($(#[$doc:meta])* $name:ident: $i:tt, $o:tt, $weight:ident, $bias:ident, $multiplier:ident;)*) => {
+        $($(#[$doc])* #[inline(always)] pub fn $name(&self) -> LinearInt8<'a, $i, $o> {
+            LinearInt8 { weight: &self.0.$weight, bias: &self.0.$bias, multiplier: &self.0.$multiplier }
         })*
     };
 }
 
 impl<'a> Model<'a> {
-    layers! {
-        /// Convolution 1.
-        conv1: Conv2dInt8<1, CONV1_CHANNELS>, conv1_weight, conv1_bias, conv1_multiplier;
-        /// Convolution 2.
-        conv2: Conv2dInt8<CONV1_CHANNELS, CONV2_CHANNELS>, conv2_weight, conv2_bias, conv2_multiplier;
+    linear_layers! {
         /// Linear 1.
-        linear1: LinearInt8<FLAT, LINEAR1>, linear1_weight, linear1_bias, linear1_multiplier;
+        linear1: FLAT_QUADS, LINEAR1_QUADS, linear1_weight, linear1_bias, linear1_multiplier;
         /// Linear 2.
-        linear2: LinearInt8<LINEAR1, LINEAR2>, linear2_weight, linear2_bias, linear2_multiplier;
+        linear2: LINEAR1_QUADS, LINEAR2_BLOCKS, linear2_weight, linear2_bias, linear2_multiplier;
         /// Linear 3.
-        linear3: LinearInt8<LINEAR2, CLASSES>, linear3_weight, linear3_bias, linear3_multiplier;
+        linear3: LINEAR2_QUADS, LOGIT_BLOCKS, linear3_weight, linear3_bias, linear3_multiplier;
     }
 
-    /// The sigmoid's table.
+    /// Convolution 1.
     #[inline(always)]
-    pub fn sigmoid(&self) -> &'a [u8; SIGMOID_LEN] {
-        &self.0.sigmoid
+    pub fn conv1(&self) -> Conv1Int8<'a> {
+        Conv1Int8 { lanes: &self.0.conv1_lanes, bias: &self.0.conv1_bias, sigmoid: &self.0.conv1_sigmoid }
+    }
+
+    /// Convolution 2.
+    #[inline(always)]
+    pub fn conv2(&self) -> Conv2Int8<'a> {
+        Conv2Int8 { lanes: &self.0.conv2_lanes, bias: &self.0.conv2_bias, sigmoid: &self.0.conv2_sigmoid }
+    }
+
+    /// The sigmoid's table of linear 1 and 2.
+    #[inline(always)]
+    pub fn sigmoid(&self) -> &'a [i8; SIGMOID_LEN] {
+        &self.0.linear_sigmoid
     }
 
     /// A logit is its integer times 2 to the minus this.

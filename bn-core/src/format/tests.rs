@@ -1,7 +1,8 @@
 //! One test for each reason to refuse a file, and that every single flipped byte is refused.
 
 use super::*;
-use crate::quant::sigmoid_table;
+use crate::lenet::CLASSES;
+use crate::quant::{SIGMOID_STEP, pack_weights, sigmoid_table, sigmoid_table_uncentred};
 use bytemuck::Zeroable;
 use rand::{RngExt, SeedableRng};
 
@@ -10,25 +11,42 @@ fn valid() -> std::boxed::Box<WeightsFile> {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
     let mut file = std::boxed::Box::new(WeightsFile::zeroed());
     let f = &mut *file;
-    for weight in f.conv1_weight.as_flattened_mut().as_flattened_mut().as_flattened_mut() {
-        *weight = rng.random_range(-2047..=2047);
+    for (channel, points) in f.conv1_lanes.iter_mut().enumerate() {
+        f.conv1_bias[channel] = rng.random_range(-1_000_000..1_000_000);
+        for rows in points {
+            let taps: [i16; KERNEL] = core::array::from_fn(|_| rng.random_range(-2047..=2047));
+            *rows = conv1_rows(taps);
+        }
     }
-    for weight in f.conv2_weight.as_flattened_mut().as_flattened_mut().as_flattened_mut() {
-        *weight = rng.random_range(-2047..=2047);
+    for pair in f.conv2_lanes.as_flattened_mut().as_flattened_mut().as_flattened_mut() {
+        *pair = Pair::new(rng.random_range(-100..=100), rng.random_range(-100..=100));
     }
-    for rows in
-        [f.linear1_weight.as_flattened_mut(), f.linear2_weight.as_flattened_mut(), f.linear3_weight.as_flattened_mut()]
-    {
-        rows.fill_with(|| rng.random_range(-127..=127));
+    let mut weights = || pack_weights(core::array::from_fn(|_| rng.random_range(-127..=127)));
+    f.linear1_weight.as_flattened_mut().as_flattened_mut().fill_with(&mut weights);
+    f.linear2_weight.as_flattened_mut().as_flattened_mut().fill_with(&mut weights);
+    f.linear3_weight.as_flattened_mut().as_flattened_mut().fill_with(&mut weights);
+    for (block, rows) in f.linear3_weight.iter_mut().enumerate() {
+        rows[LINEAR2_QUADS - 1].fill(Pair::default());
+        for outputs in rows {
+            outputs[if block == LOGIT_BLOCKS - 1 { 2 } else { BLOCK }..].fill(Pair::default());
+        }
     }
-    f.conv1_multiplier.fill(1000);
-    f.conv2_multiplier.fill(1000);
-    f.linear1_multiplier.fill(1000);
-    f.linear2_multiplier.fill(1000);
-    f.linear3_multiplier.fill(1000);
-    f.sigmoid = sigmoid_table();
+    f.linear1_multiplier.as_flattened_mut().fill(1000);
+    f.linear2_multiplier.as_flattened_mut().fill(1000);
+    f.linear3_multiplier.as_flattened_mut()[..CLASSES].fill(1000);
+    f.conv1_sigmoid = sigmoid_table_uncentred(SIGMOID_STEP);
+    f.conv2_sigmoid = sigmoid_table(2.0 * SIGMOID_STEP);
+    f.linear_sigmoid = sigmoid_table(SIGMOID_STEP);
     f.seal();
     file
+}
+
+/// Five taps as the upper and the lower output row see them.
+fn conv1_rows(t: [i16; KERNEL]) -> [[Pair; 3]; POOL] {
+    [
+        [Pair::new(t[0], t[1]), Pair::new(t[2], t[3]), Pair::new(t[4], 0)],
+        [Pair::new(0, t[0]), Pair::new(t[1], t[2]), Pair::new(t[3], t[4])],
+    ]
 }
 
 /// What `parse` says of a valid file after `change` and a fresh checksum.
@@ -44,7 +62,7 @@ fn a_sealed_file_parses_to_what_was_written() {
     let file = valid();
     let model = parse(file.bytes()).unwrap();
     assert_eq!(model.file().bytes(), file.bytes());
-    assert_eq!(model.conv2().weight, &file.conv2_weight);
+    assert_eq!(model.conv2().lanes, &file.conv2_lanes);
     assert_eq!(model.linear1().weight, &file.linear1_weight);
 }
 
@@ -55,7 +73,7 @@ fn the_table_covers_every_byte_once() {
         assert_eq!(field.offset, offset, "{}", field.name);
         offset += field.bytes;
     }
-    assert_eq!((offset, WEIGHTS_BYTES), (WEIGHTS_BYTES, 49_716));
+    assert_eq!((offset, WEIGHTS_BYTES), (WEIGHTS_BYTES, 55_640));
 }
 
 #[test]
@@ -89,7 +107,7 @@ fn erased_flash_and_zeros_are_named() {
 #[test]
 fn each_header_field_is_checked() {
     assert_eq!(forged(|f| f.magic[0] = b'b'), Err(FormatError::Magic));
-    assert_eq!(forged(|f| f.format_version = 2), Err(FormatError::Version { found: 2 }));
+    assert_eq!(forged(|f| f.format_version = 1), Err(FormatError::Version { found: 1 }));
     assert_eq!(forged(|f| f.arithmetic = 9), Err(FormatError::Arithmetic { found: 9 }));
     assert_eq!(forged(|f| f.network ^= 1), Err(FormatError::Network { found: NETWORK ^ 1 }));
     assert_eq!(forged(|f| f.length = 5), Err(FormatError::DeclaredLength { found: 5 }));
@@ -100,32 +118,67 @@ fn each_header_field_is_checked() {
 #[test]
 fn each_number_is_checked() {
     let range = |layer, channel| Err(FormatError::WeightRange { layer, channel });
-    assert_eq!(forged(|f| f.conv1_weight[5][0][4][4] = 2048), range(Layer::Conv1, 5));
-    assert_eq!(forged(|f| f.conv2_weight[15][5][4][4] = i16::MIN), range(Layer::Conv2, 15));
-    assert_eq!(forged(|f| f.linear1_weight[119][255] = -128), range(Layer::Linear1, 119));
-    assert_eq!(forged(|f| f.linear2_weight[0][0] = -128), range(Layer::Linear2, 0));
-    assert_eq!(forged(|f| f.linear3_weight[9][83] = -128), range(Layer::Linear3, 9));
-    let multiplier = FormatError::Multiplier { layer: Layer::Linear2, channel: 3 };
-    assert_eq!(forged(|f| f.linear2_multiplier[3] = 0), Err(multiplier));
-    assert_eq!(forged(|f| f.linear2_multiplier[3] = -5), Err(multiplier));
-    assert_eq!(forged(|f| f.sigmoid[512] = 0), Err(FormatError::Sigmoid { index: 512 }));
+    assert_eq!(forged(|f| f.conv1_lanes[5][7][1][2].high = i16::MIN), range(Layer::Conv1, 5));
+    assert_eq!(forged(|f| f.conv1_lanes[4][0][0][2].high = 1), range(Layer::Conv1, 4));
+    assert_eq!(forged(|f| f.conv1_lanes[3][6][1][0].low = 1), range(Layer::Conv1, 3));
+    assert_eq!(forged(|f| f.conv2_lanes[15][0][2][4].low = i16::MIN), range(Layer::Conv2, 15));
+    assert_eq!(forged(|f| f.linear1_weight[29][63][3].low = 128), range(Layer::Linear1, 119));
+    assert_eq!(forged(|f| f.linear2_weight[0][0][0].high = i16::MIN), range(Layer::Linear2, 0));
+    assert_eq!(forged(|f| f.linear3_weight[2][20][1].low = i16::MAX), range(Layer::Linear3, 9));
+    assert_eq!(forged(|f| f.linear3_weight[0][21][1].low = 1), range(Layer::Linear3, 1));
+    assert_eq!(forged(|f| f.linear3_weight[2][0][2].low = 1), range(Layer::Linear3, 10));
+    let multiplier = |layer, channel| Err(FormatError::Multiplier { layer, channel });
+    assert_eq!(forged(|f| f.linear2_multiplier[0][3] = 0), multiplier(Layer::Linear2, 3));
+    assert_eq!(forged(|f| f.linear2_multiplier[0][3] = -5), multiplier(Layer::Linear2, 3));
+    assert_eq!(forged(|f| f.linear3_multiplier[2][3] = 5), multiplier(Layer::Linear3, 11));
+    let sigmoid = |layer, index| Err(FormatError::Sigmoid { layer, index });
+    assert_eq!(forged(|f| f.conv1_sigmoid[512] = 1), sigmoid(Layer::Conv1, 512));
+    assert_eq!(forged(|f| f.conv1_sigmoid[1023] = 255), sigmoid(Layer::Conv1, 1023));
+    assert_eq!(forged(|f| f.conv2_sigmoid[0] = -128), sigmoid(Layer::Conv2, 0));
+    assert_eq!(forged(|f| f.linear_sigmoid[1023] = 0), sigmoid(Layer::Linear1, 1023));
 }
 
 #[test]
-fn the_accumulator_bound_is_exact() {
-    // A channel of K weights of magnitude w and inputs up to x leaves |bias| <= i32::MAX - K * w * x.
-    let room = i32::MAX - 25 * 2047 * 255;
-    let set =
-        |bias| move |f: &mut WeightsFile| (f.conv1_weight[2], f.conv1_bias[2]) = ([[[-2047; KERNEL]; KERNEL]], bias);
+fn the_accumulator_bounds_are_exact() {
+    let overflow = |layer, channel| Err(FormatError::Accumulator { layer, channel });
+    // A linear output of K weights of magnitude w leaves |bias| <= i32::MAX - 256 * 127 * K * w.
+    let room = i32::MAX - 256 * 127 * 256 * 127;
+    let set = |bias| {
+        move |f: &mut WeightsFile| {
+            f.linear1_bias[1][2] = bias;
+            f.linear1_weight[1].iter_mut().for_each(|outputs| outputs[2] = pack_weights([-127, 127, 127, -127]));
+        }
+    };
     assert_eq!(forged(set(room)), Ok(()));
     assert_eq!(forged(set(-room)), Ok(()));
-    let overflow = Err(FormatError::Accumulator { layer: Layer::Conv1, channel: 2 });
-    assert_eq!(forged(set(room + 1)), overflow);
-    assert_eq!(forged(set(-room - 1)), overflow);
-    assert_eq!(
-        forged(|f| f.linear3_bias[0] = i32::MIN),
-        Err(FormatError::Accumulator { layer: Layer::Linear3, channel: 0 })
-    );
+    assert_eq!(forged(set(room + 1)), overflow(Layer::Linear1, 6));
+    assert_eq!(forged(set(-room - 1)), overflow(Layer::Linear1, 6));
+    assert_eq!(forged(|f| f.linear3_bias[0][0] = i32::MIN), overflow(Layer::Linear3, 0));
+    assert_eq!(forged(|f| f.linear3_bias[2][3] = 1), overflow(Layer::Linear3, 11));
+    // Only the point at 0: output 0 is 4 d0 - 21 d2 + 21 d4 - 4 d6 times the lane.
+    let set = |bias| {
+        move |f: &mut WeightsFile| {
+            f.conv1_bias[2] = bias;
+            f.conv1_lanes[2] = [[[Pair::default(); 3]; POOL]; POINTS];
+            f.conv1_lanes[2][6] = conv1_rows([32_767, 0, 0, 0, 0]);
+        }
+    };
+    let reach = 25 * 255 * 32_767;
+    assert_eq!(forged(set(i32::MAX - reach)), Ok(()));
+    assert_eq!(forged(set(i32::MIN + reach)), Ok(()));
+    assert_eq!(forged(set(i32::MAX - reach + 1)), overflow(Layer::Conv1, 2));
+    assert_eq!(forged(set(i32::MIN + reach - 1)), overflow(Layer::Conv1, 2));
+    let set = |bias| {
+        move |f: &mut WeightsFile| {
+            f.conv2_bias[9] = bias;
+            f.conv2_lanes[9] = [[[Pair::default(); KERNEL]; 3]; POINTS];
+            f.conv2_lanes[9][7][2][4].high = -20_000;
+        }
+    };
+    let reach = 50 * 508 * 20_000;
+    assert_eq!(forged(set(i32::MAX - reach)), Ok(()));
+    assert_eq!(forged(set(i32::MAX - reach + 1)), overflow(Layer::Conv2, 9));
+    assert_eq!(forged(set(i32::MIN + reach - 1)), overflow(Layer::Conv2, 9));
 }
 
 #[test]

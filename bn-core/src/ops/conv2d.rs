@@ -4,17 +4,33 @@
 //! output[o][y][x] = bias[o] + sum over i, ky, kx of weight[o][i][ky][kx] * input[i][y + ky][x + kx]
 //! ```
 
-use crate::lenet::{Conv2d, KERNEL};
+use super::winograd::POINTS;
+use crate::lenet::{CONV1_CHANNELS, CONV2_CHANNELS, Conv2d, KERNEL, POOL};
+use crate::quant::{Pair, SIGMOID_LEN};
 
-/// Integer parameters of a convolution, read in place from a weights.bin.
+/// Rows of two kernel rows below each other, the span of a pooled row: taps of the upper output row, then of the lower.
+pub(crate) const CONV1_ROWS: usize = KERNEL + 1;
+
+/// Integer parameters of convolution 1, read in place from a weights.bin.
 #[derive(Clone, Copy, Debug)]
-pub struct Conv2dInt8<'a, const I: usize, const O: usize> {
-    /// `[out_channels][in_channels][kernel][kernel]`, magnitude at most [`CONV_WEIGHT_MAX`](crate::quant::CONV_WEIGHT_MAX).
-    pub weight: &'a [[[[i16; KERNEL]; KERNEL]; I]; O],
+pub struct Conv1Int8<'a> {
+    /// `[channel][point][upper or lower output row][pair of input rows]`: transformed weights.
+    pub lanes: &'a [[[[Pair; CONV1_ROWS / 2]; POOL]; POINTS]; CONV1_CHANNELS],
     /// Start value of each channel's accumulator.
-    pub bias: &'a [i32; O],
-    /// Each channel's factor for [`requantize`](crate::quant::requantize).
-    pub multiplier: &'a [i32; O],
+    pub bias: &'a [i32; CONV1_CHANNELS],
+    /// What becomes of an accumulator.
+    pub sigmoid: &'a [u8; SIGMOID_LEN],
+}
+
+/// Integer parameters of convolution 2, read in place from a weights.bin.
+#[derive(Clone, Copy, Debug)]
+pub struct Conv2Int8<'a> {
+    /// `[channel][point][pair of input channels][kernel row]`: transformed weights.
+    pub lanes: &'a [[[[Pair; KERNEL]; CONV1_CHANNELS / 2]; POINTS]; CONV2_CHANNELS],
+    /// Start value of each channel's accumulator.
+    pub bias: &'a [i32; CONV2_CHANNELS],
+    /// What becomes of an accumulator.
+    pub sigmoid: &'a [i8; SIGMOID_LEN],
 }
 
 /// `input [I][H][H]` to `output [O][OH][OH]`, with `OH = H - KERNEL + 1`.
@@ -39,32 +55,6 @@ pub fn conv2d_f32<const I: usize, const H: usize, const O: usize, const OH: usiz
                 }
             }
             output[o][y] = row;
-        }
-    }
-}
-
-/// `input [I][H][H]` to accumulators `output [O][OH][OH]`, each handed to `store(o, y, x, accumulator)` when complete.
-///
-/// A model that was parsed has proved that no accumulator leaves i32, whatever the input.
-#[inline(always)]
-pub fn conv2d_int8<T: Copy + Into<i32>, const I: usize, const H: usize, const O: usize>(
-    input: &[[[T; H]; H]; I],
-    layer: &Conv2dInt8<'_, I, O>,
-    mut store: impl FnMut(usize, usize, usize, i32),
-) {
-    for o in 0..O {
-        for y in 0..=H - KERNEL {
-            for x in 0..=H - KERNEL {
-                let mut accumulator = layer.bias[o];
-                for i in 0..I {
-                    for ky in 0..KERNEL {
-                        for kx in 0..KERNEL {
-                            accumulator += i32::from(layer.weight[o][i][ky][kx]) * input[i][y + ky][x + kx].into();
-                        }
-                    }
-                }
-                store(o, y, x, accumulator);
-            }
         }
     }
 }

@@ -15,10 +15,14 @@ mod device {
     use bn_core::lenet::PIXELS;
     use firmware_demo::classifier::Classifier;
     use firmware_demo::place::{self, Place};
-    use firmware_demo::protocol::{BATCH, EXIT_OK, Record, Trailer};
+    use firmware_demo::protocol::{EXIT_OK, Record, Trailer};
     use firmware_demo::{device, images};
     use semihosting::fs::File;
     use semihosting::io::{Read as _, Write as _};
+
+    /// Images that the host is asked for at a time. One request costs far more than the bytes it brings, but an Armv6-M
+    /// chip may have no more than 16 KB of RAM.
+    const BATCH: usize = if cfg!(armv6m) { 4 } else { 16 };
 
     /// Longest file name, with its terminating zero.
     const NAME: usize = 64;

@@ -243,6 +243,9 @@ pub struct EmulateArgs {
     /// QEMU's machine
     #[arg(long, value_enum, default_value_t)]
     pub machine: Machine,
+    /// Force the portable path where the core has a faster one
+    #[arg(long)]
+    pub portable: bool,
     /// Classify the first N test images [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub images: Option<u64>,

@@ -9,5 +9,5 @@ use crate::weights::AlignedBytes;
 pub(super) fn run(args: &BoardArgs) -> Result<()> {
     let Some(path) = &args.weights else { return flash(&Inputs::default()) };
     let bytes = AlignedBytes::read(path)?;
-    flash(&Inputs { weights: Some(bytes.model(path)?), images: None })
+    flash(&Inputs { weights: Some(bytes.model(path)?), images: None, ..Inputs::default() })
 }

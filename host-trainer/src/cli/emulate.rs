@@ -19,12 +19,18 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
     let bytes = AlignedBytes::read(&path)?;
     let weights = bytes.model(&path)?;
     if args.demo {
-        return print(&run_demo(&Inputs { weights: Some(weights), images: None }, args.machine)?, out);
+        return print(
+            &run_demo(
+                &Inputs { weights: Some(weights), images: None, machine: args.machine, portable: args.portable },
+                args.machine,
+            )?,
+            out,
+        );
     }
     let dataset = data::load(&args.data.request(None))?;
     let images = dataset.test.first(args.images.map_or(usize::MAX, |n| n as usize));
     output::notice(&format!("weights of {}, test images of {} ({})", path.display(), dataset.name, dataset.source));
-    let report = emulate(&EmulateRequest { weights, machine: args.machine, images: &images })?;
+    let report = emulate(&EmulateRequest { weights, machine: args.machine, images: &images, portable: args.portable })?;
     if args.json {
         output::json(out, &report)?;
     } else {

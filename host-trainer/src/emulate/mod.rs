@@ -20,7 +20,7 @@ use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::firmware::{self, Inputs, Program, Sizes};
 use crate::inference;
-use crate::setup::{self, TARGET};
+use crate::setup;
 
 use shard::{Results, Shard};
 
@@ -41,6 +41,8 @@ pub struct EmulateRequest<'a> {
     pub machine: Machine,
     /// Images to classify, with their labels.
     pub images: &'a Split,
+    /// Whether the portable path is forced where the core has a faster one.
+    pub portable: bool,
 }
 
 /// What came out. `machine` and so on are keys of `emulate --json`.
@@ -114,8 +116,10 @@ pub fn emulate(request: &EmulateRequest<'_>) -> Result<EmulateReport> {
     }
     setup::ensure_qemu()?;
     qemu::ensure_machine(request.machine)?;
-    let firmware =
-        firmware::build_programs(&Inputs { weights: Some(request.weights), images: None }, &[Program::Evaluate])?;
+    let firmware = firmware::build_programs(
+        &Inputs { weights: Some(request.weights), images: None, machine: request.machine, portable: request.portable },
+        &[Program::Evaluate],
+    )?;
     let elf = firmware.elf(Program::Evaluate);
     let sizes = firmware::sizes(&elf)?;
     let directory = working_directory()?;
@@ -142,7 +146,7 @@ pub fn emulate(request: &EmulateRequest<'_>) -> Result<EmulateReport> {
 /// # Errors
 /// As [`emulate`].
 pub fn run_demo(inputs: &Inputs<'_>, machine: Machine) -> Result<Vec<LogLine>> {
-    let firmware = firmware::build_programs(inputs, &[Program::Demo])?;
+    let firmware = firmware::build_programs(&Inputs { machine, ..*inputs }, &[Program::Demo])?;
     run_elf(&firmware.elf(Program::Demo), machine)
 }
 
@@ -198,7 +202,7 @@ fn report(request: &EmulateRequest<'_>, results: &[Results], sizes: Sizes, secon
     let instructions: u64 = trailers().map(|trailer| trailer.instructions).sum();
     let scratch_bytes = trailers().map(|trailer| trailer.scratch_bytes).max().unwrap_or(0).into();
     EmulateReport {
-        target: TARGET,
+        target: request.machine.target(),
         machine: request.machine,
         images,
         accuracy: right as f64 / images as f64,
@@ -232,16 +236,17 @@ mod tests {
     #[test]
     fn every_difference_is_counted() {
         let mut file = Box::new(WeightsFile::zeroed());
-        for multipliers in [&mut file.conv1_multiplier[..], &mut file.conv2_multiplier, &mut file.linear1_multiplier] {
+        for multipliers in [file.linear1_multiplier.as_flattened_mut(), file.linear2_multiplier.as_flattened_mut()] {
             multipliers.fill(1 << 20);
         }
-        file.linear2_multiplier.fill(1 << 20);
-        file.linear3_multiplier.fill(i32::MAX);
-        file.linear3_bias = [0, 10, 20, 30, 40, 50, 60, 70, 80, 90];
+        file.linear3_multiplier.as_flattened_mut()[..CLASSES].fill(i32::MAX);
+        for (class, bias) in file.linear3_bias.as_flattened_mut()[..CLASSES].iter_mut().enumerate() {
+            *bias = 10 * class as i32;
+        }
         file.seal();
         let weights = bn_core::parse(file.bytes()).unwrap();
         let images = Split { images: vec![[[0; 28]; 28]; 3], labels: vec![9, 9, 1] };
-        let request = EmulateRequest { weights, machine: Machine::default(), images: &images };
+        let request = EmulateRequest { weights, machine: Machine::default(), images: &images, portable: false };
         let host = inference::int8(&weights, &images.images);
         let records: Vec<_> = host.iter().map(|p| Record { class: p.class as u32, logits: p.logits }).collect();
         let trailer = |images, low, high| Trailer {

@@ -12,12 +12,12 @@ use serde::Serialize;
 use super::log::{self, Level, LogLine};
 use super::protocol::EXIT_OK;
 use crate::error::{Error, Result};
-use crate::setup::QEMU;
+use crate::setup::{QEMU, TARGET};
 
 /// How often a running emulator is looked at.
 const POLL: Duration = Duration::from_millis(5);
 
-/// QEMU's model of a board with an STM32F405.
+/// QEMU's model of a board. The firmware is built for its core and memory map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Machine {
@@ -28,14 +28,57 @@ pub enum Machine {
     #[value(name = "olimex-stm32-h405")]
     #[serde(rename = "olimex-stm32-h405")]
     OlimexStm32H405,
+    /// First BBC micro:bit, nRF51822: Armv6-M (Cortex-M0; an M0+ has the same instructions).
+    Microbit,
+    /// Arm MPS2, Cortex-M3.
+    #[value(name = "mps2-an385")]
+    #[serde(rename = "mps2-an385")]
+    Mps2An385,
+    /// Arm MPS2, Cortex-M4.
+    #[value(name = "mps2-an386")]
+    #[serde(rename = "mps2-an386")]
+    Mps2An386,
+    /// Arm MPS2, Cortex-M7.
+    #[value(name = "mps2-an500")]
+    #[serde(rename = "mps2-an500")]
+    Mps2An500,
+    /// Arm MPS2, Cortex-M33.
+    #[value(name = "mps2-an505")]
+    #[serde(rename = "mps2-an505")]
+    Mps2An505,
 }
 
 impl Machine {
+    /// The compiler's name for its core.
+    pub fn target(self) -> &'static str {
+        match self {
+            Machine::Netduinoplus2 | Machine::OlimexStm32H405 | Machine::Mps2An386 | Machine::Mps2An500 => TARGET,
+            Machine::Microbit => "thumbv6m-none-eabi",
+            Machine::Mps2An385 => "thumbv7m-none-eabi",
+            Machine::Mps2An505 => "thumbv8m.main-none-eabihf",
+        }
+    }
+
+    /// Its memory map: a file of the firmware's `memory/`.
+    pub fn chip(self) -> &'static str {
+        match self {
+            Machine::Netduinoplus2 | Machine::OlimexStm32H405 => "stm32f405",
+            Machine::Microbit => "nrf51",
+            Machine::Mps2An385 | Machine::Mps2An386 | Machine::Mps2An500 => "mps2",
+            Machine::Mps2An505 => "mps2-secure",
+        }
+    }
+
     /// QEMU's name for it.
     pub fn name(self) -> &'static str {
         match self {
             Machine::Netduinoplus2 => "netduinoplus2",
             Machine::OlimexStm32H405 => "olimex-stm32-h405",
+            Machine::Microbit => "microbit",
+            Machine::Mps2An385 => "mps2-an385",
+            Machine::Mps2An386 => "mps2-an386",
+            Machine::Mps2An500 => "mps2-an500",
+            Machine::Mps2An505 => "mps2-an505",
         }
     }
 }
@@ -102,10 +145,10 @@ pub(super) fn ensure_machine(machine: Machine) -> Result<()> {
     Err(Error::Missing {
         what: format!("this {QEMU} has no machine {machine}"),
         remedy: match machine {
-            Machine::Netduinoplus2 => "install QEMU 6.0 or newer".into(),
             Machine::OlimexStm32H405 => {
                 format!("use --machine {} (the same chip), or QEMU 8.0 or newer", Machine::Netduinoplus2)
             }
+            _ => "install QEMU 6.0 or newer".into(),
         },
     })
 }
