@@ -34,8 +34,8 @@ fn main() {
 /// The value of `--cfg bn_lenet_arch=\"...\"` among the compiler's flags.
 fn forced() -> Option<String> {
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
-    let values = flags.split('\x1f').filter_map(|flag| flag.split_once("bn_lenet_arch=").map(|(_, value)| value));
-    values.last().map(|value| value.trim_matches('"').to_owned())
+    let mut values = flags.split('\x1f').filter_map(|flag| flag.split_once("bn_lenet_arch=").map(|(_, value)| value));
+    values.next_back().map(|value| value.trim_matches('"').to_owned())
 }
 
 /// Cargo shows this as one line, `error: bn-core: MESSAGE`.

@@ -4,7 +4,7 @@
 use core::cmp::Reverse;
 
 use crate::arch::{self, BLOCK, FLAT_QUADS, LINEAR1_QUADS, LINEAR2_QUADS, LOGIT_BLOCKS, Pooled1, Window};
-use crate::format::Model;
+use crate::format::{Layer, Model};
 use crate::lenet::{
     CLASSES, CONV1_CHANNELS, CONV1_SIDE, CONV2_CHANNELS, CONV2_SIDE, FLAT, FoldedLeNet, IMAGE_SIDE, Image, LINEAR1,
     LINEAR2, LeNet, POOL1_SIDE, POOL2_SIDE,
@@ -75,6 +75,24 @@ pub fn predict(model: &Model<'_>, image: &Image, scratch: &mut Scratch) -> Predi
     arch::linear1(model, &scratch.flat, &mut scratch.linear1);
     arch::linear2(model, &scratch.linear1, &mut scratch.linear2);
     arch::linear3(model, &scratch.linear2, &mut blocks);
+    let logits = core::array::from_fn(|class| blocks[class / BLOCK][class % BLOCK]);
+    Prediction { class: argmax(&logits), logits }
+}
+
+/// As [`predict`], with each layer handed to `observe` as a piece of work that it must do once: to count what it costs.
+pub fn predict_by_layer(
+    model: &Model<'_>,
+    image: &Image,
+    scratch: &mut Scratch,
+    mut observe: impl FnMut(Layer, &mut dyn FnMut()),
+) -> Prediction {
+    let Scratch { pooled1, window, flat, linear1, linear2 } = scratch;
+    let mut blocks = [[0; BLOCK]; LOGIT_BLOCKS];
+    observe(Layer::Conv1, &mut || arch::conv1(model, image, window, pooled1));
+    observe(Layer::Conv2, &mut || arch::conv2(model, pooled1, window, flat));
+    observe(Layer::Linear1, &mut || arch::linear1(model, flat, linear1));
+    observe(Layer::Linear2, &mut || arch::linear2(model, linear1, linear2));
+    observe(Layer::Linear3, &mut || arch::linear3(model, linear2, &mut blocks));
     let logits = core::array::from_fn(|class| blocks[class / BLOCK][class % BLOCK]);
     Prediction { class: argmax(&logits), logits }
 }

@@ -3,8 +3,8 @@
 use core::hint::black_box;
 
 use bn_core::Image;
-use bn_core::format::Model;
-use bn_core::infer::{Prediction, Scratch, predict};
+use bn_core::format::{LAYERS, Model};
+use bn_core::infer::{Prediction, Scratch, predict, predict_by_layer};
 
 use crate::arch::stack;
 use crate::counter::Counter;
@@ -40,6 +40,18 @@ impl Classifier {
             Some(counter) => counter.measure(|| infer(model, image, scratch)),
             None => (infer(model, image, scratch), None),
         }
+    }
+
+    /// Classifies, and counts each layer. Zeros where nothing can be counted.
+    pub fn layers(&mut self, image: &Image) -> [u32; LAYERS] {
+        let Self { model, scratch, counter } = self;
+        let mut counts = [0; LAYERS];
+        predict_by_layer(model, image, scratch, |layer, work| {
+            if let Some((_, Some(count))) = counter.as_mut().map(|counter| counter.measure(&mut *work)) {
+                counts[layer as usize] = count;
+            }
+        });
+        counts
     }
 
     /// Bytes of stack that an inference takes.

@@ -7,6 +7,7 @@
 //! | images, streamed to `evaluate` | for each: its 784 pixels |
 //! | results, written by `evaluate` | for each image a [`Record`], after the last one a [`Trailer`] |
 
+use bn_core::format::LAYERS;
 use bn_core::lenet::{CLASSES, PIXELS};
 
 /// Bytes of a baked image: its label, then its pixels.
@@ -71,13 +72,15 @@ pub struct Trailer {
     pub stack_bytes: u32,
     /// Scratch memory that an inference is lent, in bytes.
     pub scratch_bytes: u32,
+    /// Executed instructions of each layer, sigmoid and pool included, on the first image.
+    pub layers: [u32; LAYERS],
 }
 
 impl Trailer {
     /// Bytes of a trailer.
-    pub const BYTES: usize = 8 + 32;
+    pub const BYTES: usize = 8 + 32 + 24;
     /// First bytes of a trailer: a file that was cut off does not have them in the right place.
-    pub const MAGIC: [u8; 8] = *b"BNLENET1";
+    pub const MAGIC: [u8; 8] = *b"BNLENET2";
 
     /// As it stands in the file.
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
@@ -87,6 +90,9 @@ impl Trailer {
             self.instructions,
             u64::from(self.instructions_min) | u64::from(self.instructions_max) << 32,
             u64::from(self.stack_bytes) | u64::from(self.scratch_bytes) << 32,
+            u64::from(self.layers[0]) | u64::from(self.layers[1]) << 32,
+            u64::from(self.layers[2]) | u64::from(self.layers[3]) << 32,
+            u64::from(self.layers[4]),
         ];
         let (words, _) = bytes.as_chunks_mut::<8>();
         words[0] = Self::MAGIC;
@@ -111,6 +117,7 @@ impl Trailer {
             instructions_max: high(3),
             stack_bytes: low(4),
             scratch_bytes: high(4),
+            layers: [low(5), high(5), low(6), high(6), low(7)],
         })
     }
 }
@@ -134,6 +141,7 @@ mod tests {
             instructions_max: u32::MAX,
             stack_bytes: 3,
             scratch_bytes: 4,
+            layers: [5, 6, 7, 8, u32::MAX],
         };
         assert_eq!(Trailer::from_bytes(&trailer.to_bytes()), Some(trailer));
         assert_eq!(Trailer::from_bytes(&[0; Trailer::BYTES]), None);

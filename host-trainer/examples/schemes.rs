@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use bn_core::lenet::{CONV1_CHANNELS, KERNEL};
+use bn_core::lenet::KERNEL;
 use bn_core::ops::winograd::{DATA, INVERSE, POINTS, TILE, WINDOW, transform_weights};
 use bn_core::quant::{PIXEL_ONE, POOLED_ONE};
 use bn_core::{FoldedLeNet, Image};

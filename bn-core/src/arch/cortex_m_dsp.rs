@@ -72,6 +72,7 @@ unsafe extern "C" {
 }
 
 /// See [`portable::conv1`](super::portable::conv1).
+#[inline(never)]
 pub fn conv1(model: &Model<'_>, image: &Image, window: &mut Window, pooled: &mut Pooled1) {
     let layer = model.conv1();
     let pooled: *mut Pair = pooled.as_flattened_mut().as_flattened_mut().as_mut_ptr();
@@ -92,6 +93,7 @@ pub fn conv1(model: &Model<'_>, image: &Image, window: &mut Window, pooled: &mut
 }
 
 /// See [`portable::conv2`](super::portable::conv2).
+#[inline(never)]
 pub fn conv2(model: &Model<'_>, input: &Pooled1, window: &mut Window, flat: &mut [Quad; FLAT_QUADS]) {
     let layer = model.conv2();
     let flat: *mut i16 = flat.as_mut_ptr().cast();
@@ -116,17 +118,20 @@ pub fn conv2(model: &Model<'_>, input: &Pooled1, window: &mut Window, flat: &mut
 }
 
 /// See [`portable::linear1`](super::portable::linear1).
+#[inline(never)]
 pub fn linear1(model: &Model<'_>, input: &[Quad; FLAT_QUADS], output: &mut [Quad; LINEAR1_QUADS]) {
     hidden(&model.linear1(), model.sigmoid(), input, output);
 }
 
 /// See [`portable::linear2`](super::portable::linear2).
+#[inline(never)]
 pub fn linear2(model: &Model<'_>, input: &[Quad; LINEAR1_QUADS], output: &mut [Quad; LINEAR2_QUADS]) {
     hidden(&model.linear2(), model.sigmoid(), input, output);
     output[LINEAR2_QUADS - 1] = Quad::new([0; 4]);
 }
 
 /// See [`portable::linear3`](super::portable::linear3).
+#[inline(never)]
 pub fn linear3(model: &Model<'_>, input: &[Quad; LINEAR2_QUADS], logits: &mut [[i32; BLOCK]; LOGIT_BLOCKS]) {
     let output = logits.as_mut_ptr().cast();
     let rest = arguments(&model.linear3(), core::ptr::null(), input, output);

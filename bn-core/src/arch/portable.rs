@@ -30,29 +30,34 @@ const WINDOW_ROWS2: usize = ROWS2 + KERNEL - 1;
 const PAIRS2: usize = CONV1_CHANNELS / 2;
 
 /// Convolution 1 (BatchNorm folded), sigmoid, pool.
+#[inline(never)]
 pub fn conv1(model: &Model<'_>, image: &Image, window: &mut Window, pooled: &mut Pooled1) {
     let table = model.conv1().sigmoid;
     conv1_with(model, image, window, pooled, |_, accumulator| table[conv_index(accumulator, CONV_SHIFT[0])]);
 }
 
 /// Convolution 2 (BatchNorm folded), sigmoid, pool.
+#[inline(never)]
 pub fn conv2(model: &Model<'_>, input: &Pooled1, window: &mut Window, flat: &mut [Quad; FLAT_QUADS]) {
     let table = model.conv2().sigmoid;
     conv2_with(model, input, window, flat, |_, accumulator| table[conv_index(accumulator, CONV_SHIFT[1])]);
 }
 
 /// Linear 1 (BatchNorm folded) and sigmoid.
+#[inline(never)]
 pub fn linear1(model: &Model<'_>, input: &[Quad; FLAT_QUADS], output: &mut [Quad; LINEAR1_QUADS]) {
     hidden(&model.linear1(), model.sigmoid(), input, output);
 }
 
 /// Linear 2 (BatchNorm folded) and sigmoid. The last quad of `output` pads it and is zero.
+#[inline(never)]
 pub fn linear2(model: &Model<'_>, input: &[Quad; LINEAR1_QUADS], output: &mut [Quad; LINEAR2_QUADS]) {
     hidden(&model.linear2(), model.sigmoid(), input, output);
     output[LINEAR2_QUADS - 1] = Quad::new([0; 4]);
 }
 
 /// Linear 3: the logits, and two zeros after them.
+#[inline(never)]
 pub fn linear3(model: &Model<'_>, input: &[Quad; LINEAR2_QUADS], logits: &mut [[i32; BLOCK]; LOGIT_BLOCKS]) {
     let layer = model.linear3();
     linear_int8(input, &layer, |block, accumulators| {

@@ -21,6 +21,9 @@ use crate::quant::{Pair, SIGMOID_LEN};
 
 pub use error::{FormatError, Layer};
 
+/// How many layers have weights: the values of [`Layer`].
+pub const LAYERS: usize = 5;
+
 /// First eight bytes of the file.
 pub const MAGIC: [u8; 8] = *b"BN-LENET";
 /// Layout of the file.

@@ -89,6 +89,7 @@ mod device {
                 let image = images::image(pixels);
                 if trailer.images == 0 {
                     trailer.stack_bytes = classifier.stack_bytes(image);
+                    trailer.layers = classifier.layers(image);
                 }
                 let (prediction, count) = classifier.classify(image);
                 let Some(count) = count else {

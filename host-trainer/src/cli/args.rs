@@ -246,6 +246,9 @@ pub struct EmulateArgs {
     /// Force the portable path where the core has a faster one
     #[arg(long)]
     pub portable: bool,
+    /// Show what each layer takes, beside CMSIS-NN
+    #[arg(long)]
+    pub profile: bool,
     /// Classify the first N test images [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub images: Option<u64>,

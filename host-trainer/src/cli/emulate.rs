@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::args::EmulateArgs;
 use super::output::{self, Table, percent, thousands};
 use crate::data;
-use crate::emulate::{EmulateReport, EmulateRequest, LogLine, emulate, run_demo, run_elf};
+use crate::emulate::{EmulateReport, EmulateRequest, LayerProfile, LogLine, emulate, run_demo, run_elf};
 use crate::error::Result;
 use crate::firmware::{Inputs, workspace_root};
 use crate::weights::AlignedBytes;
@@ -35,6 +35,9 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
         output::json(out, &report)?;
     } else {
         output::text(out, &figures(&report))?;
+        if args.profile {
+            output::text(out, &profile(&report.layers))?;
+        }
     }
     report.verdict()
 }
@@ -46,6 +49,29 @@ fn print(log: &[LogLine], out: &mut dyn Write) -> Result<()> {
 /// The model that the repository ships, so that the firmware builds without training.
 pub(super) fn shipped_weights() -> Result<PathBuf> {
     Ok(workspace_root()?.join("firmware-demo/assets/weights.bin"))
+}
+
+/// The layers for people.
+fn profile(layers: &[LayerProfile]) -> String {
+    let number = |n: usize| thousands(n);
+    let mut text = format!(
+        "\n{:14}{:>14}{:>10}{:>8}{:>9}{:>9}   {}\n",
+        "layer", "instructions", "MACs", "each", "flash", "output", "CMSIS-NN (M4): as called, at best"
+    );
+    for layer in layers {
+        let cmsis = layer.cmsis_nn.map(|both| both.map(|n| number(n as usize)).join(", ")).unwrap_or_default();
+        text += &format!(
+            "{:14}{:>14}{:>10}{:>8.2}{:>9}{:>9}   {cmsis}\n",
+            layer.layer,
+            number(layer.instructions as usize),
+            number(layer.macs),
+            layer.instructions_per_mac,
+            number(layer.flash_bytes),
+            number(layer.output_bytes),
+        );
+    }
+    text + "Instructions, not cycles, of the first image, sigmoid and pool included; bytes of flash without code and of the \
+            output. CMSIS-NN's linear layers are counted together.\n"
 }
 
 /// The report for people.

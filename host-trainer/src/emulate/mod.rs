@@ -1,6 +1,7 @@
 //! Runs the firmware in QEMU: streams images through it, compares every logit with the host's, and reports what it took.
 
 mod log;
+mod profile;
 #[path = "../../../firmware-demo/src/protocol.rs"]
 pub mod protocol;
 mod qemu;
@@ -11,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bn_core::Model;
+use bn_core::format::LAYERS;
 use bn_core::lenet::CLASSES;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -25,6 +27,7 @@ use crate::setup;
 use shard::{Results, Shard};
 
 pub use log::{Level, LogLine};
+pub use profile::LayerProfile;
 pub use qemu::{Machine, Outcome, Run, run};
 
 /// How often the progress is looked at.
@@ -66,6 +69,8 @@ pub struct EmulateReport {
     pub instructions_per_inference: u64,
     /// Fewest and most of one image.
     pub instructions_range: [u32; 2],
+    /// What each layer takes.
+    pub layers: Vec<LayerProfile>,
     /// Statics of the program and the scratch memory of an inference.
     pub ram_bytes: u64,
     /// The scratch memory alone.
@@ -214,6 +219,7 @@ fn report(request: &EmulateRequest<'_>, results: &[Results], sizes: Sizes, secon
             trailers().map(|trailer| trailer.instructions_min).min().unwrap_or(0),
             trailers().map(|trailer| trailer.instructions_max).max().unwrap_or(0),
         ],
+        layers: profile::profile(results.first().map_or([0; LAYERS], |results| results.trailer.layers)),
         ram_bytes: sizes.statics + scratch_bytes,
         scratch_bytes,
         stack_bytes: trailers().map(|trailer| trailer.stack_bytes).max().unwrap_or(0).into(),
@@ -256,6 +262,7 @@ mod tests {
             instructions_max: high,
             stack_bytes: 7,
             scratch_bytes: 5,
+            layers: [1; LAYERS],
         };
         let mut results = [
             Results { records: records[..2].to_vec(), trailer: trailer(2, 10, 30) },
