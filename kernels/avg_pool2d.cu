@@ -10,7 +10,7 @@
 // | avg_pool2d_2_backward | FLAT   | LINEAR_THREADS | input's gradient of linear1, sigmoid, slots of BN 2 |
 #pragma once
 
-#include "conv2d.cu"
+#include "conv2d.cuh"
 #include "linear.cu"
 
 // flat [256][n] from y2 [n][16][8][8] and the slots of BN 2.

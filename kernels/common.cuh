@@ -12,7 +12,7 @@ constexpr unsigned ALL_LANES = 0xffffffffu;
 // Blocks have at most 1,024 threads.
 constexpr unsigned MAX_WARPS = 32;
 
-// Four neighbours are loaded at once; every row of a map is a multiple of four wide, see the assertions of conv2d.cu.
+// Four neighbours are loaded at once; every row of a map is a multiple of four wide, see the assertions of conv2d.cuh.
 constexpr int VECTOR = 4;
 
 __device__ inline unsigned lane() { return threadIdx.x % LANES; }

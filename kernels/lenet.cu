@@ -6,7 +6,9 @@
 
 #include "linear.cu"
 
-#include "conv2d.cu"
+#include "conv2d_1.cu"
+
+#include "conv2d_2.cu"
 
 #include "avg_pool2d.cu"
 

@@ -146,7 +146,7 @@ __device__ inline void linear_d_y(const LinearLayer &layer, const float *__restr
         gradients[layer.gamma + layer.channels + feature] = sums[0];
         gradients[at_bias + feature] = d_bias[0];
     }
-    __syncthreads(); // the row of weights reads what other threads have written
+    // The row of weights reads what other threads have written: the barriers of the last sum lie between.
 }
 
 // x_hat3, y3 [120][n] from flat [256][n].

@@ -36,8 +36,8 @@ __device__ inline Statistics statistics_of(unsigned channel) {
     return {AT_BN4_RUNNING_MEAN + channel - BN4, LINEAR2};
 }
 
-// The gradients hold zeros in the places of the moving statistics, so one rule serves every position. A batch whose loss was
-// not finite changes nothing.
+// The gradients hold zeros in the places of the moving statistics; a place with gradient zero is not even written, as another
+// thread writes the statistics. A batch whose loss was not finite changes nothing.
 extern "C" __global__ void __launch_bounds__(SUM_THREADS)
     sgd_step(float *__restrict__ parameters, const float *__restrict__ gradients, const float *__restrict__ batch_mean,
              const float *__restrict__ batch_var, const float *__restrict__ settings, const double *__restrict__ totals,

@@ -184,9 +184,10 @@ fn cuda_notices_a_split_changed_in_place() {
 }
 
 #[test]
-fn a_split_changed_in_place_is_noticed() {
+fn a_changed_split_is_noticed_and_a_run_resumes_on_the_cpu_build() {
     let Some(output) = on_the_fake_driver("cuda_notices", &[]) else { return };
     assert_passed(&output, 1);
+    assert_passed(&on_the_fake_driver("cuda_resumes", &[]).unwrap(), 1);
 }
 
 /// What the engine says when the driver refuses, one line each; for [`refusals_say_what_is_missing`].

@@ -3,8 +3,8 @@
 use std::num::NonZero;
 
 use bn_core::infer::{self, ScratchF32, argmax};
-use bn_core::wide::{WideLeNet, WideScratch};
-use bn_core::{CLASSES, FoldedLeNet, Image, LeNet, Model, Prediction, Scratch};
+use bn_core::wide::{WideInt8Scratch, WideLeNet, WideModel, WideScratch};
+use bn_core::{CLASSES, FoldedLeNet, Image, LeNet, Model, Prediction};
 
 /// f32 logits with BatchNorm computed on its own, one row an image.
 pub fn unfolded(net: &LeNet, images: &[Image]) -> Vec<[f32; CLASSES]> {
@@ -19,7 +19,8 @@ pub fn folded(net: &FoldedLeNet, images: &[Image]) -> Vec<[f32; CLASSES]> {
 
 /// What the integer network says, one prediction an image.
 pub fn int8(model: &Model<'_>, images: &[Image]) -> Vec<Prediction> {
-    each(images, Scratch::new, |image, scratch| bn_core::predict(model, image, scratch))
+    let model = Box::new(WideModel::new(*model));
+    each(images, WideInt8Scratch::new, |image, scratch| model.predict(image, scratch))
 }
 
 /// Class of each row of logits.

@@ -216,6 +216,16 @@ fn a_run_that_diverges_stops_and_writes_nothing() {
 }
 
 #[test]
+fn a_missing_device_is_named_before_any_data_is_read() {
+    if host_trainer::engine::cuda::is_present() {
+        return;
+    }
+    let message = Desk::new().refused(3, "train --engine cuda --data-dir nowhere");
+    assert!(message.contains("no CUDA driver (looked for "), "{message}");
+    assert!(message.contains("install an NVIDIA driver of CUDA 12 or later, or use --engine cpu"), "{message}");
+}
+
+#[test]
 fn a_model_goes_from_training_to_integers_and_is_evaluated_on_its_own_data() {
     let desk = Desk::new();
     let trained = desk.train("run");

@@ -3,5 +3,7 @@
 //! The same network as [`infer`](crate::infer), its weights laid out once so that every inner loop reads whole vectors.
 
 mod f32;
+mod int8;
 
 pub use self::f32::{WideLeNet, WideScratch};
+pub use self::int8::{WideInt8Scratch, WideModel};

@@ -1,0 +1,102 @@
+// What both convolutions share: sizes, the accumulation of the forward pass, and that of the weights' gradient. Square kernel,
+// stride 1, no padding. The kernels: conv2d_1.cu, conv2d_2.cu. Twin: host-trainer/src/engine/reference/conv2d.rs.
+//
+//     conv1: pixels [n][28][28] u8 -> y1 [n][6][24][24]          conv2: pool1 [n][6][12][12] -> y2 [n][16][8][8]
+//
+// Each thread computes four neighbouring outputs, so that every value loaded is used up to 20 times.
+#pragma once
+
+#include "avg_pool2d.cuh"
+
+constexpr int TAPS = KERNEL * KERNEL;
+constexpr int CONV1_MAP = CONV1_SIDE * CONV1_SIDE;
+constexpr int CONV2_MAP = CONV2_SIDE * CONV2_SIDE;
+constexpr int POOL1_MAP = POOL1_SIDE * POOL1_SIDE;
+constexpr int POOL2_MAP = POOL2_SIDE * POOL2_SIDE;
+constexpr int CONV1_OUT = CONV1_CHANNELS * CONV1_MAP;
+constexpr int CONV2_OUT = CONV2_CHANNELS * CONV2_MAP;
+constexpr int POOL1_OUT = CONV1_CHANNELS * POOL1_MAP;
+constexpr int CONV1_WEIGHTS = CONV1_CHANNELS * TAPS;
+constexpr int CONV2_WEIGHTS = CONV2_CHANNELS * CONV1_CHANNELS * TAPS;
+constexpr int CONV1_LAYER = CONV1_WEIGHTS + CONV1_CHANNELS;
+constexpr int CONV2_LAYER = CONV2_WEIGHTS + CONV2_CHANNELS;
+// Inputs under four neighbouring outputs, rounded up to whole vectors.
+constexpr int SPAN = VECTOR + KERNEL - 1;
+
+static_assert(IMAGE_SIDE % VECTOR == 0 && CONV1_SIDE % VECTOR == 0 && POOL1_SIDE % VECTOR == 0 && CONV2_SIDE % VECTOR == 0 &&
+                  SPAN % VECTOR == 0,
+              "rows are loaded four values at a time");
+static_assert(AT_CONV1_BIAS == AT_CONV1_WEIGHT + CONV1_WEIGHTS && AT_CONV2_BIAS == AT_CONV2_WEIGHT + CONV2_WEIGHTS,
+              "a bias follows its weight");
+static_assert(CONV_PARAMETERS == CONV1_LAYER + CONV2_LAYER, "the slots of the gradients");
+
+// One image as shares of white, [28][28], into shared memory. The caller synchronises.
+__device__ inline void load_image(float *image, const unsigned char *images, unsigned example) {
+    const unsigned char *pixels = images + static_cast<size_t>(example) * PIXELS;
+    for (unsigned i = threadIdx.x; i < PIXELS; i += blockDim.x) {
+        image[i] = pixels[i] / 255.0f;
+    }
+}
+
+// The accumulation of every forward: OUT channels x four neighbours at (row, column) of a map `side` wide, from one input
+// plane. `weight` is the kernel of the first output channel for this plane, the next channel's is `stride` further.
+template <int OUT>
+__device__ inline void conv2d_accumulate(float (&sums)[OUT][VECTOR], const float *plane, int side, int row, int column,
+                                         const float *weight, int stride) {
+    for (int i = 0; i < KERNEL; i++) {
+        float x[SPAN];
+        load_row(x, plane + (row + i) * side + column);
+        for (int o = 0; o < OUT; o++) {
+            for (int j = 0; j < KERNEL; j++) {
+                const float w = weight[o * stride + i * KERNEL + j];
+                for (int k = 0; k < VECTOR; k++) {
+                    sums[o][k] += w * x[j + k];
+                }
+            }
+        }
+    }
+}
+
+// Four neighbours of conv1 in all channels. `image` and `layer` (weights, then biases) lie in shared memory.
+__device__ inline void conv2d_1_at(float (&sums)[CONV1_CHANNELS][VECTOR], const float *image, const float *layer, int row,
+                                   int column) {
+    for (int c = 0; c < CONV1_CHANNELS; c++) {
+        for (int k = 0; k < VECTOR; k++) {
+            sums[c][k] = layer[CONV1_WEIGHTS + c];
+        }
+    }
+    conv2d_accumulate(sums, image, IMAGE_SIDE, row, column, layer, TAPS);
+}
+
+// Four neighbours of conv2 in channel `o`. `pool` [6][12][12] and `layer` lie in shared memory.
+__device__ inline void conv2d_2_at(float (&sums)[1][VECTOR], const float *pool, const float *layer, int o, int row,
+                                   int column) {
+    for (int k = 0; k < VECTOR; k++) {
+        sums[0][k] = layer[CONV2_WEIGHTS + o];
+    }
+    for (int i = 0; i < CONV1_CHANNELS; i++) {
+        const float *weight = layer + (o * CONV1_CHANNELS + i) * TAPS;
+        conv2d_accumulate(sums, pool + i * POOL1_MAP, POOL1_SIDE, row, column, weight, 0);
+    }
+}
+
+// Values beyond the four neighbours that a row of a kernel reaches.
+constexpr int PAD = KERNEL - 1;
+
+// One thread's share of d_weight: the KERNEL weights of one kernel row, summed over an example's map.
+// `d_y` and `x` are the rows that meet; rows are `d_y_side` and `x_side` apart.
+template <int WIDTH>
+__device__ inline void conv2d_d_weight_row(float (&d_weight)[KERNEL], float &d_bias, const float *d_y, const float *x) {
+    for (int column = 0; column < WIDTH; column += 2 * VECTOR) {
+        float d[2 * VECTOR], inputs[2 * VECTOR + PAD];
+        load_row(d, d_y + column);
+        load_row(inputs, x + column);
+        for (int k = 0; k < 2 * VECTOR; k++) {
+            for (int j = 0; j < KERNEL; j++) {
+                d_weight[j] += d[k] * inputs[k + j];
+            }
+            d_bias += d[k];
+        }
+    }
+}
+static_assert(CONV1_SIDE % (2 * VECTOR) == 0 && CONV2_SIDE % (2 * VECTOR) == 0, "rows are read eight values at a time");
