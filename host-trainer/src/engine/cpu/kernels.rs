@@ -317,7 +317,7 @@ impl<S: Simd> Kernel<S> for BackwardConv<'_, Lanes<S>> {
                 *z = network.bn2.d_z(simd, c, *z, g);
             }
         }
-        conv2_backward_weight(simd, &conv.p1, &conv.z2, conv.mask, &mut conv.d_weight2.weight);
+        conv2_backward_weight(simd, &conv.p1, &conv.z2, conv.mask, &mut conv.d_weight2);
         let mut d_p1 = [[[zero(simd); POOL1_SIDE]; POOL1_SIDE]; CONV1_CHANNELS];
         conv2_backward_input(simd, &conv.z2, &network.net.conv2.weight, &mut d_p1);
         conv1_backward(simd, &conv.image, &conv.s1, &d_p1, conv.mask, &mut conv.g1_patches);

@@ -75,7 +75,9 @@ impl<S: Simd> Trainer<S> {
         gradient.linear3.bias.fill(0.0);
         for group in 0..groups {
             let (conv, dense) = (self.conv(group), self.dense(group));
-            for (sum, d) in gradient.conv2.parts_mut().0.iter_mut().zip(conv.d_weight2.flat()) {
+            for (sum, d) in
+                gradient.conv2.parts_mut().0.iter_mut().zip(conv.d_weight2.as_flattened().as_flattened().as_flattened())
+            {
                 *sum += d;
             }
             for (sum, (d_patch, d)) in patches.iter_mut().zip(&conv.g1_patches) {

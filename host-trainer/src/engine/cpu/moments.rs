@@ -20,7 +20,7 @@ use super::state::Map;
 pub(super) const PATCH: usize = KERNEL * KERNEL;
 
 /// Sums over every patch of some examples. Position `5 * row + column` of a patch, pixels from 0 to 255.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, bytemuck::Zeroable)]
 pub(super) struct PatchMoments {
     /// Of the pixels at each position.
     pub(super) first: [u64; PATCH],

@@ -1,10 +1,11 @@
 //! What a training step keeps in memory: a group of examples side by side in the lanes of vectors, and the numbers that all
-//! groups share.
+//! groups share. A group is 400 KB and is made of zeroed memory: written out as a value it would be 200 KB of code.
 
 use bn_core::lenet::{
-    CLASSES, CONV1_CHANNELS, CONV1_SIDE, CONV2_CHANNELS, CONV2_SIDE, Conv2d, FLAT, IMAGE_SIDE, KERNEL, LINEAR1,
-    LINEAR2, POOL1_SIDE,
+    CLASSES, CONV1_CHANNELS, CONV1_SIDE, CONV2_CHANNELS, CONV2_SIDE, FLAT, IMAGE_SIDE, KERNEL, LINEAR1, LINEAR2,
+    POOL1_SIDE,
 };
+use bytemuck::Zeroable;
 
 use super::lanes::MAX_LANES;
 use super::moments::PatchMoments;
@@ -23,6 +24,7 @@ pub(super) const LINEAR2_ROW: usize = LINEAR2.next_multiple_of(2 * MAX_LANES);
 pub(super) const CLASSES_ROW: usize = CLASSES.next_multiple_of(2 * MAX_LANES);
 
 /// The convolutional part of a group of examples.
+#[derive(Zeroable)]
 #[repr(C, align(64))]
 pub(super) struct Conv<V> {
     /// Pixels, 0 to 255.
@@ -46,12 +48,13 @@ pub(super) struct Conv<V> {
     /// Per channel of layer 2 the sums of the argument's gradient, and of its products with the normalised values.
     pub(super) g2_sums: [(f64, f64); CONV2_CHANNELS],
     /// Gradient of convolution 2's weights.
-    pub(super) d_weight2: Conv2d<CONV1_CHANNELS, CONV2_CHANNELS>,
+    pub(super) d_weight2: [[[[f32; KERNEL]; KERNEL]; CONV1_CHANNELS]; CONV2_CHANNELS],
     /// Sums of the argument's gradient of layer 1 times the pixels under each weight, and alone.
     pub(super) g1_patches: [([[f64; KERNEL]; KERNEL], f64); CONV1_CHANNELS],
 }
 
 /// The linear part of a group of examples.
+#[derive(Zeroable)]
 #[repr(C, align(64))]
 pub(super) struct Dense<V> {
     /// Output of linear layer 1; `g` and `d_z` of it in the backward pass.
@@ -88,51 +91,4 @@ pub(super) struct Dense<V> {
     pub(super) loss: f64,
     /// Examples whose largest logit is at the label.
     pub(super) correct: usize,
-}
-
-impl<V: Copy> Conv<V> {
-    /// All zero.
-    pub(super) fn new<S: pulp::Simd<f32s = V>>(simd: S) -> Self {
-        let zero = simd.splat_f32s(0.0);
-        Self {
-            image: [[zero; IMAGE_SIDE]; IMAGE_SIDE],
-            s1: [[[zero; CONV1_SIDE]; CONV1_SIDE]; CONV1_CHANNELS],
-            p1: [[[zero; POOL1_SIDE]; POOL1_SIDE]; CONV1_CHANNELS],
-            z2: [[[zero; CONV2_SIDE]; CONV2_SIDE]; CONV2_CHANNELS],
-            s2: [[[zero; CONV2_SIDE]; CONV2_SIDE]; CONV2_CHANNELS],
-            mask: zero,
-            count: 0,
-            moments: PatchMoments::zero(),
-            z2_statistics: [(0.0, 0.0); CONV2_CHANNELS],
-            g2_sums: [(0.0, 0.0); CONV2_CHANNELS],
-            d_weight2: Conv2d::zero(),
-            g1_patches: [([[0.0; KERNEL]; KERNEL], 0.0); CONV1_CHANNELS],
-        }
-    }
-}
-
-impl<V: Copy> Dense<V> {
-    /// All zero.
-    pub(super) fn new<S: pulp::Simd<f32s = V>>(simd: S) -> Self {
-        let zero = simd.splat_f32s(0.0);
-        Self {
-            z3: [zero; LINEAR1],
-            s3: [zero; LINEAR1],
-            g3: [zero; LINEAR1],
-            z4: [zero; LINEAR2],
-            s4: [zero; LINEAR2],
-            g4: [zero; LINEAR2],
-            logits: [zero; CLASSES],
-            flat_rows: [[0.0; FLAT]; MAX_LANES],
-            s3_rows: [[0.0; LINEAR1_ROW]; MAX_LANES],
-            s4_rows: [[0.0; LINEAR2_ROW]; MAX_LANES],
-            d_z3_rows: [[0.0; LINEAR1_ROW]; MAX_LANES],
-            d_z4_rows: [[0.0; LINEAR2_ROW]; MAX_LANES],
-            d_logits_rows: [[0.0; CLASSES_ROW]; MAX_LANES],
-            mask: zero,
-            count: 0,
-            loss: 0.0,
-            correct: 0,
-        }
-    }
 }

@@ -76,10 +76,8 @@ impl<S: Simd> Trainer<S> {
     fn reserve(&mut self, examples: usize) -> Team {
         let groups = examples.div_ceil(S::F32_LANES).max(MIN_GROUPS);
         while self.groups.len() < groups {
-            self.groups.push(Group {
-                conv: Mutex::new(Box::new(Conv::new(self.simd))),
-                dense: RwLock::new(Box::new(Dense::new(self.simd))),
-            });
+            self.groups
+                .push(Group { conv: Mutex::new(bytemuck::zeroed_box()), dense: RwLock::new(bytemuck::zeroed_box()) });
         }
         Team::new(self.threads.min(groups))
     }
