@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use bn_core::lenet::KERNEL;
+use bn_core::lenet::{KERNEL, POOL};
 use bn_core::ops::winograd::{DATA, INVERSE, POINTS, TILE, WINDOW, transform_weights};
 use bn_core::quant::{PIXEL_ONE, POOLED_ONE};
 use bn_core::{FoldedLeNet, Image};
@@ -204,7 +204,7 @@ impl<'a> Net<'a> {
     }
 
     fn conv(&self, conv: &Conv, input: &[f32], side: usize) -> Vec<f32> {
-        let (out, pooled) = (side - KERNEL + 1, (side - KERNEL + 1) / 2);
+        let (out, pooled) = (side - KERNEL + 1, (side - KERNEL + 1) / POOL);
         let outs = conv.bias.len();
         let mut result = vec![0.0; outs * pooled * pooled];
         for o in 0..outs {

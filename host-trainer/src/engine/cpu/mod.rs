@@ -6,13 +6,13 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`lanes`] | vector operations, exponential and sigmoid; how code is compiled for an instruction set |
-//! | [`moments`] | the patches' mean and covariance, from which BatchNorm 1 follows before convolution 1 is computed |
-//! | [`conv`], [`dense`] | convolutions and linear layers, forward and backward |
-//! | [`batch_norm`] | statistics and coefficients of BatchNorm |
-//! | [`kernels`] | what a group does between two meetings |
-//! | [`team`] | the threads and their meetings |
-//! | [`trainer`], [`meetings`], [`finish`] | the step over a whole batch |
+//! | `lanes` | vector operations, exponential and sigmoid; how code is compiled for an instruction set |
+//! | `moments` | the patches' mean and covariance, from which BatchNorm 1 follows before convolution 1 is computed |
+//! | `conv`, `dense` | convolutions and linear layers, forward and backward |
+//! | `batch_norm` | statistics and coefficients of BatchNorm |
+//! | `kernels` | what a group does between two meetings |
+//! | `team` | the threads and their meetings |
+//! | `trainer`, `meetings`, `finish` | the step over a whole batch |
 //!
 //! The instruction set is chosen when the engine is made. Same seed, same instruction set: same bits, whatever the number of
 //! threads. Between instruction sets results differ by rounding, for vectors of another length sum in another order.
