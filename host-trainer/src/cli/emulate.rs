@@ -1,14 +1,13 @@
 //! `host-trainer emulate`.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use super::args::EmulateArgs;
 use super::output::{self, Table, percent, thousands};
 use crate::data;
 use crate::emulate::{EmulateReport, EmulateRequest, LayerProfile, LogLine, emulate, run_demo, run_elf};
 use crate::error::Result;
-use crate::firmware::{Inputs, workspace_root};
+use crate::firmware::{Inputs, shipped_weights};
 use crate::weights::AlignedBytes;
 
 pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
@@ -44,11 +43,6 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
 
 fn print(log: &[LogLine], out: &mut dyn Write) -> Result<()> {
     output::text(out, &log.iter().map(|line| format!("{line}\n")).collect::<String>())
-}
-
-/// The model that the repository ships, so that the firmware builds without training.
-pub(super) fn shipped_weights() -> Result<PathBuf> {
-    Ok(workspace_root()?.join("firmware-demo/assets/weights.bin"))
 }
 
 /// The layers for people.
