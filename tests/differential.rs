@@ -110,7 +110,7 @@ fn fill(f: &mut WeightsFile, kind: Kind, scales: [f64; LAYERS], rng: &mut ChaCha
         };
         (unit * scale * f64::from(largest)) as i32
     };
-    let lane = if matches!(kind, Kind::Dead) { 0 } else { 32_767 };
+    let (lane, weight) = if matches!(kind, Kind::Dead) { (0, 0) } else { (32_767, 127) };
     for points in &mut f.conv1_lanes {
         for rows in points {
             let w: [i16; KERNEL] = std::array::from_fn(|_| draw(lane, scales[0]) as i16);
@@ -126,8 +126,7 @@ fn fill(f: &mut WeightsFile, kind: Kind, scales: [f64; LAYERS], rng: &mut ChaCha
     f.conv1_bias.fill_with(|| draw(i32::MAX, scales[0]));
     f.conv2_bias.fill_with(|| draw(i32::MAX, scales[1]));
     // A linear weight of the largest magnitude is always accepted; the bias is what reaches the bound.
-    let byte = i32::from(i8::MAX.min(lane as i8));
-    let mut weights = || pack_weights(std::array::from_fn(|_| draw(byte, 1.0) as i8));
+    let mut weights = || pack_weights(std::array::from_fn(|_| draw(weight, 1.0) as i8));
     f.linear1_weight.as_flattened_mut().as_flattened_mut().fill_with(&mut weights);
     f.linear2_weight.as_flattened_mut().as_flattened_mut().fill_with(&mut weights);
     for (block, quads) in f.linear3_weight.iter_mut().enumerate() {
