@@ -9,6 +9,7 @@
 //! | [`emulator`] | the firmware: host and emulator agree to the last bit, exit codes, log, refused builds |
 //! | [`engine_suite`] | what every engine must do, as functions over `&mut dyn Engine` |
 //! | [`engines`] | the engines that the suite is stamped onto, each with its tolerances |
+//! | [`exchange`] | models to and from PyTorch and ONNX: PyTorch's files import, ONNX Runtime computes our logits |
 //! | [`house`] | who may use whom, where unsafe may stand, how a file begins |
 //! | [`readme`] | what the README says that code can check |
 //! | [`schedule`] | the training run of the book, its figures and its speed; ignored by default |
@@ -21,6 +22,7 @@ mod differential;
 mod emulator;
 mod engine_suite;
 mod engines;
+mod exchange;
 mod house;
 mod readme;
 mod schedule;
