@@ -98,7 +98,7 @@ pub fn import(path: &Path, options: ImportOptions) -> Result<(Checkpoint, Vocabu
         return Err(file.damaged(format!("it has a tensor {name}, which the network has not")));
     }
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    Ok((Checkpoint { parameters, batches_tracked, origin: Origin::Imported(name) }, vocabulary))
+    Ok((Checkpoint { parameters, batches_tracked, origin: Origin::Imported(name), moments: None }, vocabulary))
 }
 
 fn vocabulary(file: &StateDict<'_>) -> Vocabulary {
