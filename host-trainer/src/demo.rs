@@ -109,7 +109,7 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
 }
 
 fn new_run(request: &DemoRequest) -> NewRun {
-    NewRun { seed: 0, recipe: request.recipe.clone(), out: Some(request.out.clone()), replace: true }
+    NewRun { seed: 0, recipe: request.recipe.clone(), holdout: 0, out: Some(request.out.clone()), replace: true }
 }
 
 /// Images worth looking at: the first right answers of different classes, then the first wrong one.

@@ -4,6 +4,7 @@
 //! The data's way through: [`data`] → [`engine`] (driven by [`train`]) → [`checkpoint`] → [`export`] → `weights.bin` →
 //! [`emulate`].
 
+pub mod augment;
 pub mod board;
 pub mod checkpoint;
 pub mod cli;
@@ -27,6 +28,7 @@ pub mod parameters;
 pub mod progress;
 pub mod quantize;
 pub mod recipe;
+pub mod reestimate;
 pub mod run;
 pub mod run_dir;
 pub mod setup;

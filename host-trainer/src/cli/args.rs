@@ -2,16 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
+use super::recipe_args::RecipeArgs;
 use crate::data::{DatasetName, Request};
 use crate::emulate::Machine;
 use crate::engine::EngineName;
 use crate::exchange::Format;
 use crate::export::DEFAULT_LIMIT;
 use crate::parameters::Variance;
-use crate::recipe::{RECIPES, Recipe};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -38,7 +37,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Train a model; writes a checkpoint, the epochs' figures and their curves into a run directory
-    Train(TrainArgs),
+    Train(Box<TrainArgs>),
     /// Classify the test images with a model, as f32 and as integers, and compare
     Evaluate(EvaluateArgs),
     /// Turn a checkpoint into the integers of a weights.bin, prove them, and verify the file; or write it for other programs
@@ -107,6 +106,10 @@ pub struct TrainArgs {
     pub variance: Variance,
     #[command(flatten)]
     pub recipe: RecipeArgs,
+    /// Hold the last N training images out, and take them for the test images, which are then not looked at: for choosing
+    /// between recipes
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume")]
+    pub holdout: usize,
     /// Continue the run in this directory, to the same bits as if it had not stopped
     #[arg(long, value_name = "RUN", conflicts_with = "out")]
     pub resume: Option<PathBuf>,
@@ -118,38 +121,6 @@ pub struct TrainArgs {
     pub force: bool,
     #[command(flatten)]
     pub console: ConsoleArgs,
-}
-
-/// The schedule.
-#[derive(Args, Clone, Debug)]
-pub struct RecipeArgs {
-    /// Schedule by name; seed is d2l's chapter: SGD at a constant rate of 1.0, batches of 256, 10 epochs
-    #[arg(long, value_name = "NAME", default_value = RECIPES[0].name, conflicts_with = "resume",
-          value_parser = PossibleValuesParser::new(RECIPES.map(|r| r.name)))]
-    pub recipe: String,
-    /// Passes over the training examples [default: the recipe's]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    pub epochs: Option<u64>,
-    /// Examples a step [default: the recipe's]
-    #[arg(long, value_name = "N", conflicts_with = "resume", value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
-    pub batch_size: Option<u64>,
-    /// Learning rate [default: the recipe's]
-    #[arg(long, value_name = "RATE", conflicts_with = "resume", value_parser = positive)]
-    pub lr: Option<f64>,
-}
-
-impl RecipeArgs {
-    /// The named recipe with what was overridden.
-    pub fn recipe(&self) -> Recipe {
-        let named = RECIPES.iter().find(|r| r.name == self.recipe).expect("clap checked the name");
-        let Recipe { name, epochs, batch_size, lr } = named.recipe();
-        Recipe {
-            name,
-            epochs: self.epochs.map_or(epochs, |n| n as usize),
-            batch_size: self.batch_size.map_or(batch_size, |n| n as usize),
-            lr: self.lr.unwrap_or(lr),
-        }
-    }
 }
 
 /// How to print.
@@ -312,7 +283,7 @@ pub struct DataVerbArgs {
 }
 
 /// A finite number above zero.
-fn positive(text: &str) -> Result<f64, String> {
+pub(super) fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
         _ => Err("it must be a number above zero".into()),
