@@ -82,10 +82,16 @@ fn link(out: &Path) {
         .unwrap_or_else(|e| fail(&format!("cannot read {map}: {e}; set BN_LENET_CHIP to a file of memory/")));
     write(&out.join("memory.x"), &memory);
     println!("cargo::rustc-link-search={}", out.display());
-    // Without it the linker pads the ELF's segments to whole pages.
-    for argument in ["--nmagic", "-Tlink.x", "-Tdefmt.x"] {
-        println!("cargo::rustc-link-arg-bins={argument}");
+    // Without --nmagic the linker pads the ELF's segments to whole pages.
+    for program in ["demo", "evaluate", "crash"] {
+        for argument in ["--nmagic", "-Tlink.x", "-Tdefmt.x"] {
+            println!("cargo::rustc-link-arg-bin={program}={argument}");
+        }
     }
+    let alone = Path::new(&variable("CARGO_MANIFEST_DIR")).join("memory/inference.x");
+    println!("cargo::rerun-if-changed={}", alone.display());
+    println!("cargo::rustc-link-arg-bin=inference=--nmagic");
+    println!("cargo::rustc-link-arg-bin=inference=-T{}", alone.display());
 }
 
 fn write(path: &Path, bytes: &[u8]) {

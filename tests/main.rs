@@ -9,6 +9,7 @@
 //! | [`engine_suite`] | what every engine must do, as functions over `&mut dyn Engine` |
 //! | [`engines`] | the engines that the suite is stamped onto, each with its tolerances |
 //! | [`house`] | who may use whom, where unsafe may stand, how a file begins |
+//! | [`proofs`] | what the machine code proves: no panic is reachable, bounds of stack and flash |
 //! | [`readme`] | what the README says that code can check |
 //! | [`schedule`] | the training run of the book, its figures and its speed; ignored by default |
 //! | [`trained`] | PyTorch's model through import and evaluation; resuming a run to the same bits |
@@ -20,6 +21,7 @@ mod emulator;
 mod engine_suite;
 mod engines;
 mod house;
+mod proofs;
 mod readme;
 mod schedule;
 mod trained;

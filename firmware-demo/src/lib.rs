@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `demo` | classifies the images that were baked in and logs what it thinks of each |
 //! | `evaluate` | classifies images that an emulator's host streams in, and returns every logit |
+//! | `inference` | the inference and nothing else, for the tests that prove what it takes; it is never run |
 //! | `crash` | panics or faults on purpose, to prove that a broken firmware is noticed |
 //!
 //! One ELF serves an STM32F405 board and QEMU's models of it: `place` finds out at run time, and the log and the counters

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use crate::data::Split;
 use crate::emulate::Machine;
 use crate::error::{Error, Result};
+use crate::footprint::{Footprint, footprint};
 use crate::setup;
 
 /// What is baked into the firmware; `None` is what the repository ships.
@@ -75,7 +76,14 @@ pub struct Sizes {
     pub weights: u64,
     /// Statics in RAM.
     pub statics: u64,
+    /// Code of an inference: the network and all that it calls, without the parser.
+    pub inference_code: u64,
+    /// Stack that no inference exceeds, from the machine code.
+    pub stack_bound: u64,
 }
+
+/// The one function of the programs below which an inference happens: part of its symbol.
+const INFERENCE: &str = "firmware_demo10classifier5infer";
 
 /// The directory of the workspace that this program was built from.
 ///
@@ -167,10 +175,10 @@ pub fn demo_images(images: &Split) -> Vec<u8> {
     bytes
 }
 
-/// Sizes of a built program.
+/// Sizes of a built program that classifies.
 ///
 /// # Errors
-/// [`Error::Io`], or [`Error::BadFile`] when it is no ELF.
+/// [`Error::Io`], or [`Error::BadFile`] when it is no ELF or the stack of its inference has no bound.
 pub fn sizes(elf: &Path) -> Result<Sizes> {
     let bytes = fs::read(elf).map_err(Error::io("read", elf))?;
     let file = object::File::parse(&*bytes)
@@ -183,7 +191,8 @@ pub fn sizes(elf: &Path) -> Result<Sizes> {
     let statics = file.sections().filter(in_ram).map(|section| section.size()).sum();
     let is_weights = |symbol: &object::Symbol<'_, '_>| symbol.name().is_ok_and(|name| name.contains("5model7WEIGHTS"));
     let weights = file.symbols().filter(is_weights).map(|symbol| symbol.size()).sum();
-    Ok(Sizes { flash, weights, statics })
+    let Footprint { code: inference_code, stack: stack_bound, .. } = footprint(elf, INFERENCE)?;
+    Ok(Sizes { flash, weights, statics, inference_code, stack_bound })
 }
 
 /// The cargo that started this program, or the one on the PATH.

@@ -18,6 +18,7 @@ pub mod evaluate;
 pub mod export;
 pub mod files;
 pub mod firmware;
+pub mod footprint;
 pub mod import;
 pub mod inference;
 pub mod inspect;

@@ -100,7 +100,15 @@ pub(super) fn figures(report: &EmulateReport) -> String {
             "RAM",
             format!("{}, {} of them scratch", bytes(report.ram_bytes), thousands(report.scratch_bytes as usize)),
         )
-        .row("stack", bytes(report.stack_bytes))
+        .row("stack", format!("{}, at most {} by the call graph", bytes(report.stack_bytes), report.stack_bound_bytes))
+        .row(
+            "an inference takes",
+            format!(
+                "{} of flash (code, weights, tables) and {} of RAM (scratch, stack)",
+                bytes(report.inference_flash_bytes),
+                bytes(report.scratch_bytes + report.stack_bound_bytes)
+            ),
+        )
         .row("time", format!("{:.1} s, emulators side by side: {}", report.seconds, report.emulators));
     table.render()
 }

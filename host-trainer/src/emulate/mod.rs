@@ -77,6 +77,10 @@ pub struct EmulateReport {
     pub scratch_bytes: u64,
     /// Deepest stack of an inference, measured by painting.
     pub stack_bytes: u64,
+    /// Stack that no inference exceeds, computed from the machine code.
+    pub stack_bound_bytes: u64,
+    /// The inference in flash: its code, the weights and tables.
+    pub inference_flash_bytes: u64,
     /// Everything that is flashed.
     pub flash_bytes: u64,
     /// The weights and tables in it.
@@ -223,6 +227,8 @@ fn report(request: &EmulateRequest<'_>, results: &[Results], sizes: Sizes, secon
         ram_bytes: sizes.statics + scratch_bytes,
         scratch_bytes,
         stack_bytes: trailers().map(|trailer| trailer.stack_bytes).max().unwrap_or(0).into(),
+        stack_bound_bytes: sizes.stack_bound,
+        inference_flash_bytes: sizes.inference_code + sizes.weights,
         flash_bytes: sizes.flash,
         weights_bytes: sizes.weights,
         emulators: results.len(),
@@ -268,12 +274,13 @@ mod tests {
             Results { records: records[..2].to_vec(), trailer: trailer(2, 10, 30) },
             Results { records: records[2..].to_vec(), trailer: trailer(1, 0, 20) },
         ];
-        let sizes = Sizes { flash: 100, weights: 50, statics: 3 };
+        let sizes = Sizes { flash: 100, weights: 50, statics: 3, inference_code: 20, stack_bound: 8 };
         let same = report(&request, &results, sizes, 1.0);
         assert!(same.verdict().is_ok());
         assert_eq!((same.images, same.logits_compared, same.accuracy), (3, 30, 2.0 / 3.0));
         assert_eq!((same.instructions_per_inference, same.instructions_range), (20, [0, 30]));
         assert_eq!((same.ram_bytes, same.stack_bytes, same.flash_bytes), (8, 7, 100));
+        assert_eq!((same.stack_bound_bytes, same.inference_flash_bytes), (8, 70));
 
         results[1].records[0].logits[9] ^= 1;
         results[0].records[1].class = 3;

@@ -1,0 +1,52 @@
+//! The inference and nothing else: a program that is linked, weighed and walked by the tests, never run. It links exactly
+//! if no panic is reachable from its roots, because what a panic ends in does not exist. Touches nothing.
+//!
+//! `bn_lenet_predict` and the weights are its contents. `--undefined=bn_lenet_parse` among the linker's arguments adds the
+//! parser, `--undefined=bn_lenet_can_panic` a function that can panic: with that one it must not link.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+#![allow(unsafe_code)]
+
+#[cfg(not(target_os = "none"))]
+fn main() {
+    println!("inference: {}", firmware_demo::HOW_TO_RUN);
+}
+
+#[cfg(target_os = "none")]
+mod device {
+    use core::panic::PanicInfo;
+
+    use bn_core::format::{Model, WEIGHTS_BYTES};
+    use bn_core::{Image, Prediction, Scratch};
+
+    unsafe extern "C" {
+        safe fn a_panic_is_reachable() -> !;
+    }
+
+    #[panic_handler]
+    fn panic(_: &PanicInfo<'_>) -> ! {
+        a_panic_is_reachable()
+    }
+
+    #[repr(C, align(4))]
+    struct Aligned<T: ?Sized>(T);
+
+    // SAFETY (here and below): no other symbol of the program has this name.
+    #[unsafe(no_mangle)]
+    static BN_LENET_WEIGHTS: Aligned<[u8; WEIGHTS_BYTES]> =
+        Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/weights.bin")));
+
+    #[unsafe(no_mangle)]
+    fn bn_lenet_predict(model: &Model<'_>, image: &Image, scratch: &mut Scratch) -> Prediction {
+        bn_core::predict(model, image, scratch)
+    }
+
+    #[unsafe(no_mangle)]
+    fn bn_lenet_parse(bytes: &[u8]) -> Option<Model<'_>> {
+        bn_core::parse(bytes).ok()
+    }
+
+    #[unsafe(no_mangle)]
+    fn bn_lenet_can_panic(scratch: &[u8], index: usize) -> u8 {
+        scratch[index]
+    }
+}
