@@ -42,7 +42,7 @@ pub(crate) fn ready() -> bool {
 }
 
 /// A quantised network with random weights, BatchNorm parts and statistics.
-fn random_weights(seed: u64) -> AlignedBytes {
+pub(crate) fn random_weights(seed: u64) -> AlignedBytes {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut parameters = Parameters::zero(Variance::Biased);
     for (spec, values) in TENSORS.iter().zip(&mut parameters.tensors) {
@@ -52,7 +52,8 @@ fn random_weights(seed: u64) -> AlignedBytes {
             *value = match spec.role {
                 Role::Weight => rng.random_range(-spread..spread),
                 Role::Bias | Role::Beta | Role::RunningMean => rng.random_range(-0.3..0.3),
-                // BatchNorm's scale may be negative.
+                // BatchNorm's scale may be negative, or zero: a dead channel.
+                Role::Gamma if rng.random_bool(0.1) => 0.0,
                 Role::Gamma => rng.random_range(0.5..2.0) * if rng.random_bool(0.2) { -1.0 } else { 1.0 },
                 Role::RunningVar => rng.random_range(0.05..0.5),
             };

@@ -2,9 +2,10 @@
 //!
 //! | module | what belongs there |
 //! |---|---|
-//! | [`arch`] | every core and path gives the same bits, at the edges of what the proofs allow; the budget of instructions |
+//! | [`arch`] | every core and path gives the same bits within its budget of instructions |
 //! | [`cuda`] | the CUDA engine without a GPU, on the CPU build of its kernels, and with one |
 //! | [`cuda_operations`] | each CUDA kernel against the reference engine's twin of its operation |
+//! | [`differential`] | fast paths against the portable one at the edges of what the proofs allow; flipped bits are seen |
 //! | [`emulator`] | the firmware: host and emulator agree to the last bit, exit codes, log, refused builds |
 //! | [`engine_suite`] | what every engine must do, as functions over `&mut dyn Engine` |
 //! | [`engines`] | the engines that the suite is stamped onto, each with its tolerances |
@@ -17,6 +18,7 @@
 mod arch;
 mod cuda;
 mod cuda_operations;
+mod differential;
 mod emulator;
 mod engine_suite;
 mod engines;

@@ -181,18 +181,45 @@ pub fn demo_images(images: &Split) -> Vec<u8> {
 /// [`Error::Io`], or [`Error::BadFile`] when it is no ELF or the stack of its inference has no bound.
 pub fn sizes(elf: &Path) -> Result<Sizes> {
     let bytes = fs::read(elf).map_err(Error::io("read", elf))?;
-    let file = object::File::parse(&*bytes)
-        .map_err(|error| Error::bad_file(elf, format!("not an ELF: {error}"), "build it again"))?;
+    let file = parse_elf(elf, &bytes)?;
     // What a segment has in the file is flashed; initial values of statics are among it.
     let flash = file.segments().filter_map(|segment| segment.data().ok()).map(|data| data.len() as u64).sum();
     let in_ram = |section: &object::Section<'_, '_>| {
         [0x2000_0000, 0x3800_0000].iter().any(|ram| (*ram..ram + 0x40_0000).contains(&section.address()))
     };
     let statics = file.sections().filter(in_ram).map(|section| section.size()).sum();
-    let is_weights = |symbol: &object::Symbol<'_, '_>| symbol.name().is_ok_and(|name| name.contains("5model7WEIGHTS"));
-    let weights = file.symbols().filter(is_weights).map(|symbol| symbol.size()).sum();
+    let weights = weights_symbol(&file).map_or(0, |symbol| symbol.size());
     let Footprint { code: inference_code, stack: stack_bound, .. } = footprint(elf, INFERENCE)?;
     Ok(Sizes { flash, weights, statics, inference_code, stack_bound })
+}
+
+/// Puts other weights into a built program, in place: a thousand models need one build.
+///
+/// # Errors
+/// [`Error::Io`], or [`Error::BadFile`] when it is not a program with weights.
+pub fn replace_weights(elf: &Path, weights: Model<'_>) -> Result<()> {
+    let mut bytes = fs::read(elf).map_err(Error::io("read", elf))?;
+    let file = parse_elf(elf, &bytes)?;
+    let position = weights_symbol(&file).and_then(|symbol| {
+        let section = file.section_by_index(symbol.section_index()?).ok()?;
+        let (start, _) = section.file_range()?;
+        usize::try_from(start + symbol.address().checked_sub(section.address())?).ok()
+    });
+    let weights = weights.file().bytes();
+    match position.and_then(|start| bytes.get_mut(start..start + weights.len())) {
+        Some(place) => place.copy_from_slice(weights),
+        None => return Err(Error::bad_file(elf, "no weights are in it", "build it again")),
+    }
+    fs::write(elf, bytes).map_err(Error::io("write", elf))
+}
+
+fn parse_elf<'a>(path: &Path, bytes: &'a [u8]) -> Result<object::File<'a>> {
+    object::File::parse(bytes).map_err(|error| Error::bad_file(path, format!("not an ELF: {error}"), "build it again"))
+}
+
+/// The weights, by their mangled name.
+fn weights_symbol<'data, 'file>(file: &'file object::File<'data>) -> Option<object::Symbol<'data, 'file>> {
+    file.symbols().find(|symbol| symbol.name().is_ok_and(|name| name.contains("5model7WEIGHTS")))
 }
 
 /// The cargo that started this program, or the one on the PATH.

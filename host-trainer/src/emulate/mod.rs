@@ -116,27 +116,28 @@ impl EmulateReport {
 /// [`Error::BadArgument`] without images; [`Error::Missing`] without QEMU or the target; [`Error::Tool`] when the build, the
 /// emulator or the firmware fails.
 pub fn emulate(request: &EmulateRequest<'_>) -> Result<EmulateReport> {
+    check(request)?;
+    let EmulateRequest { weights, machine, portable, .. } = *request;
+    let inputs = Inputs { weights: Some(weights), images: None, machine, portable };
+    let firmware = firmware::build_programs(&inputs, &[Program::Evaluate])?;
+    emulate_built(&firmware.elf(Program::Evaluate), request)
+}
+
+/// As [`emulate`], with `evaluate` built before, for the same machine and path and with the same weights
+/// ([`firmware::replace_weights`] changes them).
+///
+/// # Errors
+/// As [`emulate`].
+pub fn emulate_built(elf: &Path, request: &EmulateRequest<'_>) -> Result<EmulateReport> {
+    check(request)?;
     let images = request.images;
-    if images.is_empty() {
-        return Err(Error::BadArgument {
-            problem: "no images to emulate".into(),
-            remedy: "ask for one or more".into(),
-        });
-    }
-    setup::ensure_qemu()?;
-    qemu::ensure_machine(request.machine)?;
-    let firmware = firmware::build_programs(
-        &Inputs { weights: Some(request.weights), images: None, machine: request.machine, portable: request.portable },
-        &[Program::Evaluate],
-    )?;
-    let elf = firmware.elf(Program::Evaluate);
-    let sizes = firmware::sizes(&elf)?;
+    let sizes = firmware::sizes(elf)?;
     let directory = working_directory()?;
     let shards: Vec<_> = shard::split(images.len())
         .into_iter()
         .enumerate()
         .map(|(index, range)| Shard {
-            elf: &elf,
+            elf,
             machine: request.machine,
             images,
             range,
@@ -148,6 +149,18 @@ pub fn emulate(request: &EmulateRequest<'_>) -> Result<EmulateReport> {
     let results = run_all(&shards, images.len())?;
     let seconds = start.elapsed().as_secs_f64();
     Ok(report(request, &results, sizes, seconds))
+}
+
+/// Before anything is built: whether there is something to do, and something to do it with.
+fn check(request: &EmulateRequest<'_>) -> Result<()> {
+    if request.images.is_empty() {
+        return Err(Error::BadArgument {
+            problem: "no images to emulate".into(),
+            remedy: "ask for one or more".into(),
+        });
+    }
+    setup::ensure_qemu()?;
+    qemu::ensure_machine(request.machine)
 }
 
 /// Runs the demo, with these weights and images or the shipped ones, and returns its log.
