@@ -1,8 +1,7 @@
 //! Bakes the weights and the demo images into the firmware, after bn-core's own parser has accepted them: a bad file fails
 //! the build with the reason. On the host there is nothing to bake. Reads the two files, writes to `OUT_DIR`.
 //!
-//! `BN_LENET_WEIGHTS` and `BN_LENET_IMAGES` name other files than the shipped ones, `BN_LENET_CHIP` another memory map than
-//! the STM32F405's: a file of `memory/`.
+//! `BN_LENET_WEIGHTS` and `BN_LENET_IMAGES` name other files than the shipped ones. A cargo feature names the board.
 
 use std::env;
 use std::fs;
@@ -22,6 +21,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     // An Armv6-M core lacks the fault registers, the cycle counter, and the RAM for large batches.
     println!("cargo::rustc-check-cfg=cfg(armv6m)");
+    println!("cargo::rustc-check-cfg=cfg(place, values({}))", PLACES.map(|place| format!("\"{place}\"")).join(", "));
     if env::var("TARGET").is_ok_and(|target| target.starts_with("thumbv6m")) {
         println!("cargo::rustc-cfg=armv6m");
     }
@@ -72,14 +72,64 @@ fn check_images(bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Hands the chip's memory map to the linker.
+/// A board, or what an emulator models.
+struct Board {
+    /// The cargo feature that asks for it.
+    feature: &'static str,
+    /// Its memory map: a file of `memory/`.
+    memory: &'static str,
+    /// The compiler's name for its core begins with this.
+    target: &'static str,
+    /// Where a program that is linked for it runs.
+    place: &'static str,
+}
+
+const PLACES: [&str; 3] = ["board", "emulator", "either"];
+
+const fn board(feature: &'static str, memory: &'static str, target: &'static str, place: &'static str) -> Board {
+    Board { feature, memory, target, place }
+}
+
+const BOARDS: [Board; 8] = [
+    board("stm32f405", "stm32f405", "thumbv7em", "either"),
+    board("nrf52840-dk", "nrf52840", "thumbv7em", "board"),
+    board("microbit-v2", "nrf52833", "thumbv7em", "board"),
+    board("pico", "rp2040", "thumbv6m", "board"),
+    board("pico-2", "rp2350", "thumbv8m.main", "board"),
+    board("microbit", "nrf51", "thumbv6m", "emulator"),
+    board("mps2", "mps2", "thumbv7", "emulator"),
+    board("mps2-secure", "mps2-secure", "thumbv8m.main", "emulator"),
+];
+
+/// The one board that the features name.
+fn chosen_board() -> &'static Board {
+    let asked =
+        |board: &&Board| env::var_os(format!("CARGO_FEATURE_{}", board.feature.to_uppercase().replace('-', "_")));
+    let chosen: Vec<&Board> = BOARDS.iter().filter(|board| asked(board).is_some()).collect();
+    let names = |boards: &[&Board]| boards.iter().map(|board| board.feature).collect::<Vec<_>>().join(", ");
+    let (target, all) = (variable("TARGET"), names(&BOARDS.iter().collect::<Vec<_>>()));
+    match chosen[..] {
+        [board] if target.starts_with(board.target) => board,
+        [board] => fail(&format!(
+            "the core of {} is a {}, not a {target}; name another --target or board",
+            board.feature, board.target
+        )),
+        [] => fail(&format!("no board; build with one of --features {all}")),
+        _ => fail(&format!(
+            "{} boards ({}); build with --no-default-features and one of --features {all}",
+            chosen.len(),
+            names(&chosen)
+        )),
+    }
+}
+
+/// Hands the board's memory map to the linker.
 fn link(out: &Path) {
-    println!("cargo::rerun-if-env-changed=BN_LENET_CHIP");
-    let chip = env::var("BN_LENET_CHIP").unwrap_or_else(|_| "stm32f405".into());
-    let map = format!("memory/{chip}.x");
+    let board = chosen_board();
+    println!("cargo::rustc-cfg=place=\"{}\"", board.place);
+    let map = format!("memory/{}.x", board.memory);
     println!("cargo::rerun-if-changed={map}");
-    let memory = fs::read(&map)
-        .unwrap_or_else(|e| fail(&format!("cannot read {map}: {e}; set BN_LENET_CHIP to a file of memory/")));
+    let memory = fs::read(&map).unwrap_or_else(|e| fail(&format!("cannot read {map}: {e}; restore it")));
     write(&out.join("memory.x"), &memory);
     println!("cargo::rustc-link-search={}", out.display());
     // Without --nmagic the linker pads the ELF's segments to whole pages.

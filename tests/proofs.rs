@@ -18,9 +18,8 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::emulator::{random_images, ready};
 
-/// A core: its target, the machine that stands for it, and the most that an inference may take on it.
+/// A core: the machine that stands for it, and the most that an inference may take on it.
 struct Core {
-    target: &'static str,
     machine: Machine,
     /// Bytes of code. With the weights they are the inference in flash.
     code: u64,
@@ -30,10 +29,10 @@ struct Core {
 
 /// What the compiler makes is deterministic: one byte more is a change that somebody made.
 const CORES: [Core; 4] = [
-    Core { target: "thumbv7em-none-eabihf", machine: Machine::Netduinoplus2, code: 9_218, stack: 368 },
-    Core { target: "thumbv8m.main-none-eabihf", machine: Machine::Mps2An505, code: 9_218, stack: 368 },
-    Core { target: "thumbv7m-none-eabi", machine: Machine::Mps2An385, code: 5_898, stack: 472 },
-    Core { target: "thumbv6m-none-eabi", machine: Machine::Microbit, code: 5_988, stack: 588 },
+    Core { machine: Machine::Netduinoplus2, code: 9_218, stack: 368 },
+    Core { machine: Machine::Mps2An505, code: 9_218, stack: 368 },
+    Core { machine: Machine::Mps2An385, code: 5_898, stack: 472 },
+    Core { machine: Machine::Microbit, code: 5_988, stack: 588 },
 ];
 
 /// Bytes of flash that code, weights and tables may take on any core, and of RAM besides the image.
@@ -41,24 +40,24 @@ const FLASH: u64 = 84 * 1024;
 const RAM: u64 = 5_120;
 
 /// Links the inference alone, as its linker script and these arguments say, and hands back what cargo said.
-fn link(target: &str, arguments: &[&str]) -> (bool, String) {
+fn link(machine: Machine, arguments: &[&str]) -> (bool, String) {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace_root().expect("a checkout"));
     cargo.args(["rustc", "--profile", "firmware", "--package", "firmware-demo", "--bin", "inference"]);
-    cargo.args(["--target", target, "--"]);
+    cargo.args(["--no-default-features", "--features", machine.board(), "--target", machine.target(), "--"]);
     cargo.args(arguments.iter().map(|argument| format!("-Clink-arg={argument}")));
     let output = cargo.output().expect("cargo runs");
     (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// Links the inference alone, with all the roots, into a file of its own.
-fn linked(target: &str, roots: &[&str], directory: &Path) -> PathBuf {
+fn linked(machine: Machine, roots: &[&str], directory: &Path) -> PathBuf {
     let elf = directory.join("inference");
     let roots = roots.iter().map(|root| format!("--undefined={root}"));
     let arguments: Vec<String> = roots.chain([format!("-o{}", elf.display())]).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (success, words) = link(target, &arguments);
-    assert!(success, "{target}: {words}");
+    let (success, words) = link(machine, &arguments);
+    assert!(success, "{machine}: {words}");
     elf
 }
 
@@ -80,12 +79,12 @@ fn no_panic_is_reachable_in_inference_or_parser() {
         return;
     }
     let directory = tempfile::tempdir().expect("a temporary directory");
-    for Core { target, .. } in CORES {
-        setup::ensure_target_of(target).expect("a target");
-        linked(target, &["bn_lenet_parse"], directory.path());
+    for Core { machine, .. } in CORES {
+        setup::ensure_target_of(machine.target()).expect("a target");
+        linked(machine, &["bn_lenet_parse"], directory.path());
         // The same program must not link once it holds a function that can panic.
-        let (success, words) = link(target, &["--undefined=bn_lenet_can_panic"]);
-        assert!(!success && words.contains("undefined symbol: a_panic_is_reachable"), "{target}: {words}");
+        let (success, words) = link(machine, &["--undefined=bn_lenet_can_panic"]);
+        assert!(!success && words.contains("undefined symbol: a_panic_is_reachable"), "{machine}: {words}");
     }
 }
 
@@ -95,16 +94,16 @@ fn code_and_stack_stay_within_their_budgets() {
         return;
     }
     let directory = tempfile::tempdir().expect("a temporary directory");
-    for Core { target, code: most_code, stack: most_stack, .. } in CORES {
-        setup::ensure_target_of(target).expect("a target");
-        let elf = linked(target, &[], directory.path());
+    for Core { machine, code: most_code, stack: most_stack } in CORES {
+        setup::ensure_target_of(machine.target()).expect("a target");
+        let elf = linked(machine, &[], directory.path());
         let Footprint { code, stack, functions } = footprint(&elf, "bn_lenet_predict").expect("a bound");
         let whole = loaded(&elf);
         // Nothing is loaded that the call graph does not reach, but for padding between functions.
         let rest = whole.checked_sub(code + WEIGHTS_BYTES as u64).expect("all of it is loaded");
-        assert!(rest < 4 * functions.len() as u64, "{target}: {rest} bytes besides {functions:#?}");
-        assert!(whole <= FLASH && code <= most_code, "{target}: {code} bytes of code, {whole} with the weights");
-        assert!(stack <= most_stack, "{target}: {stack} bytes of stack in {functions:#?}");
+        assert!(rest < 4 * functions.len() as u64, "{machine}: {rest} bytes besides {functions:#?}");
+        assert!(whole <= FLASH && code <= most_code, "{machine}: {code} bytes of code, {whole} with the weights");
+        assert!(stack <= most_stack, "{machine}: {stack} bytes of stack in {functions:#?}");
         assert!(size_of::<Scratch>() as u64 + stack <= RAM);
     }
 }

@@ -11,6 +11,7 @@ use bn_core::Model;
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
 use tempfile::TempDir;
 
+use crate::board::Board;
 use crate::data::Split;
 use crate::emulate::Machine;
 use crate::error::{Error, Result};
@@ -24,8 +25,10 @@ pub struct Inputs<'a> {
     pub weights: Option<Model<'a>>,
     /// Images that `demo` classifies, with their labels.
     pub images: Option<&'a Split>,
-    /// What it is built for.
+    /// The emulator's machine that it is built for, unless there is a `board`.
     pub machine: Machine,
+    /// The board that it is built for.
+    pub board: Option<Board>,
     /// Whether the portable path is forced where the core has a faster one.
     pub portable: bool,
 }
@@ -122,7 +125,10 @@ pub fn build(inputs: &Inputs<'_>) -> Result<Firmware> {
 /// As [`build`].
 pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmware> {
     let root = workspace_root()?;
-    let (target, chip) = (inputs.machine.target(), inputs.machine.chip());
+    let (target, board) = match inputs.board {
+        Some(board) => (board.target(), board.name()),
+        None => (inputs.machine.target(), inputs.machine.board()),
+    };
     setup::ensure_target_of(target)?;
     let folder = target_directory(&root)?.join("firmware-inputs");
     fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
@@ -135,7 +141,7 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
     cargo.args(["build", "--profile", "firmware", "--target", target, "--package", "firmware-demo"]);
     cargo.args(programs.iter().flat_map(|program| ["--bin", program.name()]));
     cargo.arg("--message-format=json-render-diagnostics").env_remove("BN_LENET_WEIGHTS").env_remove("BN_LENET_IMAGES");
-    cargo.env("BN_LENET_CHIP", chip);
+    cargo.args(["--no-default-features", "--features", board]);
     if inputs.portable {
         let name = target.to_uppercase().replace(['-', '.'], "_");
         cargo.env(format!("CARGO_TARGET_{name}_RUSTFLAGS"), "--cfg bn_lenet_arch=\"portable\"");

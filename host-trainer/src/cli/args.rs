@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
+use crate::board::Board;
 use crate::data::{DatasetName, Request};
 use crate::emulate::Machine;
 use crate::engine::EngineName;
@@ -48,7 +49,7 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Run a weights.bin in the emulated microcontroller and compare every logit with the host's
     Emulate(EmulateArgs),
-    /// Flash the demo onto an STM32F405 board and show its log
+    /// Flash the demo onto a connected board and show its log
     Board(BoardArgs),
     /// Everything: data, training, export, firmware, emulator, and a few classified images. Takes the built-in garments where
     /// Fashion-MNIST cannot be had, and says so
@@ -268,6 +269,9 @@ pub struct EmulateArgs {
 /// `board`.
 #[derive(Args, Debug)]
 pub struct BoardArgs {
+    /// Which board
+    #[arg(long, value_enum, default_value_t)]
+    pub board: Board,
     /// The integers to flash [default: those that the repository ships]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,

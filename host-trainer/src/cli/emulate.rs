@@ -20,7 +20,13 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
     if args.demo {
         return print(
             &run_demo(
-                &Inputs { weights: Some(weights), images: None, machine: args.machine, portable: args.portable },
+                &Inputs {
+                    weights: Some(weights),
+                    images: None,
+                    machine: args.machine,
+                    board: None,
+                    portable: args.portable,
+                },
                 args.machine,
             )?,
             out,

@@ -118,7 +118,7 @@ impl EmulateReport {
 pub fn emulate(request: &EmulateRequest<'_>) -> Result<EmulateReport> {
     check(request)?;
     let EmulateRequest { weights, machine, portable, .. } = *request;
-    let inputs = Inputs { weights: Some(weights), images: None, machine, portable };
+    let inputs = Inputs { weights: Some(weights), images: None, machine, board: None, portable };
     let firmware = firmware::build_programs(&inputs, &[Program::Evaluate])?;
     emulate_built(&firmware.elf(Program::Evaluate), request)
 }
