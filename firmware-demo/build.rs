@@ -31,44 +31,52 @@ fn main() {
         return;
     }
     let out = PathBuf::from(variable("OUT_DIR"));
-    bake("BN_LENET_WEIGHTS", "assets/weights.bin", &out.join("weights.bin"), check_weights);
-    bake("BN_LENET_IMAGES", "assets/garments.bin", &out.join("images.bin"), check_images);
+    bake("BN_LENET_WEIGHTS", "assets/weights.bin", &out.join("weights.bin"), weights);
+    bake("BN_LENET_IMAGES", "assets/garments.bin", &out.join("images.bin"), images);
     link(&out);
     // defmt drops everything below errors unless told otherwise, and the log is what the demo is for.
     println!("cargo::rerun-if-env-changed=DEFMT_LOG");
     println!("cargo::rustc-env=DEFMT_LOG={}", env::var("DEFMT_LOG").as_deref().unwrap_or("info"));
 }
 
-/// Copies the file that `variable` names, or the shipped one, once `check` has found nothing wrong with it.
-fn bake(name: &str, shipped: &str, to: &Path, check: fn(&[u8]) -> Result<(), String>) {
+/// Writes what `convert` makes of the file that `name` names, or of the shipped one.
+fn bake(name: &str, shipped: &str, to: &Path, convert: fn(Vec<u8>) -> Result<Vec<u8>, String>) {
     let from = match env::var_os(name) {
         Some(path) => PathBuf::from(path),
         None => Path::new(&variable("CARGO_MANIFEST_DIR")).join(shipped),
     };
     println!("cargo::rerun-if-changed={}", from.display());
     let bytes = fs::read(&from).unwrap_or_else(|e| fail(&format!("cannot read {}: {e}; set {name}", from.display())));
-    if let Err(problem) = check(&bytes) {
-        fail(&format!("{}: {problem}", from.display()));
+    match convert(bytes) {
+        Ok(bytes) => write(to, &bytes),
+        Err(problem) => fail(&format!("{}: {problem}", from.display())),
     }
-    write(to, &bytes);
 }
 
-fn check_weights(bytes: &[u8]) -> Result<(), String> {
+/// The file itself once the parser has accepted it, or in the small build what is made of it.
+fn weights(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     // The parser reads in place, so it wants the bytes aligned as they will be in flash.
     let mut words = vec![0_u32; bytes.len().div_ceil(4)];
     let aligned = &mut bytemuck::cast_slice_mut(&mut words)[..bytes.len()];
-    aligned.copy_from_slice(bytes);
-    format::parse(aligned).map(|_| ()).map_err(|error| error.to_string())
+    aligned.copy_from_slice(&bytes);
+    let model = format::parse(aligned).map_err(|error| error.to_string())?;
+    if env::var_os("CARGO_FEATURE_SMALL").is_none() {
+        return Ok(bytes);
+    }
+    match bn_core::small::Weights::of(&model) {
+        Ok(weights) => Ok(weights.bytes().to_vec()),
+        Err(error) => Err(format!("the small build needs tables that are their own mirror image: {error}")),
+    }
 }
 
-fn check_images(bytes: &[u8]) -> Result<(), String> {
+fn images(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     let (images, rest) = bytes.as_chunks::<DEMO_IMAGE_BYTES>();
     if images.is_empty() || !rest.is_empty() {
         return Err(format!("{} bytes are not one or more images of {DEMO_IMAGE_BYTES} bytes", bytes.len()));
     }
     match images.iter().position(|image| usize::from(image[0]) >= CLASSES) {
         Some(index) => Err(format!("image {index} has label {}, but labels end at 9", images[index][0])),
-        None => Ok(()),
+        None => Ok(bytes),
     }
 }
 
@@ -126,6 +134,12 @@ fn chosen_board() -> &'static Board {
 /// Hands the board's memory map to the linker.
 fn link(out: &Path) {
     let board = chosen_board();
+    let target = variable("TARGET");
+    if env::var_os("CARGO_FEATURE_SMALL").is_some()
+        && !["thumbv7em", "thumbv8m.main"].iter().any(|t| target.starts_with(t))
+    {
+        fail(&format!("the small build needs the DSP extension, which {target} lacks; leave out the feature small"));
+    }
     println!("cargo::rustc-cfg=place=\"{}\"", board.place);
     let map = format!("memory/{}.x", board.memory);
     println!("cargo::rerun-if-changed={map}");

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bn_core::Scratch;
 use bn_core::format::WEIGHTS_BYTES;
+use bn_core::small;
 use host_trainer::emulate::{EmulateRequest, Machine, emulate};
-use host_trainer::firmware::{shipped_weights, workspace_root};
+use host_trainer::firmware::{Build, shipped_weights, workspace_root};
 use host_trainer::footprint::{Footprint, footprint};
 use host_trainer::setup;
 use host_trainer::weights::AlignedBytes;
@@ -18,46 +18,70 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::emulator::{random_images, ready};
 
-/// A core: the machine that stands for it, and the most that an inference may take on it.
+/// A build for a core, as the machine that stands for it runs it, and the most that an inference may take there.
 struct Core {
     machine: Machine,
+    build: Build,
     /// Bytes of code. With the weights they are the inference in flash.
     code: u64,
-    /// Bytes of stack.
+    /// Bytes of stack. With the scratch they are its RAM.
     stack: u64,
 }
 
+const fn core(machine: Machine, build: Build, code: u64, stack: u64) -> Core {
+    Core { machine, build, code, stack }
+}
+
 /// What the compiler makes is deterministic: one byte more is a change that somebody made.
-const CORES: [Core; 4] = [
-    Core { machine: Machine::Netduinoplus2, code: 9_218, stack: 368 },
-    Core { machine: Machine::Mps2An505, code: 9_218, stack: 368 },
-    Core { machine: Machine::Mps2An385, code: 5_898, stack: 472 },
-    Core { machine: Machine::Microbit, code: 5_988, stack: 588 },
+const CORES: [Core; 6] = [
+    core(Machine::Netduinoplus2, Build::Fastest, 9_218, 368),
+    core(Machine::Mps2An505, Build::Fastest, 9_218, 368),
+    core(Machine::Mps2An385, Build::Fastest, 5_898, 472),
+    core(Machine::Microbit, Build::Fastest, 5_988, 588),
+    core(Machine::Netduinoplus2, Build::Small, 2_646, 304),
+    core(Machine::Mps2An505, Build::Small, 2_650, 304),
 ];
 
-/// Bytes of flash that code, weights and tables may take on any core, and of RAM besides the image.
-const FLASH: u64 = 84 * 1024;
-const RAM: u64 = 5_120;
+impl Core {
+    /// Bytes of the weights and tables in flash, and the most that these and the code may take.
+    fn flash(&self) -> (u64, u64) {
+        match self.build {
+            Build::Small => (small::WEIGHTS_BYTES as u64, 56 * 1024),
+            Build::Fastest | Build::Portable => (WEIGHTS_BYTES as u64, 84 * 1024),
+        }
+    }
+
+    /// The most RAM besides the image, in bytes.
+    fn ram(&self) -> u64 {
+        if self.build == Build::Small { 3_072 } else { 5_120 }
+    }
+
+    fn name(&self) -> String {
+        format!("{} {:?}", self.machine, self.build)
+    }
+}
 
 /// Links the inference alone, as its linker script and these arguments say, and hands back what cargo said.
-fn link(machine: Machine, arguments: &[&str]) -> (bool, String) {
+fn link(core: &Core, arguments: &[&str]) -> (bool, String) {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace_root().expect("a checkout"));
-    cargo.args(["rustc", "--profile", "firmware", "--package", "firmware-demo", "--bin", "inference"]);
-    cargo.args(["--no-default-features", "--features", machine.board(), "--target", machine.target(), "--"]);
+    cargo.args(["rustc", "--profile", core.build.profile(), "--package", "firmware-demo", "--bin", "inference"]);
+    let small = if core.build == Build::Small { "small" } else { "" };
+    cargo.args(["--no-default-features", "--features", core.machine.board(), "--features", small]);
+    cargo.args(["--target", core.machine.target(), "--"]);
     cargo.args(arguments.iter().map(|argument| format!("-Clink-arg={argument}")));
     let output = cargo.output().expect("cargo runs");
     (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// Links the inference alone, with all the roots, into a file of its own.
-fn linked(machine: Machine, roots: &[&str], directory: &Path) -> PathBuf {
+fn linked(core: &Core, roots: &[&str], directory: &Path) -> PathBuf {
     let elf = directory.join("inference");
     let roots = roots.iter().map(|root| format!("--undefined={root}"));
     let arguments: Vec<String> = roots.chain([format!("-o{}", elf.display())]).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (success, words) = link(machine, &arguments);
-    assert!(success, "{machine}: {words}");
+    let (success, words) = link(core, &arguments);
+    assert!(success, "{}: {words}", core.name());
     elf
 }
 
@@ -79,12 +103,12 @@ fn no_panic_is_reachable_in_inference_or_parser() {
         return;
     }
     let directory = tempfile::tempdir().expect("a temporary directory");
-    for Core { machine, .. } in CORES {
-        setup::ensure_target_of(machine.target()).expect("a target");
-        linked(machine, &["bn_lenet_parse"], directory.path());
+    for core in &CORES {
+        setup::ensure_target_of(core.machine.target()).expect("a target");
+        linked(core, &["bn_lenet_parse"], directory.path());
         // The same program must not link once it holds a function that can panic.
-        let (success, words) = link(machine, &["--undefined=bn_lenet_can_panic"]);
-        assert!(!success && words.contains("undefined symbol: a_panic_is_reachable"), "{machine}: {words}");
+        let (success, words) = link(core, &["--undefined=bn_lenet_can_panic"]);
+        assert!(!success && words.contains("undefined symbol: a_panic_is_reachable"), "{}: {words}", core.name());
     }
 }
 
@@ -94,17 +118,18 @@ fn code_and_stack_stay_within_their_budgets() {
         return;
     }
     let directory = tempfile::tempdir().expect("a temporary directory");
-    for Core { machine, code: most_code, stack: most_stack } in CORES {
-        setup::ensure_target_of(machine.target()).expect("a target");
-        let elf = linked(machine, &[], directory.path());
+    for core in &CORES {
+        let name = core.name();
+        setup::ensure_target_of(core.machine.target()).expect("a target");
+        let elf = linked(core, &[], directory.path());
         let Footprint { code, stack, functions } = footprint(&elf, "bn_lenet_predict").expect("a bound");
+        let (weights, most) = core.flash();
         let whole = loaded(&elf);
         // Nothing is loaded that the call graph does not reach, but for padding between functions.
-        let rest = whole.checked_sub(code + WEIGHTS_BYTES as u64).expect("all of it is loaded");
-        assert!(rest < 4 * functions.len() as u64, "{machine}: {rest} bytes besides {functions:#?}");
-        assert!(whole <= FLASH && code <= most_code, "{machine}: {code} bytes of code, {whole} with the weights");
-        assert!(stack <= most_stack, "{machine}: {stack} bytes of stack in {functions:#?}");
-        assert!(size_of::<Scratch>() as u64 + stack <= RAM);
+        let rest = whole.checked_sub(code + weights).expect("all of it is loaded");
+        assert!(rest < 4 * functions.len() as u64, "{name}: {rest} bytes besides {functions:#?}");
+        assert!(whole <= most && code <= core.code, "{name}: {code} bytes of code, {whole} with the weights");
+        assert!(stack <= core.stack, "{name}: {stack} bytes of stack in {functions:#?}");
     }
 }
 
@@ -116,12 +141,13 @@ fn painting_the_stack_finds_the_bound() {
     let path = shipped_weights().expect("a checkout");
     let bytes = AlignedBytes::read(&path).expect("shipped weights");
     let images = random_images(&mut ChaCha8Rng::seed_from_u64(6), 1);
-    for Core { machine, .. } in CORES {
-        let weights = bytes.model(&path).expect("good weights");
-        let report = emulate(&EmulateRequest { weights, machine, images: &images, portable: false }).expect("it runs");
-        assert!(report.stack_bytes <= report.stack_bound_bytes, "{machine}: the stack is deeper than its bound");
-        let slack = report.stack_bound_bytes - report.stack_bytes;
-        assert!(slack <= 16, "{machine}: painted {}, bound {}", report.stack_bytes, report.stack_bound_bytes);
-        assert_eq!(report.scratch_bytes, size_of::<Scratch>() as u64);
+    for core in &CORES {
+        let (weights, name) = (bytes.model(&path).expect("good weights"), core.name());
+        let Core { machine, build, .. } = *core;
+        let report = emulate(&EmulateRequest { weights, machine, build, images: &images }).expect("it runs");
+        let (painted, bound) = (report.stack_bytes, report.stack_bound_bytes);
+        assert!((painted..=painted + 16).contains(&bound), "{name}: painted {painted}, bound {bound}");
+        let ram = report.scratch_bytes + bound;
+        assert!(ram <= core.ram(), "{name}: {ram} bytes of RAM");
     }
 }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use bn_core::Model;
+use bn_core::{Model, small};
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
+use serde::Serialize;
 use tempfile::TempDir;
 
 use crate::board::Board;
@@ -29,8 +30,28 @@ pub struct Inputs<'a> {
     pub machine: Machine,
     /// The board that it is built for.
     pub board: Option<Board>,
-    /// Whether the portable path is forced where the core has a faster one.
-    pub portable: bool,
+    /// Which build of the network.
+    pub build: Build,
+}
+
+/// A build of the network. All give the same bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Build {
+    /// The fastest path that the core has.
+    #[default]
+    Fastest,
+    /// The portable path, even where the core has a faster one.
+    Portable,
+    /// The fast path in less flash and RAM.
+    Small,
+}
+
+impl Build {
+    /// The cargo profile of the firmware.
+    pub fn profile(self) -> &'static str {
+        if self == Build::Small { "firmware-small" } else { "firmware" }
+    }
 }
 
 /// A program of the firmware.
@@ -138,11 +159,14 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
     guard.lock().map_err(Error::io("lock", &lock))?;
 
     let mut cargo = cargo(&root);
-    cargo.args(["build", "--profile", "firmware", "--target", target, "--package", "firmware-demo"]);
+    cargo.args(["build", "--profile", inputs.build.profile(), "--target", target, "--package", "firmware-demo"]);
     cargo.args(programs.iter().flat_map(|program| ["--bin", program.name()]));
     cargo.arg("--message-format=json-render-diagnostics").env_remove("BN_LENET_WEIGHTS").env_remove("BN_LENET_IMAGES");
     cargo.args(["--no-default-features", "--features", board]);
-    if inputs.portable {
+    if inputs.build == Build::Small {
+        cargo.args(["--features", "small"]);
+    }
+    if inputs.build == Build::Portable {
         let name = target.to_uppercase().replace(['-', '.'], "_");
         cargo.env(format!("CARGO_TARGET_{name}_RUSTFLAGS"), "--cfg bn_lenet_arch=\"portable\"");
     }
@@ -202,8 +226,8 @@ pub fn sizes(elf: &Path) -> Result<Sizes> {
 /// Puts other weights into a built program, in place: a thousand models need one build.
 ///
 /// # Errors
-/// [`Error::Io`], or [`Error::BadFile`] when it is not a program with weights.
-pub fn replace_weights(elf: &Path, weights: Model<'_>) -> Result<()> {
+/// [`Error::Io`], or [`Error::BadFile`] when it is not a program with weights, or the small build cannot hold these.
+pub fn replace_weights(elf: &Path, build: Build, weights: Model<'_>) -> Result<()> {
     let mut bytes = fs::read(elf).map_err(Error::io("read", elf))?;
     let file = parse_elf(elf, &bytes)?;
     let position = weights_symbol(&file).and_then(|symbol| {
@@ -211,7 +235,15 @@ pub fn replace_weights(elf: &Path, weights: Model<'_>) -> Result<()> {
         let (start, _) = section.file_range()?;
         usize::try_from(start + symbol.address().checked_sub(section.address())?).ok()
     });
-    let weights = weights.file().bytes();
+    let small;
+    let weights = match build {
+        Build::Small => {
+            small = small::Weights::of(&weights)
+                .map_err(|error| Error::bad_file(elf, error.to_string(), "export it anew"))?;
+            small.bytes().as_slice()
+        }
+        Build::Fastest | Build::Portable => weights.file().bytes(),
+    };
     match position.and_then(|start| bytes.get_mut(start..start + weights.len())) {
         Some(place) => place.copy_from_slice(weights),
         None => return Err(Error::bad_file(elf, "no weights are in it", "build it again")),

@@ -15,8 +15,14 @@ fn main() {
 mod device {
     use core::panic::PanicInfo;
 
-    use bn_core::format::{Model, WEIGHTS_BYTES};
-    use bn_core::{Image, Prediction, Scratch};
+    #[cfg(feature = "small")]
+    use bn_core::small::{Scratch, WEIGHTS_BYTES, Weights, predict};
+    use bn_core::{Image, Prediction};
+    #[cfg(not(feature = "small"))]
+    use bn_core::{Model, Scratch, format::WEIGHTS_BYTES, format::parse, predict};
+
+    #[cfg(feature = "small")]
+    type Model<'a> = &'a Weights;
 
     unsafe extern "C" {
         safe fn a_panic_is_reachable() -> !;
@@ -37,12 +43,14 @@ mod device {
 
     #[unsafe(no_mangle)]
     fn bn_lenet_predict(model: &Model<'_>, image: &Image, scratch: &mut Scratch) -> Prediction {
-        bn_core::predict(model, image, scratch)
+        predict(model, image, scratch)
     }
 
     #[unsafe(no_mangle)]
     fn bn_lenet_parse(bytes: &[u8]) -> Option<Model<'_>> {
-        bn_core::parse(bytes).ok()
+        #[cfg(feature = "small")]
+        let parse = Weights::read;
+        parse(bytes).ok()
     }
 
     #[unsafe(no_mangle)]

@@ -10,6 +10,7 @@ use crate::data::{DatasetName, Request};
 use crate::emulate::Machine;
 use crate::engine::EngineName;
 use crate::export::DEFAULT_LIMIT;
+use crate::firmware::Build;
 use crate::parameters::Variance;
 use crate::recipe::{RECIPES, Recipe};
 
@@ -244,6 +245,9 @@ pub struct EmulateArgs {
     /// QEMU's machine
     #[arg(long, value_enum, default_value_t)]
     pub machine: Machine,
+    /// Take the small build, for parts with little flash and RAM; the core needs the DSP extension
+    #[arg(long, conflicts_with = "portable")]
+    pub small: bool,
     /// Force the portable path where the core has a faster one
     #[arg(long)]
     pub portable: bool,
@@ -264,6 +268,17 @@ pub struct EmulateArgs {
     /// Print one JSON object on stdout instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+impl EmulateArgs {
+    /// Which build of the network.
+    pub fn build(&self) -> Build {
+        match (self.small, self.portable) {
+            (true, _) => Build::Small,
+            (_, true) => Build::Portable,
+            _ => Build::Fastest,
+        }
+    }
 }
 
 /// `board`.

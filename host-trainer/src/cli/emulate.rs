@@ -25,7 +25,7 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
                     images: None,
                     machine: args.machine,
                     board: None,
-                    portable: args.portable,
+                    build: args.build(),
                 },
                 args.machine,
             )?,
@@ -35,7 +35,7 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
     let dataset = data::load(&args.data.request(None))?;
     let images = dataset.test.first(args.images.map_or(usize::MAX, |n| n as usize));
     output::notice(&format!("weights of {}, test images of {} ({})", path.display(), dataset.name, dataset.source));
-    let report = emulate(&EmulateRequest { weights, machine: args.machine, images: &images, portable: args.portable })?;
+    let report = emulate(&EmulateRequest { weights, machine: args.machine, images: &images, build: args.build() })?;
     if args.json {
         output::json(out, &report)?;
     } else {

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 use crate::data::Split;
 use crate::error::{Error, Result};
-use crate::firmware::{self, Inputs, Program, Sizes};
+use crate::firmware::{self, Build, Inputs, Program, Sizes};
 use crate::inference;
 use crate::setup;
 
@@ -44,8 +44,8 @@ pub struct EmulateRequest<'a> {
     pub machine: Machine,
     /// Images to classify, with their labels.
     pub images: &'a Split,
-    /// Whether the portable path is forced where the core has a faster one.
-    pub portable: bool,
+    /// Which build of the network.
+    pub build: Build,
 }
 
 /// What came out. `machine` and so on are keys of `emulate --json`.
@@ -55,6 +55,8 @@ pub struct EmulateReport {
     pub target: &'static str,
     /// QEMU's machine.
     pub machine: Machine,
+    /// The build of the network.
+    pub build: Build,
     /// Images classified.
     pub images: usize,
     /// Share that the firmware classified as labelled.
@@ -117,8 +119,8 @@ impl EmulateReport {
 /// emulator or the firmware fails.
 pub fn emulate(request: &EmulateRequest<'_>) -> Result<EmulateReport> {
     check(request)?;
-    let EmulateRequest { weights, machine, portable, .. } = *request;
-    let inputs = Inputs { weights: Some(weights), images: None, machine, board: None, portable };
+    let EmulateRequest { weights, machine, build, .. } = *request;
+    let inputs = Inputs { weights: Some(weights), images: None, machine, board: None, build };
     let firmware = firmware::build_programs(&inputs, &[Program::Evaluate])?;
     emulate_built(&firmware.elf(Program::Evaluate), request)
 }
@@ -226,6 +228,7 @@ fn report(request: &EmulateRequest<'_>, results: &[Results], sizes: Sizes, secon
     EmulateReport {
         target: request.machine.target(),
         machine: request.machine,
+        build: request.build,
         images,
         accuracy: right as f64 / images as f64,
         logits_compared: images * CLASSES,
@@ -271,7 +274,7 @@ mod tests {
         file.seal();
         let weights = bn_core::parse(file.bytes()).unwrap();
         let images = Split { images: vec![[[0; 28]; 28]; 3], labels: vec![9, 9, 1] };
-        let request = EmulateRequest { weights, machine: Machine::default(), images: &images, portable: false };
+        let request = EmulateRequest { weights, machine: Machine::default(), images: &images, build: Build::default() };
         let host = inference::int8(&weights, &images.images);
         let records: Vec<_> = host.iter().map(|p| Record { class: p.class as u32, logits: p.logits }).collect();
         let trailer = |images, low, high| Trailer {
