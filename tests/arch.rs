@@ -4,7 +4,7 @@
 use bn_core::Model;
 use host_trainer::data::Split;
 use host_trainer::emulate::{EmulateReport, EmulateRequest, Machine, emulate};
-use host_trainer::firmware::shipped_weights;
+use host_trainer::firmware::{Build, shipped_weights};
 use host_trainer::weights::AlignedBytes;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -12,19 +12,22 @@ use rand_chacha::ChaCha8Rng;
 use crate::emulator::{random_images, ready};
 
 /// Most instructions of an inference. Counts are deterministic: one more is a change that somebody made.
-const BUDGETS: [(Machine, bool, u64); 6] = [
-    (Machine::Netduinoplus2, false, 154_100),
-    (Machine::Mps2An500, false, 154_100),
-    (Machine::Mps2An505, false, 154_100),
-    (Machine::Mps2An386, true, 640_000),
-    (Machine::Mps2An385, false, 635_000),
-    (Machine::Microbit, false, 1_070_000),
+const BUDGETS: [(Machine, Build, u64); 9] = [
+    (Machine::Netduinoplus2, Build::Fastest, 154_100),
+    (Machine::Mps2An500, Build::Fastest, 154_100),
+    (Machine::Mps2An505, Build::Fastest, 154_100),
+    (Machine::Mps2An386, Build::Portable, 640_000),
+    (Machine::Netduinoplus2, Build::Small, 195_800),
+    (Machine::Mps2An500, Build::Small, 195_800),
+    (Machine::Mps2An505, Build::Small, 195_900),
+    (Machine::Mps2An385, Build::Fastest, 635_000),
+    (Machine::Microbit, Build::Fastest, 1_070_000),
 ];
 /// Bytes of RAM besides the image and of flash that an inference may take.
 const RAM: u64 = 5_120;
 
-fn run(weights: Model<'_>, machine: Machine, portable: bool, images: &Split) -> EmulateReport {
-    emulate(&EmulateRequest { weights, machine, images, portable }).expect("the emulator runs")
+fn run(weights: Model<'_>, machine: Machine, build: Build, images: &Split) -> EmulateReport {
+    emulate(&EmulateRequest { weights, machine, images, build }).expect("the emulator runs")
 }
 
 #[test]
@@ -35,11 +38,14 @@ fn every_core_gives_the_hosts_bits_within_its_budget() {
     let path = shipped_weights().expect("a checkout");
     let bytes = AlignedBytes::read(&path).expect("shipped weights");
     let images = random_images(&mut ChaCha8Rng::seed_from_u64(3), 64);
-    for (machine, portable, budget) in BUDGETS {
-        let report = run(bytes.model(&path).expect("good weights"), machine, portable, &images);
+    for (machine, build, budget) in BUDGETS {
+        let report = run(bytes.model(&path).expect("good weights"), machine, build, &images);
         report.verdict().unwrap();
         let instructions = report.instructions_range[1];
-        assert!(u64::from(instructions) <= budget, "{machine}: {instructions} instructions, more than {budget}");
+        assert!(
+            u64::from(instructions) <= budget,
+            "{machine} {build:?}: {instructions} instructions, more than {budget}"
+        );
         let ram = report.scratch_bytes + report.stack_bytes;
         assert!(ram <= RAM, "{machine}: {ram} bytes of RAM");
     }

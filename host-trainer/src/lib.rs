@@ -20,6 +20,7 @@ pub mod exchange;
 pub mod export;
 pub mod files;
 pub mod firmware;
+pub mod footprint;
 pub mod inference;
 pub mod inspect;
 pub mod interrupt;

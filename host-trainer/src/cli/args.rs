@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::recipe_args::RecipeArgs;
+use crate::board::Board;
 use crate::data::{DatasetName, Request};
 use crate::emulate::Machine;
 use crate::engine::EngineName;
 use crate::exchange::Format;
 use crate::export::DEFAULT_LIMIT;
+use crate::firmware::Build;
 use crate::parameters::Variance;
 
 const EXIT_CODES: &str = "\
@@ -48,7 +50,7 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Run a weights.bin in the emulated microcontroller and compare every logit with the host's
     Emulate(EmulateArgs),
-    /// Flash the demo onto an STM32F405 board and show its log
+    /// Flash the demo onto a connected board and show its log
     Board(BoardArgs),
     /// Everything: data, training, export, firmware, emulator, and a few classified images. Takes the built-in garments where
     /// Fashion-MNIST cannot be had, and says so
@@ -221,6 +223,9 @@ pub struct EmulateArgs {
     /// QEMU's machine
     #[arg(long, value_enum, default_value_t)]
     pub machine: Machine,
+    /// Take the small build, for parts with little flash and RAM; the core needs the DSP extension
+    #[arg(long, conflicts_with = "portable")]
+    pub small: bool,
     /// Force the portable path where the core has a faster one
     #[arg(long)]
     pub portable: bool,
@@ -243,9 +248,23 @@ pub struct EmulateArgs {
     pub json: bool,
 }
 
+impl EmulateArgs {
+    /// Which build of the network.
+    pub fn build(&self) -> Build {
+        match (self.small, self.portable) {
+            (true, _) => Build::Small,
+            (_, true) => Build::Portable,
+            _ => Build::Fastest,
+        }
+    }
+}
+
 /// `board`.
 #[derive(Args, Debug)]
 pub struct BoardArgs {
+    /// Which board
+    #[arg(long, value_enum, default_value_t)]
+    pub board: Board,
     /// The integers to flash [default: those that the repository ships]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
