@@ -10,6 +10,7 @@
 //! | [`emulator`] | the firmware: host and emulator agree to the last bit, exit codes, log, refused builds |
 //! | [`engine_suite`] | what every engine must do, as functions over `&mut dyn Engine` |
 //! | [`engines`] | the engines that the suite is stamped onto, each with its tolerances |
+//! | [`exchange`] | models to and from PyTorch and ONNX: PyTorch's files import, ONNX Runtime computes our logits |
 //! | [`house`] | who may use whom, where unsafe may stand, how a file begins |
 //! | [`proofs`] | what the machine code proves: no panic is reachable, bounds of stack and flash |
 //! | [`readme`] | what the README says that code can check |
@@ -24,6 +25,7 @@ mod differential;
 mod emulator;
 mod engine_suite;
 mod engines;
+mod exchange;
 mod house;
 mod proofs;
 mod readme;

@@ -15,6 +15,7 @@ pub mod emulate;
 pub mod engine;
 pub mod error;
 pub mod evaluate;
+pub mod exchange;
 pub mod export;
 pub mod files;
 pub mod firmware;
