@@ -20,7 +20,6 @@ pub mod export;
 pub mod files;
 pub mod firmware;
 pub mod footprint;
-pub mod import;
 pub mod inference;
 pub mod inspect;
 pub mod interrupt;
