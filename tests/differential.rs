@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use bn_core::format::{LAYERS, WeightsFile};
-use bn_core::lenet::{CLASSES, KERNEL, POOL};
+use bn_core::lenet::{CLASSES, KERNEL};
 use bn_core::ops::winograd::POINTS;
 use bn_core::quant::{Pair, SIGMOID_STEP, pack_weights, sigmoid_table, sigmoid_table_uncentred};
 use bn_core::{Image, Model, small};
@@ -21,12 +21,14 @@ use crate::emulator::{random_images, random_weights, ready};
 
 /// Where fast paths run, and how many models of each kind they are tried on: the cores share their assembly, but not its
 /// encoding.
-const MACHINES: [(Machine, Build, u64); 5] = [
+const MACHINES: [(Machine, Build, u64); 7] = [
     (Machine::Netduinoplus2, Build::Fastest, 12),
     (Machine::Netduinoplus2, Build::Small, 12),
     (Machine::Mps2An500, Build::Fastest, 1),
     (Machine::Mps2An505, Build::Fastest, 4),
     (Machine::Mps2An505, Build::Small, 1),
+    (Machine::Mps2An385, Build::Fastest, 6),
+    (Machine::Microbit, Build::Fastest, 6),
 ];
 /// Real images in [`images`].
 const REAL: usize = 24;
@@ -218,7 +220,12 @@ fn middle_entry<T: Copy + PartialOrd + bytemuck::Pod>(table: &mut [T]) {
 type Flip = (&'static str, fn(&mut WeightsFile));
 
 const FLIPS: [Flip; 16] = [
-    ("conv1_lanes", |f| f.conv1_lanes[2][POINTS - 2][POOL - 1][1].high ^= 1 << 6),
+    // A weight of kernel row 2 stands there for both output rows.
+    ("conv1_lanes", |f| {
+        let [upper, lower] = &mut f.conv1_lanes[2][POINTS - 2];
+        upper[1].low ^= 1 << 6;
+        lower[1].high ^= 1 << 6;
+    }),
     ("conv2_lanes", |f| f.conv2_lanes[7][0][2][4].low ^= 1 << 6),
     ("conv1_bias", |f| second_bit(&mut f.conv1_bias[5])),
     ("conv2_bias", |f| second_bit(&mut f.conv2_bias[15])),
