@@ -1,10 +1,12 @@
 //! Every core and every path gives the host's bits on the shipped model, within its budget of instructions and of memory.
 //! Needs QEMU and the thumb targets.
 
+use std::process::Command;
+
 use bn_core::Model;
 use host_trainer::data::Split;
 use host_trainer::emulate::{EmulateReport, EmulateRequest, Machine, emulate};
-use host_trainer::firmware::shipped_weights;
+use host_trainer::firmware::{Build, shipped_weights, workspace_root};
 use host_trainer::weights::AlignedBytes;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -12,19 +14,22 @@ use rand_chacha::ChaCha8Rng;
 use crate::emulator::{random_images, ready};
 
 /// Most instructions of an inference. Counts are deterministic: one more is a change that somebody made.
-const BUDGETS: [(Machine, bool, u64); 6] = [
-    (Machine::Netduinoplus2, false, 154_100),
-    (Machine::Mps2An500, false, 154_100),
-    (Machine::Mps2An505, false, 154_100),
-    (Machine::Mps2An386, true, 640_000),
-    (Machine::Mps2An385, false, 635_000),
-    (Machine::Microbit, false, 1_070_000),
+const BUDGETS: [(Machine, Build, u64); 9] = [
+    (Machine::Netduinoplus2, Build::Fastest, 154_100),
+    (Machine::Mps2An500, Build::Fastest, 154_100),
+    (Machine::Mps2An505, Build::Fastest, 154_100),
+    (Machine::Mps2An386, Build::Portable, 640_000),
+    (Machine::Netduinoplus2, Build::Small, 195_800),
+    (Machine::Mps2An500, Build::Small, 195_800),
+    (Machine::Mps2An505, Build::Small, 195_900),
+    (Machine::Mps2An385, Build::Fastest, 296_094),
+    (Machine::Microbit, Build::Fastest, 570_000),
 ];
 /// Bytes of RAM besides the image and of flash that an inference may take.
 const RAM: u64 = 5_120;
 
-fn run(weights: Model<'_>, machine: Machine, portable: bool, images: &Split) -> EmulateReport {
-    emulate(&EmulateRequest { weights, machine, images, portable }).expect("the emulator runs")
+fn run(weights: Model<'_>, machine: Machine, build: Build, images: &Split) -> EmulateReport {
+    emulate(&EmulateRequest { weights, machine, images, build }).expect("the emulator runs")
 }
 
 #[test]
@@ -35,12 +40,40 @@ fn every_core_gives_the_hosts_bits_within_its_budget() {
     let path = shipped_weights().expect("a checkout");
     let bytes = AlignedBytes::read(&path).expect("shipped weights");
     let images = random_images(&mut ChaCha8Rng::seed_from_u64(3), 64);
-    for (machine, portable, budget) in BUDGETS {
-        let report = run(bytes.model(&path).expect("good weights"), machine, portable, &images);
+    for (machine, build, budget) in BUDGETS {
+        let report = run(bytes.model(&path).expect("good weights"), machine, build, &images);
         report.verdict().unwrap();
         let instructions = report.instructions_range[1];
-        assert!(u64::from(instructions) <= budget, "{machine}: {instructions} instructions, more than {budget}");
+        assert!(
+            u64::from(instructions) <= budget,
+            "{machine} {build:?}: {instructions} instructions, more than {budget}"
+        );
         let ram = report.scratch_bytes + report.stack_bytes;
         assert!(ram <= RAM, "{machine}: {ram} bytes of RAM");
+    }
+}
+
+/// A path that the target cannot run fails the build, with one line that says what to do.
+#[test]
+fn an_impossible_path_is_a_build_error() {
+    let impossible = [
+        ("thumbv6m-none-eabi", "armv7m", "which thumbv6m-none-eabi cannot run; leave it out, or build for thumbv7m-*"),
+        (
+            "thumbv7m-none-eabi",
+            "cortex_m_dsp",
+            "which thumbv7m-none-eabi cannot run; leave it out, or build for thumbv7em-*",
+        ),
+        ("thumbv7m-none-eabi", "neon", "bn_lenet_arch is neon, which is none of"),
+    ];
+    for (target, path, words) in impossible {
+        let variable = format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_uppercase().replace('-', "_"));
+        let output = Command::new(env!("CARGO"))
+            .args(["check", "--quiet", "--package", "bn-core", "--target", target])
+            .env(variable, format!("--cfg bn_lenet_arch=\"{path}\""))
+            .current_dir(workspace_root().expect("a checkout"))
+            .output()
+            .expect("cargo runs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && stderr.contains(words), "{target} {path}: {stderr}");
     }
 }

@@ -109,7 +109,7 @@ fn idx_files_by_mutation() {
 fn checkpoints_by_mutation() {
     let parameters = tests::golden_parameters("trained.safetensors", Variance::Unbiased);
     let origin = Origin::Imported("trained.safetensors".into());
-    let good = Checkpoint { parameters, batches_tracked: 7, origin }.to_bytes().expect("finite numbers");
+    let good = Checkpoint { parameters, batches_tracked: 7, origin, moments: None }.to_bytes().expect("finite numbers");
     assert!(hostile::checkpoint(&good));
     for_a_while(
         "checkpoint, damaged",

@@ -112,7 +112,7 @@ type Table = crc::NoTable;
 #[cfg(feature = "wide")]
 type Table = crc::Table<16>;
 
-static CRC: crc::Crc<u32, Table> = crc::Crc::<u32, Table>::new(&crc::CRC_32_ISO_HDLC);
+pub(crate) static CRC: crc::Crc<u32, Table> = crc::Crc::<u32, Table>::new(&crc::CRC_32_ISO_HDLC);
 
 const fn network_identity() -> u32 {
     let mut digest = CRC.digest();
