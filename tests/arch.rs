@@ -158,8 +158,11 @@ fn the_fast_path_is_the_portable_one_at_the_edges_of_the_proofs() {
     }
     let images = random_images(&mut ChaCha8Rng::seed_from_u64(4), 512);
     let kinds = [(Kind::Saturated, 0), (Kind::Saturated, 1), (Kind::Random, 2), (Kind::Random, 3), (Kind::Dead, 4)];
-    for machine in [Machine::default(), Machine::Mps2An385, Machine::Microbit] {
-        for (kind, seed) in kinds {
+    // A firmware is linked for each; the other cores get one of each edge.
+    for (machine, kinds) in
+        [(Machine::default(), &kinds[..]), (Machine::Mps2An385, &kinds[1..3]), (Machine::Microbit, &kinds[1..3])]
+    {
+        for &(kind, seed) in kinds {
             let bytes = extreme(kind, seed);
             let report = run(bytes.model(Path::new("extremes")).expect("it parsed"), machine, false, &images);
             assert_eq!((report.logits_differing, report.classes_differing), (0, 0), "{machine} {kind:?} {seed}");
