@@ -11,6 +11,7 @@
 //! | [`exchange`] | models to and from PyTorch and ONNX: PyTorch's files import, ONNX Runtime computes our logits |
 //! | [`house`] | who may use whom, where unsafe may stand, how a file begins |
 //! | [`readme`] | what the README says that code can check |
+//! | [`report`] | the report is sound HTML that says everything and fits a phone, in a browser too |
 //! | [`schedule`] | the training run of the book, its figures and its speed; ignored by default |
 //! | [`trained`] | PyTorch's model through import and evaluation; resuming a run to the same bits |
 
@@ -23,5 +24,6 @@ mod engines;
 mod exchange;
 mod house;
 mod readme;
+mod report;
 mod schedule;
 mod trained;

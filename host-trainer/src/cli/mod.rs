@@ -11,6 +11,7 @@ mod export;
 mod import;
 mod inspect;
 mod output;
+mod report;
 mod train;
 
 pub use args::{Cli, Command};
@@ -31,6 +32,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<()> {
         Command::Evaluate(args) => evaluate::run(args, out),
         Command::Export(args) => export::run(args, out),
         Command::Inspect(args) => inspect::run(args, out),
+        Command::Report(args) => report::run(args, out),
         Command::Emulate(args) => emulate::run(args, out),
         Command::Board(args) => board::run(&args),
         Command::Demo(args) => demo::run(args, out),

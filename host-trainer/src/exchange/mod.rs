@@ -33,7 +33,7 @@ const fn layer(weight: &'static str, bias: &'static str, batch_norm: Option<&'st
     Layer { weight, bias, batch_norm }
 }
 
-/// The layers in order. A test holds them to [`TENSORS`].
+/// The layers in order. A test holds them to bn-core's table.
 const LAYERS: [Layer; 5] = [
     layer("0.weight", "0.bias", Some("1")),
     layer("4.weight", "4.bias", Some("5")),
