@@ -2,16 +2,17 @@
 
 use std::path::PathBuf;
 
-use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
+use super::recipe_args::RecipeArgs;
+use crate::board::Board;
 use crate::data::{DatasetName, Request};
 use crate::emulate::Machine;
 use crate::engine::EngineName;
 use crate::exchange::Format;
 use crate::export::DEFAULT_LIMIT;
+use crate::firmware::Build;
 use crate::parameters::Variance;
-use crate::recipe::{RECIPES, Recipe};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -38,7 +39,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Train a model; writes a checkpoint, the epochs' figures and their curves into a run directory
-    Train(TrainArgs),
+    Train(Box<TrainArgs>),
     /// Classify the test images with a model, as f32 and as integers, and compare
     Evaluate(EvaluateArgs),
     /// Turn a checkpoint into the integers of a weights.bin, prove them, and verify the file; or write it for other programs
@@ -51,7 +52,7 @@ pub enum Command {
     Report(ReportArgs),
     /// Run a weights.bin in the emulated microcontroller and compare every logit with the host's
     Emulate(EmulateArgs),
-    /// Flash the demo onto an STM32F405 board and show its log
+    /// Flash the demo onto a connected board and show its log
     Board(BoardArgs),
     /// Everything: data, training, export, firmware, emulator, and a few classified images. Takes the built-in garments where
     /// Fashion-MNIST cannot be had, and says so
@@ -109,6 +110,10 @@ pub struct TrainArgs {
     pub variance: Variance,
     #[command(flatten)]
     pub recipe: RecipeArgs,
+    /// Hold the last N training images out, and take them for the test images, which are then not looked at: for choosing
+    /// between recipes
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume")]
+    pub holdout: usize,
     /// Continue the run in this directory, to the same bits as if it had not stopped
     #[arg(long, value_name = "RUN", conflicts_with = "out")]
     pub resume: Option<PathBuf>,
@@ -120,38 +125,6 @@ pub struct TrainArgs {
     pub force: bool,
     #[command(flatten)]
     pub console: ConsoleArgs,
-}
-
-/// The schedule.
-#[derive(Args, Clone, Debug)]
-pub struct RecipeArgs {
-    /// Schedule by name; seed is d2l's chapter: SGD at a constant rate of 1.0, batches of 256, 10 epochs
-    #[arg(long, value_name = "NAME", default_value = RECIPES[0].name, conflicts_with = "resume",
-          value_parser = PossibleValuesParser::new(RECIPES.map(|r| r.name)))]
-    pub recipe: String,
-    /// Passes over the training examples [default: the recipe's]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    pub epochs: Option<u64>,
-    /// Examples a step [default: the recipe's]
-    #[arg(long, value_name = "N", conflicts_with = "resume", value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
-    pub batch_size: Option<u64>,
-    /// Learning rate [default: the recipe's]
-    #[arg(long, value_name = "RATE", conflicts_with = "resume", value_parser = positive)]
-    pub lr: Option<f64>,
-}
-
-impl RecipeArgs {
-    /// The named recipe with what was overridden.
-    pub fn recipe(&self) -> Recipe {
-        let named = RECIPES.iter().find(|r| r.name == self.recipe).expect("clap checked the name");
-        let Recipe { name, epochs, batch_size, lr } = named.recipe();
-        Recipe {
-            name,
-            epochs: self.epochs.map_or(epochs, |n| n as usize),
-            batch_size: self.batch_size.map_or(batch_size, |n| n as usize),
-            lr: self.lr.unwrap_or(lr),
-        }
-    }
 }
 
 /// How to print.
@@ -276,6 +249,9 @@ pub struct EmulateArgs {
     /// QEMU's machine
     #[arg(long, value_enum, default_value_t)]
     pub machine: Machine,
+    /// Take the small build, for parts with little flash and RAM; the core needs the DSP extension
+    #[arg(long, conflicts_with = "portable")]
+    pub small: bool,
     /// Force the portable path where the core has a faster one
     #[arg(long)]
     pub portable: bool,
@@ -298,9 +274,23 @@ pub struct EmulateArgs {
     pub json: bool,
 }
 
+impl EmulateArgs {
+    /// Which build of the network.
+    pub fn build(&self) -> Build {
+        match (self.small, self.portable) {
+            (true, _) => Build::Small,
+            (_, true) => Build::Portable,
+            _ => Build::Fastest,
+        }
+    }
+}
+
 /// `board`.
 #[derive(Args, Debug)]
 pub struct BoardArgs {
+    /// Which board
+    #[arg(long, value_enum, default_value_t)]
+    pub board: Board,
     /// The integers to flash [default: those that the repository ships]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
@@ -338,7 +328,7 @@ pub struct DataVerbArgs {
 }
 
 /// A finite number above zero.
-fn positive(text: &str) -> Result<f64, String> {
+pub(super) fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
         _ => Err("it must be a number above zero".into()),

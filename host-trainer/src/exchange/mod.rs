@@ -1,6 +1,6 @@
 //! Models that other programs wrote or will read: PyTorch state_dicts in safetensors, and ONNX, with BatchNorm on its own or
 //! folded away. A checkpoint is always unfolded; where a file has folded a layer's BatchNorm, the checkpoint gets one that
-//! changes no bit ([`pass_through`]).
+//! changes no bit (`pass_through`).
 //!
 //! `tests/exchange.rs` holds both directions to ONNX Runtime and to files that PyTorch wrote.
 
@@ -98,7 +98,11 @@ pub fn import(path: &Path, options: ImportOptions) -> Result<Imported> {
         return pytorch::read(path, &bytes, options, origin);
     }
     let onnx::Read { parameters, folded } = onnx::read(path, &bytes, options)?;
-    Ok(Imported { checkpoint: Checkpoint { parameters, batches_tracked: 0, origin }, source: Source::Onnx, folded })
+    Ok(Imported {
+        checkpoint: Checkpoint { parameters, batches_tracked: 0, origin, moments: None },
+        source: Source::Onnx,
+        folded,
+    })
 }
 
 /// By content where that is clear (an ONNX file begins with the field of its version, a safetensors file has its header at
@@ -230,7 +234,7 @@ mod tests {
                 *value = f64::from(if spec.role == Role::RunningVar { 1.1 + noise } else { noise * 0.2 } as f32);
             }
         }
-        Checkpoint { parameters, batches_tracked: 7, origin: Origin::Imported("model".into()) }
+        Checkpoint { parameters, batches_tracked: 7, origin: Origin::Imported("model".into()), moments: None }
     }
 
     #[test]

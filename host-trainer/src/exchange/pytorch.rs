@@ -75,7 +75,7 @@ pub(super) fn read(path: &Path, bytes: &[u8], options: ImportOptions, origin: Or
     if let Some(name) = unknown.first() {
         return Err(file.damaged(format!("it has a tensor {name}, which the network has not")));
     }
-    Ok(Imported { checkpoint: Checkpoint { parameters, batches_tracked, origin }, source, folded })
+    Ok(Imported { checkpoint: Checkpoint { parameters, batches_tracked, origin, moments: None }, source, folded })
 }
 
 /// The bytes of a `state_dict` that `load_state_dict(strict=True)` takes; folded, that of a network with `nn.Identity()`

@@ -7,6 +7,7 @@ use crate::data::{Dataset, Split};
 use crate::emulate::{EmulateReport, EmulateRequest, Machine, emulate};
 use crate::error::{Error, Result};
 use crate::export::{ExportReport, ExportRequest, Networks, Outputs, export};
+use crate::firmware::Build;
 use crate::inference;
 use crate::run_dir::{EpochMetrics, RunDir};
 use crate::weights::AlignedBytes;
@@ -144,7 +145,9 @@ pub fn gather<'a>(request: &ReportRequest<'a>) -> Result<Facts<'a>> {
         is_the_runs_file: std::fs::read(run.weights()).ok().map(|file| file == exported.weights),
     };
     let device = match request.machine {
-        Some(machine) => on_device(&EmulateRequest { weights: model, machine, images: &test, portable: false })?,
+        Some(machine) => {
+            on_device(&EmulateRequest { weights: model, machine, images: &test, build: Build::default() })?
+        }
         None => Device::NotRun("it was left out by --host-only".into()),
     };
     Ok(facts(outputs.unfolded, outputs.folded, Ok(int8), device))

@@ -1,7 +1,7 @@
 //! One HTML file about a run: how it was trained, what it learned, where it errs, what became of it in integers and what the
 //! device needs for it. Self-contained, without scripts, the same bytes for the same run.
 //!
-//! [`facts`] computes, [`page`] lays out; [`table`], [`chart`] and [`picture`] are what a page is made of.
+//! `facts` computes, `page` lays out; `table`, `chart` and `picture` are what a page is made of.
 
 mod batch_norm;
 mod chart;

@@ -11,6 +11,7 @@ use super::{batch_norm, mistakes, table};
 use crate::checkpoint::{Origin, TrainingState};
 use crate::inference;
 use crate::numbers::{percent, thousands};
+use crate::reestimate::Reestimated;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -95,6 +96,7 @@ fn training(facts: &Facts<'_>) -> Markup {
             (table::of_one("Recipe", &table::fields(&state.recipe)))
             (run(state, facts))
         }
+        @if let Some(changed) = &state.reestimated { (reestimated(changed)) }
     }
 }
 
@@ -136,6 +138,36 @@ fn run(state: &TrainingState, facts: &Facts<'_>) -> Markup {
                 tr { th scope="row" { "BatchNorm's eps" } td { (table::figures(parameters.eps)) } }
                 tr { th scope="row" { "running variance" } td { (parameters.variance.name()) } }
                 tr { th scope="row" { "batches tracked" } td { (thousands(facts.checkpoint.batches_tracked as usize)) } }
+                @if state.holdout > 0 {
+                    tr {
+                        th scope="row" { "held out" }
+                        td { "the last " (thousands(state.holdout)) " training images; they stand in for the test images above" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What exact statistics changed.
+fn reestimated(changed: &Reestimated) -> Markup {
+    let Reestimated { mean_shift, variance_ratio, before, after } = changed;
+    html! {
+        p {
+            "In the end the moving statistics of BatchNorm gave way to the exact ones of the training images: a mean moved by at most "
+            (table::figures(*mean_shift)) " standard deviations, a variance changed by at most a factor of "
+            (table::figures(*variance_ratio)) "."
+        }
+        table {
+            caption { "The training images as they are, in inference mode" }
+            thead { tr { th scope="col" { "statistics" } th scope="col" { "loss" } th scope="col" { "accuracy" } } }
+            tbody {
+                @for (name, totals) in [("moving", before), ("exact", after)] {
+                    tr {
+                        th scope="row" { (name) }
+                        td { (table::figures(totals.mean_loss())) } td { (percent(totals.accuracy())) }
+                    }
+                }
             }
         }
     }
