@@ -10,7 +10,7 @@ use host_trainer::data::{Dataset, Split};
 use host_trainer::engine::Engine;
 use host_trainer::engine::select::{AVAILABLE, EngineName, create};
 use host_trainer::evaluate::{Request, evaluate};
-use host_trainer::import::{ImportOptions, Vocabulary, import};
+use host_trainer::exchange::{ImportOptions, Imported, Source, import};
 use host_trainer::model_file::ModelFile;
 use host_trainer::parameters::{Parameters, Variance};
 use host_trainer::recipe::{BEST, Recipe, Reestimate, SEED};
@@ -26,8 +26,8 @@ const LOGITS_ATOL: f32 = 1e-4;
 fn pytorchs_model_has_pytorchs_accuracy_and_logits() {
     let Some(dataset) = fashion_mnist() else { return };
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/trained.safetensors");
-    let (checkpoint, vocabulary) = import(&path, ImportOptions { eps: 1e-5, variance: None }).unwrap();
-    assert_eq!((vocabulary, checkpoint.parameters.variance), (Vocabulary::Torch, Variance::Unbiased));
+    let Imported { checkpoint, source, .. } = import(&path, ImportOptions::default()).unwrap();
+    assert_eq!((source, checkpoint.parameters.variance), (Source::Torch, Variance::Unbiased));
     let bytes = checkpoint.to_bytes().unwrap();
     let model = ModelFile::Checkpoint(Box::new(Checkpoint::from_bytes(&path, &bytes).unwrap()));
     let request = Request { file: &path, model: &model, checkpoint: None, images: None };
@@ -147,13 +147,13 @@ fn dataset() -> Dataset {
 
 #[test]
 fn both_vocabularies_of_the_chapter_are_imported() {
-    for (name, vocabulary, variance) in [
-        ("scratch_after_step20_f64.safetensors", Vocabulary::D2l, Variance::Biased),
-        ("concise_after_step20_f64.safetensors", Vocabulary::Torch, Variance::Unbiased),
+    for (name, written_by, variance) in [
+        ("scratch_after_step20_f64.safetensors", Source::D2l, Variance::Biased),
+        ("concise_after_step20_f64.safetensors", Source::Torch, Variance::Unbiased),
     ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
-        let (checkpoint, found) = import(&path, ImportOptions { eps: 1e-5, variance: None }).unwrap();
-        assert_eq!(found, vocabulary);
+        let Imported { checkpoint, source, .. } = import(&path, ImportOptions::default()).unwrap();
+        assert_eq!(source, written_by);
         let mut expected = golden_parameters(name, variance);
         expected.tensors.iter_mut().flatten().for_each(|v| *v = f64::from(*v as f32));
         assert!(checkpoint.parameters.tensors == expected.tensors, "{name}");

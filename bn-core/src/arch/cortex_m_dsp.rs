@@ -6,6 +6,8 @@
 //! buffers guarantee.
 #![allow(unsafe_code)]
 
+pub(crate) mod small;
+
 use core::arch::global_asm;
 
 use super::{BLOCK, FLAT_QUADS, LINEAR1_QUADS, LINEAR2_QUADS, LOGIT_BLOCKS, Pooled1, Window};
@@ -24,6 +26,7 @@ global_asm!(
     include_str!("cortex_m_dsp/conv1.s"),
     include_str!("cortex_m_dsp/conv2.s"),
     include_str!("cortex_m_dsp/linear.s"),
+    include_str!("cortex_m_dsp/small.s"),
     options(raw)
 );
 
@@ -43,10 +46,10 @@ struct Conv1Row {
 }
 
 #[repr(C)]
-struct Conv2Tile {
+struct Conv2Tile<Flat> {
     bias: *const i32,
     sigmoid: *const i8,
-    flat: *mut i16,
+    flat: *mut Flat,
 }
 
 #[repr(C)]
@@ -67,7 +70,7 @@ unsafe extern "C" {
     fn bn_lenet_transform_rows(rows: *const u8, window: *mut Pair);
     fn bn_lenet_conv1_row(window: *const Pair, lanes: *const Pair, rest: &Conv1Row);
     fn bn_lenet_transform_channels(map: *const Pair, window: *mut Pair);
-    fn bn_lenet_conv2_tile(window: *const Pair, lanes: *const Pair, rest: &Conv2Tile);
+    fn bn_lenet_conv2_tile(window: *const Pair, lanes: *const Pair, rest: &Conv2Tile<i16>);
     fn bn_lenet_linear(rest: &Linear);
 }
 

@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::recipe_args::RecipeArgs;
+use crate::board::Board;
 use crate::data::{DatasetName, Request};
 use crate::emulate::Machine;
 use crate::engine::EngineName;
+use crate::exchange::Format;
 use crate::export::DEFAULT_LIMIT;
+use crate::firmware::Build;
 use crate::parameters::Variance;
 
 const EXIT_CODES: &str = "\
@@ -39,15 +42,15 @@ pub enum Command {
     Train(Box<TrainArgs>),
     /// Classify the test images with a model, as f32 and as integers, and compare
     Evaluate(EvaluateArgs),
-    /// Turn a checkpoint into the integers of a weights.bin, prove them, and verify the file
+    /// Turn a checkpoint into the integers of a weights.bin, prove them, and verify the file; or write it for other programs
     Export(ExportArgs),
-    /// Turn a PyTorch state_dict (safetensors) into a checkpoint
+    /// Turn another program's model, a PyTorch state_dict (safetensors) or ONNX, into a checkpoint
     Import(ImportArgs),
     /// Show what is in a checkpoint or a weights.bin
     Inspect(InspectArgs),
     /// Run a weights.bin in the emulated microcontroller and compare every logit with the host's
     Emulate(EmulateArgs),
-    /// Flash the demo onto an STM32F405 board and show its log
+    /// Flash the demo onto a connected board and show its log
     Board(BoardArgs),
     /// Everything: data, training, export, firmware, emulator, and a few classified images. Takes the built-in garments where
     /// Fashion-MNIST cannot be had, and says so
@@ -159,9 +162,15 @@ pub struct EvaluateArgs {
 pub struct ExportArgs {
     /// The checkpoint
     pub checkpoint: PathBuf,
-    /// Where the integers go
+    /// Where it goes
     #[arg(long, value_name = "FILE", default_value = "weights.bin")]
     pub out: PathBuf,
+    /// What to write [default: by the name of FILE: .bin, .safetensors or .onnx]
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// With safetensors and onnx: fold BatchNorm into the layers before it. A weights.bin is always folded
+    #[arg(long)]
+    pub folded: bool,
     #[command(flatten)]
     pub data: DataArgs,
     /// Refuse to export when the integers lose more accuracy than this on the calibration images, in percentage points
@@ -175,15 +184,15 @@ pub struct ExportArgs {
 /// `import`.
 #[derive(Args, Debug)]
 pub struct ImportArgs {
-    /// A state_dict of d2l's BatchNorm LeNet, f32 or f64: nn.BatchNorm's names or d2l's own (gamma, beta, moving_mean,
-    /// moving_var)
+    /// d2l's BatchNorm LeNet as a state_dict in safetensors, with nn.BatchNorm's names or d2l's own (gamma, beta, moving_mean,
+    /// moving_var), or as ONNX; BatchNorm may be folded
     pub file: PathBuf,
     /// Where the checkpoint goes
     #[arg(long, value_name = "CHECKPOINT")]
     pub out: PathBuf,
-    /// BatchNorm's eps, which a state_dict does not hold
-    #[arg(long, default_value = "1e-5", value_parser = positive)]
-    pub eps: f64,
+    /// BatchNorm's eps, which a state_dict does not hold [default: the ONNX file's, or PyTorch's 1e-5]
+    #[arg(long, value_parser = between_0_and_1)]
+    pub eps: Option<f64>,
     /// Which variance the running statistics hold [default: unbiased for nn.BatchNorm's names, biased for d2l's]
     #[arg(long, value_enum)]
     pub variance: Option<Variance>,
@@ -214,6 +223,9 @@ pub struct EmulateArgs {
     /// QEMU's machine
     #[arg(long, value_enum, default_value_t)]
     pub machine: Machine,
+    /// Take the small build, for parts with little flash and RAM; the core needs the DSP extension
+    #[arg(long, conflicts_with = "portable")]
+    pub small: bool,
     /// Force the portable path where the core has a faster one
     #[arg(long)]
     pub portable: bool,
@@ -236,9 +248,23 @@ pub struct EmulateArgs {
     pub json: bool,
 }
 
+impl EmulateArgs {
+    /// Which build of the network.
+    pub fn build(&self) -> Build {
+        match (self.small, self.portable) {
+            (true, _) => Build::Small,
+            (_, true) => Build::Portable,
+            _ => Build::Fastest,
+        }
+    }
+}
+
 /// `board`.
 #[derive(Args, Debug)]
 pub struct BoardArgs {
+    /// Which board
+    #[arg(long, value_enum, default_value_t)]
+    pub board: Board,
     /// The integers to flash [default: those that the repository ships]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
@@ -280,6 +306,14 @@ pub(super) fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
         _ => Err("it must be a number above zero".into()),
+    }
+}
+
+/// A number strictly between 0 and 1.
+fn between_0_and_1(text: &str) -> Result<f64, String> {
+    match positive(text) {
+        Ok(value) if value < 1.0 => Ok(value),
+        _ => Err("it must be a number between 0 and 1".into()),
     }
 }
 

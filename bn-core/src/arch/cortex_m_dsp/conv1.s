@@ -72,23 +72,6 @@ x2      .req r12
 .set    BN1_CHANNELS, 76
 .set    BN1_FRAME, 84                           @ with the nine registers saved, 8-aligned
 
-        .section .text.bn_lenet_conv1_row, "ax", %progbits
-        .global bn_lenet_conv1_row
-        .type   bn_lenet_conv1_row, %function
-        .thumb_func
-bn_lenet_conv1_row:
-        push    {r4-r11, lr}
-        sub     sp, #BN1_FRAME
-        ldm     r2, {r3, r4, r5}
-        str     r3, [sp, #BN1_NEXT_BIAS]
-        str     r4, [sp, #BN1_TABLE]
-        str     r5, [sp, #BN1_POOLED]
-        str     r0, [sp, #BN1_WINDOW]
-        add     r3, r0, #576
-        str     r3, [sp, #BN1_END]
-        movs    r3, #6
-        str     r3, [sp, #BN1_CHANNELS]
-
 @ Points +p and -p. \bias: the register that M(+p) begins with, or nothing.
 .macro BN1_PAIR bias:vararg
         ldm     weights!, {r4-r9}
@@ -118,7 +101,7 @@ bn_lenet_conv1_row:
 .endm
 @ Four outputs and their activations from M(0) + even of 1, M(infinity) and the evens and odds at \at.
 @ Out: activations in \m0, \odd1, \even1, \minf.
-.macro BN1_OUTPUTS at, m0, minf, even1, odd1
+.macro BN1_OUTPUTS half, at, m0, minf, even1, odd1
         ldrd    \even1, \odd1, [sp, #BN1_EVEN_ODD + 32 + \at]
         ldrd    r6, r8, [sp, #BN1_EVEN_ODD + \at]
         ldrd    r10, r11, [sp, #BN1_EVEN_ODD + 16 + \at]
@@ -135,10 +118,32 @@ bn_lenet_conv1_row:
         usat    \output, #10, \output, asr #13
 .endr
 .irp    output, \m0, \odd1, \even1, \minf
+.if \half
+        BN_HALF_TABLE \output, r12
+.else
         ldrb    \output, [r12, \output]
+.endif
 .endr
 .endm
 
+@ The function itself. \half: its table is the upper half of a centred one, as in the small build.
+.macro BN1_ROW name, half
+        .section .text.\name, "ax", %progbits
+        .global \name
+        .type   \name, %function
+        .thumb_func
+\name:
+        push    {r4-r11, lr}
+        sub     sp, #BN1_FRAME
+        ldm     r2, {r3, r4, r5}
+        str     r3, [sp, #BN1_NEXT_BIAS]
+        str     r4, [sp, #BN1_TABLE]
+        str     r5, [sp, #BN1_POOLED]
+        str     r0, [sp, #BN1_WINDOW]
+        add     r3, r0, #576
+        str     r3, [sp, #BN1_END]
+        movs    r3, #6
+        str     r3, [sp, #BN1_CHANNELS]
 1:      @ a channel
         ldr     r3, [sp, #BN1_NEXT_BIAS]
         ldr     r4, [r3], #4
@@ -171,14 +176,18 @@ bn_lenet_conv1_row:
         smlad   r5, r8, x2, r5                  @ point infinity, upper
         smlad   r9, r11, x2, r9                 @ point infinity, lower
         ldr     r12, [sp, #BN1_TABLE]
-        BN1_OUTPUTS 0, r4, r5, r2, r3
+        BN1_OUTPUTS \half, 0, r4, r5, r2, r3
         add     r4, r4, r3
         add     r2, r2, r5
-        BN1_OUTPUTS 8, r7, r9, r3, r5
+        BN1_OUTPUTS \half, 8, r7, r9, r3, r5
         add     r4, r4, r7
         add     r4, r4, r5
         add     r2, r2, r3
         add     r2, r2, r9
+.if \half
+        add     r4, r4, #508                    @ half tables are centred, the sums of this layer are not
+        add     r2, r2, #508
+.endif
         ldr     lr, [sp, #BN1_OUT]
         strh    r4, [lr], #4
         strh    r2, [lr], #4
@@ -201,4 +210,7 @@ bn_lenet_conv1_row:
         bne     1b
         add     sp, #BN1_FRAME
         pop     {r4-r11, pc}
-        .size   bn_lenet_conv1_row, . - bn_lenet_conv1_row
+        .size   \name, . - \name
+.endm
+        BN1_ROW bn_lenet_conv1_row, 0
+        BN1_ROW bn_lenet_small_conv1_row, 1

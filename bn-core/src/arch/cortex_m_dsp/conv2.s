@@ -136,9 +136,8 @@ bn_lenet_conv2_tile:
         str     sum2, [sp, #BN2_POINTS + 4 * \slot + 64]
         str     sum3, [sp, #BN2_POINTS + 4 * \slot + 96]
 .endm
-@ The next output row: activations in r8, r6, r7, r9.
-.macro BN2_OUTPUTS
-        ldm     lr!, {r2-r9}
+@ Eight sums of an output row in r2-r9, in the order of the file, to indices of the table in r8, r6, r7, r9.
+.macro BN2_INDICES
         rsb     r2, r3, r2, lsl #1              @ odd of 2; r3 is the even
         rsb     r4, r5, r4, lsl #1              @ odd of 1/2
         rsb     r6, r7, r6, lsl #1              @ odd of 1
@@ -154,6 +153,11 @@ bn_lenet_conv2_tile:
 .irp    output, r8, r6, r7, r9
         usat    \output, #10, \output, asr #17
 .endr
+.endm
+@ The next output row: activations in r8, r6, r7, r9.
+.macro BN2_OUTPUTS
+        ldm     lr!, {r2-r9}
+        BN2_INDICES
 .irp    output, r8, r6, r7, r9
         ldrsb   \output, [r10, \output]
 .endr
