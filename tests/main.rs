@@ -3,6 +3,7 @@
 //! | module | what belongs there |
 //! |---|---|
 //! | [`arch`] | every core and path gives the same bits, at the edges of what the proofs allow; the budget of instructions |
+//! | [`assembly`] | a second assembler makes the same code |
 //! | [`cuda`] | the CUDA engine without a GPU, on the CPU build of its kernels, and with one |
 //! | [`cuda_operations`] | each CUDA kernel against the reference engine's twin of its operation |
 //! | [`emulator`] | the firmware: host and emulator agree to the last bit, exit codes, log, refused builds |
@@ -14,6 +15,7 @@
 //! | [`trained`] | PyTorch's model through import and evaluation; resuming a run to the same bits |
 
 mod arch;
+mod assembly;
 mod cuda;
 mod cuda_operations;
 mod emulator;
