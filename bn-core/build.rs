@@ -1,33 +1,44 @@
 //! Chooses the file of `src/arch/` that the target gets. Reads the environment only.
 //!
-//! `--cfg bn_lenet_arch="portable"` or `--cfg bn_lenet_arch="cortex_m_dsp"` in the target's rustflags forces one; what the
-//! target cannot run fails the build. Stable Rust does not say whether a thumb target has the DSP extension. Every
-//! `thumbv7em` has it and gets it. On a `thumbv8m.main` chips may leave it out, so there it has to be asked for, as this
-//! workspace's `.cargo/config.toml` does.
+//! `--cfg bn_lenet_arch="NAME"` in the target's rustflags forces one of [`ARCHS`]; what the target cannot run fails the build.
+//! Stable Rust does not say whether a thumb target has the DSP extension. Every `thumbv7em` has it and gets it. On a
+//! `thumbv8m.main` chips may leave it out, so there it has to be asked for, as this workspace's `.cargo/config.toml` does.
 
 use std::env;
 use std::process::exit;
 
-const ARCHS: [&str; 2] = ["portable", "cortex_m_dsp"];
+/// Each path, and the beginnings of the names of the targets that can run it; those before the bar get it unasked.
+const ARCHS: [(&str, &[&str], &[&str]); 4] = [
+    ("cortex_m_dsp", &["thumbv7em-"], &["thumbv8m.main-"]),
+    ("armv7m", &["thumbv7m-", "thumbv8m.main-"], &["thumbv7em-"]),
+    ("armv6m", &["thumbv6m-"], &["thumbv7m-", "thumbv7em-", "thumbv8m."]),
+    ("portable", &[""], &[]),
+];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rustc-check-cfg=cfg(bn_lenet_arch, values(\"portable\", \"cortex_m_dsp\"))");
+    let names = ARCHS.map(|(name, ..)| format!("\"{name}\"")).join(", ");
+    println!("cargo::rustc-check-cfg=cfg(bn_lenet_arch, values({names}))");
     println!("cargo::rustc-check-cfg=cfg(bn_lenet_armv8m)");
     let target = env::var("TARGET").unwrap_or_default();
-    let (armv7em, armv8m) = (target.starts_with("thumbv7em"), target.starts_with("thumbv8m.main"));
-    if armv8m {
+    if target.starts_with("thumbv8m.main") {
         println!("cargo::rustc-cfg=bn_lenet_armv8m");
     }
-    match forced().as_deref() {
-        None => println!("cargo::rustc-cfg=bn_lenet_arch=\"{}\"", ARCHS[usize::from(armv7em)]),
-        Some("portable") => {}
-        Some("cortex_m_dsp") if armv7em || armv8m => {}
-        Some("cortex_m_dsp") => fail(&format!(
-            "bn_lenet_arch is cortex_m_dsp, but {target} has no DSP extension; leave it out, or build for \
-             thumbv7em-none-eabihf or thumbv8m.main-none-eabihf"
-        )),
-        Some(other) => fail(&format!("bn_lenet_arch is {other}, which is none of {}", ARCHS.join(", "))),
+    let begins = |names: &[&str]| names.iter().any(|name| target.starts_with(name));
+    match forced() {
+        None => {
+            if let Some((name, ..)) = ARCHS.iter().find(|(_, unasked, _)| begins(unasked)) {
+                println!("cargo::rustc-cfg=bn_lenet_arch=\"{name}\"");
+            }
+        }
+        Some(name) => match ARCHS.iter().find(|arch| arch.0 == name) {
+            Some((_, unasked, asked)) if begins(unasked) || begins(asked) => {}
+            Some((_, unasked, asked)) => {
+                let able = [*unasked, *asked].concat().join("*, ");
+                fail(&format!("bn_lenet_arch is {name}, which {target} cannot run; leave it out, or build for {able}*"))
+            }
+            None => fail(&format!("bn_lenet_arch is {name}, which is none of {names}")),
+        },
     }
 }
 

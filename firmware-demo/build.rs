@@ -1,8 +1,7 @@
 //! Bakes the weights and the demo images into the firmware, after bn-core's own parser has accepted them: a bad file fails
 //! the build with the reason. On the host there is nothing to bake. Reads the two files, writes to `OUT_DIR`.
 //!
-//! `BN_LENET_WEIGHTS` and `BN_LENET_IMAGES` name other files than the shipped ones, `BN_LENET_CHIP` another memory map than
-//! the STM32F405's: a file of `memory/`.
+//! `BN_LENET_WEIGHTS` and `BN_LENET_IMAGES` name other files than the shipped ones. A cargo feature names the board.
 
 use std::env;
 use std::fs;
@@ -22,6 +21,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     // An Armv6-M core lacks the fault registers, the cycle counter, and the RAM for large batches.
     println!("cargo::rustc-check-cfg=cfg(armv6m)");
+    println!("cargo::rustc-check-cfg=cfg(place, values({}))", PLACES.map(|place| format!("\"{place}\"")).join(", "));
     if env::var("TARGET").is_ok_and(|target| target.starts_with("thumbv6m")) {
         println!("cargo::rustc-cfg=armv6m");
     }
@@ -31,61 +31,131 @@ fn main() {
         return;
     }
     let out = PathBuf::from(variable("OUT_DIR"));
-    bake("BN_LENET_WEIGHTS", "assets/weights.bin", &out.join("weights.bin"), check_weights);
-    bake("BN_LENET_IMAGES", "assets/garments.bin", &out.join("images.bin"), check_images);
+    bake("BN_LENET_WEIGHTS", "assets/weights.bin", &out.join("weights.bin"), weights);
+    bake("BN_LENET_IMAGES", "assets/garments.bin", &out.join("images.bin"), images);
     link(&out);
     // defmt drops everything below errors unless told otherwise, and the log is what the demo is for.
     println!("cargo::rerun-if-env-changed=DEFMT_LOG");
     println!("cargo::rustc-env=DEFMT_LOG={}", env::var("DEFMT_LOG").as_deref().unwrap_or("info"));
 }
 
-/// Copies the file that `variable` names, or the shipped one, once `check` has found nothing wrong with it.
-fn bake(name: &str, shipped: &str, to: &Path, check: fn(&[u8]) -> Result<(), String>) {
+/// Writes what `convert` makes of the file that `name` names, or of the shipped one.
+fn bake(name: &str, shipped: &str, to: &Path, convert: fn(Vec<u8>) -> Result<Vec<u8>, String>) {
     let from = match env::var_os(name) {
         Some(path) => PathBuf::from(path),
         None => Path::new(&variable("CARGO_MANIFEST_DIR")).join(shipped),
     };
     println!("cargo::rerun-if-changed={}", from.display());
     let bytes = fs::read(&from).unwrap_or_else(|e| fail(&format!("cannot read {}: {e}; set {name}", from.display())));
-    if let Err(problem) = check(&bytes) {
-        fail(&format!("{}: {problem}", from.display()));
+    match convert(bytes) {
+        Ok(bytes) => write(to, &bytes),
+        Err(problem) => fail(&format!("{}: {problem}", from.display())),
     }
-    write(to, &bytes);
 }
 
-fn check_weights(bytes: &[u8]) -> Result<(), String> {
+/// The file itself once the parser has accepted it, or in the small build what is made of it.
+fn weights(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     // The parser reads in place, so it wants the bytes aligned as they will be in flash.
     let mut words = vec![0_u32; bytes.len().div_ceil(4)];
     let aligned = &mut bytemuck::cast_slice_mut(&mut words)[..bytes.len()];
-    aligned.copy_from_slice(bytes);
-    format::parse(aligned).map(|_| ()).map_err(|error| error.to_string())
+    aligned.copy_from_slice(&bytes);
+    let model = format::parse(aligned).map_err(|error| error.to_string())?;
+    if env::var_os("CARGO_FEATURE_SMALL").is_none() {
+        return Ok(bytes);
+    }
+    match bn_core::small::Weights::of(&model) {
+        Ok(weights) => Ok(weights.bytes().to_vec()),
+        Err(error) => Err(format!("the small build needs tables that are their own mirror image: {error}")),
+    }
 }
 
-fn check_images(bytes: &[u8]) -> Result<(), String> {
+fn images(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     let (images, rest) = bytes.as_chunks::<DEMO_IMAGE_BYTES>();
     if images.is_empty() || !rest.is_empty() {
         return Err(format!("{} bytes are not one or more images of {DEMO_IMAGE_BYTES} bytes", bytes.len()));
     }
     match images.iter().position(|image| usize::from(image[0]) >= CLASSES) {
         Some(index) => Err(format!("image {index} has label {}, but labels end at 9", images[index][0])),
-        None => Ok(()),
+        None => Ok(bytes),
     }
 }
 
-/// Hands the chip's memory map to the linker.
+/// A board, or what an emulator models.
+struct Board {
+    /// The cargo feature that asks for it.
+    feature: &'static str,
+    /// Its memory map: a file of `memory/`.
+    memory: &'static str,
+    /// The compiler's name for its core begins with this.
+    target: &'static str,
+    /// Where a program that is linked for it runs.
+    place: &'static str,
+}
+
+const PLACES: [&str; 3] = ["board", "emulator", "either"];
+
+const fn board(feature: &'static str, memory: &'static str, target: &'static str, place: &'static str) -> Board {
+    Board { feature, memory, target, place }
+}
+
+const BOARDS: [Board; 8] = [
+    board("stm32f405", "stm32f405", "thumbv7em", "either"),
+    board("nrf52840-dk", "nrf52840", "thumbv7em", "board"),
+    board("microbit-v2", "nrf52833", "thumbv7em", "board"),
+    board("pico", "rp2040", "thumbv6m", "board"),
+    board("pico-2", "rp2350", "thumbv8m.main", "board"),
+    board("microbit", "nrf51", "thumbv6m", "emulator"),
+    board("mps2", "mps2", "thumbv7", "emulator"),
+    board("mps2-secure", "mps2-secure", "thumbv8m.main", "emulator"),
+];
+
+/// The one board that the features name.
+fn chosen_board() -> &'static Board {
+    let asked =
+        |board: &&Board| env::var_os(format!("CARGO_FEATURE_{}", board.feature.to_uppercase().replace('-', "_")));
+    let chosen: Vec<&Board> = BOARDS.iter().filter(|board| asked(board).is_some()).collect();
+    let names = |boards: &[&Board]| boards.iter().map(|board| board.feature).collect::<Vec<_>>().join(", ");
+    let (target, all) = (variable("TARGET"), names(&BOARDS.iter().collect::<Vec<_>>()));
+    match chosen[..] {
+        [board] if target.starts_with(board.target) => board,
+        [board] => fail(&format!(
+            "the core of {} is a {}, not a {target}; name another --target or board",
+            board.feature, board.target
+        )),
+        [] => fail(&format!("no board; build with one of --features {all}")),
+        _ => fail(&format!(
+            "{} boards ({}); build with --no-default-features and one of --features {all}",
+            chosen.len(),
+            names(&chosen)
+        )),
+    }
+}
+
+/// Hands the board's memory map to the linker.
 fn link(out: &Path) {
-    println!("cargo::rerun-if-env-changed=BN_LENET_CHIP");
-    let chip = env::var("BN_LENET_CHIP").unwrap_or_else(|_| "stm32f405".into());
-    let map = format!("memory/{chip}.x");
+    let board = chosen_board();
+    let target = variable("TARGET");
+    if env::var_os("CARGO_FEATURE_SMALL").is_some()
+        && !["thumbv7em", "thumbv8m.main"].iter().any(|t| target.starts_with(t))
+    {
+        fail(&format!("the small build needs the DSP extension, which {target} lacks; leave out the feature small"));
+    }
+    println!("cargo::rustc-cfg=place=\"{}\"", board.place);
+    let map = format!("memory/{}.x", board.memory);
     println!("cargo::rerun-if-changed={map}");
-    let memory = fs::read(&map)
-        .unwrap_or_else(|e| fail(&format!("cannot read {map}: {e}; set BN_LENET_CHIP to a file of memory/")));
+    let memory = fs::read(&map).unwrap_or_else(|e| fail(&format!("cannot read {map}: {e}; restore it")));
     write(&out.join("memory.x"), &memory);
     println!("cargo::rustc-link-search={}", out.display());
-    // Without it the linker pads the ELF's segments to whole pages.
-    for argument in ["--nmagic", "-Tlink.x", "-Tdefmt.x"] {
-        println!("cargo::rustc-link-arg-bins={argument}");
+    // Without --nmagic the linker pads the ELF's segments to whole pages.
+    for program in ["demo", "evaluate", "crash"] {
+        for argument in ["--nmagic", "-Tlink.x", "-Tdefmt.x"] {
+            println!("cargo::rustc-link-arg-bin={program}={argument}");
+        }
     }
+    let alone = Path::new(&variable("CARGO_MANIFEST_DIR")).join("memory/inference.x");
+    println!("cargo::rerun-if-changed={}", alone.display());
+    println!("cargo::rustc-link-arg-bin=inference=--nmagic");
+    println!("cargo::rustc-link-arg-bin=inference=-T{}", alone.display());
 }
 
 fn write(path: &Path, bytes: &[u8]) {

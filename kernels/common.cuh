@@ -15,6 +15,12 @@ constexpr unsigned MAX_WARPS = 32;
 // Four neighbours are loaded at once; every row of a map is a multiple of four wide, see the assertions of conv2d.cuh.
 constexpr int VECTOR = 4;
 
+// The example of a sample, and a shift in its word: two's complement in SAMPLE_SHIFT_BITS bits.
+__device__ inline unsigned example_of(unsigned sample) { return sample & (SAMPLE_FLIP - 1); }
+__device__ inline int shift_of(unsigned sample, unsigned at) {
+    return static_cast<int>(sample << (32 - SAMPLE_SHIFT_BITS - at)) >> (32 - SAMPLE_SHIFT_BITS);
+}
+
 __device__ inline unsigned lane() { return threadIdx.x % LANES; }
 __device__ inline unsigned warp() { return threadIdx.x / LANES; }
 __device__ inline unsigned warps() { return blockDim.x / LANES; }

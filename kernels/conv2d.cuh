@@ -30,11 +30,16 @@ static_assert(AT_CONV1_BIAS == AT_CONV1_WEIGHT + CONV1_WEIGHTS && AT_CONV2_BIAS 
               "a bias follows its weight");
 static_assert(CONV_PARAMETERS == CONV1_LAYER + CONV2_LAYER, "the slots of the gradients");
 
-// One image as shares of white, [28][28], into shared memory. The caller synchronises.
-__device__ inline void load_image(float *image, const unsigned char *images, unsigned example) {
-    const unsigned char *pixels = images + static_cast<size_t>(example) * PIXELS;
+// One sample as shares of white, [28][28], into shared memory: mirrored and shifted as its word says, black where nothing
+// is shifted in. Twin: host-trainer/src/augment.rs, function show. The caller synchronises.
+__device__ inline void load_image(float *image, const unsigned char *images, unsigned sample) {
+    const unsigned char *pixels = images + static_cast<size_t>(example_of(sample)) * PIXELS;
+    const int right = shift_of(sample, SAMPLE_RIGHT_AT), down = shift_of(sample, SAMPLE_DOWN_AT);
     for (unsigned i = threadIdx.x; i < PIXELS; i += blockDim.x) {
-        image[i] = pixels[i] / 255.0f;
+        const int row = static_cast<int>(i / IMAGE_SIDE) - down, shifted = static_cast<int>(i % IMAGE_SIDE) - right;
+        const int column = sample & SAMPLE_FLIP ? IMAGE_SIDE - 1 - shifted : shifted;
+        const bool inside = row >= 0 && row < IMAGE_SIDE && column >= 0 && column < IMAGE_SIDE;
+        image[i] = inside ? pixels[row * IMAGE_SIDE + column] / 255.0f : 0.0f;
     }
 }
 

@@ -9,7 +9,7 @@
 
 #include "conv2d.cuh"
 
-// y1 [n][6][24][24] of the images order[step * n ..], and each example's slots of BN 1, [6][n].
+// y1 [n][6][24][24] of the samples order[step * n ..], and each example's slots of BN 1, [6][n].
 extern "C" __global__ void __launch_bounds__(CONV1_THREADS)
     conv2d_1_forward(const unsigned char *__restrict__ images, const unsigned *__restrict__ order,
                      const unsigned *__restrict__ step, const float *__restrict__ parameters, float *__restrict__ y1,

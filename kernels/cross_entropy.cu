@@ -4,6 +4,9 @@
 //     y4 [84][n] -> logits [10][n] -> loss = log(sum exp(logits)) - logits[label]
 //     d_logits = (softmax - one_hot(label)) / n
 //
+// With label smoothing s the one-hot target gives a share s away, evenly to all classes: target = (1 - s) one_hot + s / classes,
+// loss = log(sum exp(logits)) - target . logits.
+//
 // | kernel                | blocks       | threads |
 // |-----------------------|--------------|---------|
 // | cross_entropy_forward | ceil(n / 32) | 32      |
@@ -20,32 +23,34 @@ struct Loss {
 
 // Turns one example's logits into probabilities. The largest logit is taken off first, which keeps exp from overflowing;
 // the lowest index wins a tie. A NaN among the logits makes the loss NaN.
-__device__ inline Loss cross_entropy(float (&logits)[CLASSES], unsigned label) {
+__device__ inline Loss cross_entropy(float (&logits)[CLASSES], unsigned label, float smoothing) {
     unsigned best = 0;
     for (unsigned k = 1; k < CLASSES; k++) {
         best = logits[k] > logits[best] ? k : best;
     }
-    float largest = logits[0], label_logit = 0.0f, sum = 0.0f;
+    float largest = logits[0], label_logit = 0.0f, sum = 0.0f, all = 0.0f;
     for (unsigned k = 1; k < CLASSES; k++) {
         largest = k == best ? logits[k] : largest;
     }
     for (unsigned k = 0; k < CLASSES; k++) {
         const float logit = logits[k] - largest;
         label_logit = k == label ? logit : label_logit;
+        all += logit;
         logits[k] = expf(logit);
         sum += logits[k];
     }
     for (unsigned k = 0; k < CLASSES; k++) {
         logits[k] /= sum;
     }
-    return {logf(sum) - label_logit, best == label};
+    return {logf(sum) - ((1.0f - smoothing) * label_logit + smoothing / CLASSES * all), best == label};
 }
 
 // logits, d_logits [10][n] and a slot of the totals a block, from y4 [84][n].
 extern "C" __global__ void __launch_bounds__(LANES)
     cross_entropy_forward(const float *__restrict__ y4, const unsigned char *__restrict__ labels,
                           const unsigned *__restrict__ order, const unsigned *__restrict__ step,
-                          const float *__restrict__ parameters, float *__restrict__ logits,
+                          const float *__restrict__ parameters, const float *__restrict__ settings,
+                          float *__restrict__ logits,
                           float *__restrict__ d_logits, double *__restrict__ loss_slots, unsigned n) {
     __shared__ float weight[CLASSES * LINEAR2 + CLASSES];
     load_shared(weight, parameters + AT_LINEAR3_WEIGHT, CLASSES * LINEAR2 + CLASSES);
@@ -69,10 +74,11 @@ extern "C" __global__ void __launch_bounds__(LANES)
         for (int k = 0; k < CLASSES; k++) {
             logits[k * n + example] = values[k];
         }
-        const unsigned label = labels[order[step[0] * n + example]];
-        result = cross_entropy(values, label);
+        const unsigned label = labels[example_of(order[step[0] * n + example])];
+        const float smoothing = settings[SETTING_LABEL_SMOOTHING], share = smoothing / CLASSES;
+        result = cross_entropy(values, label, smoothing);
         for (unsigned k = 0; k < CLASSES; k++) {
-            d_logits[k * n + example] = (values[k] - (k == label ? 1.0f : 0.0f)) / n;
+            d_logits[k * n + example] = (values[k] - (k == label ? 1.0f - smoothing + share : share)) / n;
         }
     }
     const double loss = warp_sum(static_cast<double>(result.loss));

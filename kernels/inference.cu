@@ -100,7 +100,7 @@ extern "C" __global__ void __launch_bounds__(CONV2_THREADS)
         for (int k = 0; k < CLASSES; k++) {
             values[k] = logits[k];
         }
-        const Loss result = cross_entropy(values, labels[example]);
+        const Loss result = cross_entropy(values, labels[example], 0.0f);
         loss_slots[2 * example] = result.loss;
         loss_slots[2 * example + 1] = result.correct ? 1.0 : 0.0;
     }

@@ -14,6 +14,6 @@
 
 #include "cross_entropy.cu"
 
-#include "sgd.cu"
+#include "update.cu"
 
 #include "inference.cu"

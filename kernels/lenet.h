@@ -25,20 +25,38 @@ constexpr int CONV2_BACKWARD_THREADS = 480;
 constexpr int LINEAR_THREADS = 256;
 constexpr int SUM_THREADS = 256;
 constexpr int TOTAL_COUNT = 4;
+constexpr int COEFFICIENT_COUNT = 3;
 
 // Weight of the newest batch in the moving statistics.
 constexpr float MOMENTUM = 0.1f;
 
-// Channels in batch_mean and batch_var, and places in settings and totals.
+// AdamW's weights of the old means, and what keeps it from dividing by zero.
+constexpr float BETA1 = 0.9f;
+constexpr float BETA2 = 0.999f;
+constexpr float ADAM_EPS = 1e-8f;
+
+// How a sample's word is read, and what AdamW does with a parameter.
+constexpr unsigned SAMPLE_FLIP = 33554432;
+constexpr unsigned SAMPLE_SHIFT_BITS = 3;
+constexpr unsigned SAMPLE_RIGHT_AT = 26;
+constexpr unsigned SAMPLE_DOWN_AT = 29;
+constexpr unsigned TREATMENT_KEEP = 0;
+constexpr unsigned TREATMENT_STEP = 1;
+constexpr unsigned TREATMENT_STEP_AND_DECAY = 2;
+
+// Channels in batch_mean and batch_var, and places in settings, coefficients and totals.
 constexpr unsigned PARAMETERS = 45330;
 constexpr unsigned BN1 = 0;
 constexpr unsigned BN2 = 6;
 constexpr unsigned BN3 = 22;
 constexpr unsigned BN4 = 142;
 constexpr unsigned BN_CHANNELS = 226;
-constexpr unsigned SETTING_LR = 0;
-constexpr unsigned SETTING_EPS = 1;
-constexpr unsigned SETTING_UNBIASED = 2;
+constexpr unsigned SETTING_EPS = 0;
+constexpr unsigned SETTING_UNBIASED = 1;
+constexpr unsigned SETTING_LABEL_SMOOTHING = 2;
+constexpr unsigned COEFFICIENT_RATE = 0;
+constexpr unsigned COEFFICIENT_DECAY = 1;
+constexpr unsigned COEFFICIENT_ROOT = 2;
 constexpr unsigned TOTAL_LOSS = 0;
 constexpr unsigned TOTAL_CORRECT = 1;
 constexpr unsigned TOTAL_EXAMPLES = 2;

@@ -1,12 +1,13 @@
 //! The assembly means the same to a second assembler: LLVM's truncates an offset that does not fit its field without a word,
 //! GNU's refuses it. Needs the thumb targets and `arm-none-eabi-as`; writes into a temporary directory.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use host_trainer::emulate::Machine;
-use host_trainer::firmware::{self, Inputs, Program};
+use host_trainer::firmware::{self, Build, Inputs, Program};
 use object::{Object, ObjectSection, ObjectSymbol};
 
 use crate::emulator::ready;
@@ -14,12 +15,12 @@ use crate::emulator::ready;
 /// The second assembler.
 const ASSEMBLER: &str = "arm-none-eabi-as";
 /// In the order in which `arch/cortex_m_dsp.rs` includes them.
-const FILES: [&str; 5] = ["transform", "inverse", "conv1", "conv2", "linear"];
+const FILES: [&str; 7] = ["transform", "inverse", "conv1", "conv2", "linear", "small_conv1", "small"];
 /// What the name of every function of the assembly begins with.
 const PREFIX: &str = "bn_lenet_";
 
 /// Name and code of each function that GNU's assembler makes of the files, by name.
-fn assembled(cpu: &str) -> Vec<(String, Vec<u8>)> {
+fn assembled(cpu: &str) -> BTreeMap<String, Vec<u8>> {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let source = firmware::workspace_root().expect("the workspace").join("bn-core/src/arch/cortex_m_dsp");
     let text = |name| fs::read_to_string(source.join(name).with_extension("s")).expect("a file of assembly");
@@ -35,17 +36,15 @@ fn assembled(cpu: &str) -> Vec<(String, Vec<u8>)> {
         let name = section.name().ok()?.strip_prefix(".text.")?.to_owned();
         Some((name, section.data().expect("code").to_vec()))
     });
-    let mut functions: Vec<_> = sections.collect();
-    functions.sort();
-    functions
+    sections.collect()
 }
 
 /// As linked into a program of the firmware, by name.
-fn linked(elf: &Path) -> Vec<(String, Vec<u8>)> {
+fn linked(elf: &Path) -> BTreeMap<String, Vec<u8>> {
     let bytes = fs::read(elf).expect("an ELF");
     let file = object::File::parse(&*bytes).expect("an ELF");
     let symbols = file.symbols().filter(|symbol| symbol.size() > 0);
-    let mut functions: Vec<_> = symbols
+    symbols
         .filter_map(|symbol| {
             let name = symbol.name().ok().filter(|name| name.starts_with(PREFIX))?;
             let section = file.section_by_index(symbol.section_index()?).expect("the symbol's section");
@@ -53,9 +52,7 @@ fn linked(elf: &Path) -> Vec<(String, Vec<u8>)> {
             let code = section.data_range(symbol.address() & !1, symbol.size()).expect("code").expect("in the section");
             Some((name.to_owned(), code.to_vec()))
         })
-        .collect();
-    functions.sort();
-    functions
+        .collect()
 }
 
 #[test]
@@ -71,15 +68,16 @@ fn two_assemblers_make_the_same_code() {
         return;
     }
     for (machine, cpu) in [(Machine::Netduinoplus2, "cortex-m4"), (Machine::Mps2An505, "cortex-m33")] {
-        let inputs = Inputs { machine, ..Inputs::default() };
-        let firmware = firmware::build_programs(&inputs, &[Program::Evaluate]).expect("the firmware builds");
-        let (second, first) = (assembled(cpu), linked(&firmware.elf(Program::Evaluate)));
-        let names =
-            |functions: &[(String, Vec<u8>)]| functions.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
-        assert_eq!(names(&first), names(&second), "{cpu}");
-        for ((name, first), (_, second)) in first.iter().zip(&second) {
-            let differ = first.iter().zip(second).position(|(a, b)| a != b);
-            assert!(first.len() == second.len() && differ.is_none(), "{name} for {cpu} differs at byte {differ:?}");
+        let second = assembled(cpu);
+        let mut seen = BTreeSet::new();
+        for build in [Build::Fastest, Build::Small] {
+            let inputs = Inputs { machine, build, ..Inputs::default() };
+            let firmware = firmware::build_programs(&inputs, &[Program::Evaluate]).expect("the firmware builds");
+            for (name, first) in linked(&firmware.elf(Program::Evaluate)) {
+                assert!(second.get(&name) == Some(&first), "{name} for {cpu} is other code to {ASSEMBLER}");
+                seen.insert(name);
+            }
         }
+        assert!(second.keys().eq(&seen), "{cpu}: compared {seen:?}");
     }
 }

@@ -122,8 +122,8 @@ fn cuda_forward() {
     let logits = s.rows("logits");
     assert_eq!(logits.ncols(), CLASSES);
     assert_close("cross_entropy_forward, logits", &logits, &linear_forward(&s.rows("y4"), &s.net.linear3));
-    let (_, probabilities) = cross_entropy_forward(logits, &s.labels);
-    let d_logits = cross_entropy_backward(probabilities, &s.labels);
+    let (_, probabilities) = cross_entropy_forward(logits, &s.labels, 0.0);
+    let d_logits = cross_entropy_backward(probabilities, &s.labels, 0.0);
     assert_close("cross_entropy_forward, d_logits", &s.rows("d_logits"), &d_logits);
 }
 

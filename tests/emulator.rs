@@ -14,7 +14,7 @@ use host_trainer::emulate::protocol::{EXIT_FAILED, EXIT_FAULT, EXIT_PANIC};
 use host_trainer::emulate::{
     EmulateReport, EmulateRequest, Level, LogLine, Machine, Outcome, Run, emulate, run, run_demo,
 };
-use host_trainer::firmware::{self, Inputs, Program};
+use host_trainer::firmware::{self, Build, Inputs, Program};
 use host_trainer::parameters::{Parameters, Variance};
 use host_trainer::quantize::{Calibration, quantize};
 use host_trainer::setup;
@@ -42,7 +42,7 @@ pub(crate) fn ready() -> bool {
 }
 
 /// A quantised network with random weights, BatchNorm parts and statistics.
-fn random_weights(seed: u64) -> AlignedBytes {
+pub(crate) fn random_weights(seed: u64) -> AlignedBytes {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut parameters = Parameters::zero(Variance::Biased);
     for (spec, values) in TENSORS.iter().zip(&mut parameters.tensors) {
@@ -52,7 +52,8 @@ fn random_weights(seed: u64) -> AlignedBytes {
             *value = match spec.role {
                 Role::Weight => rng.random_range(-spread..spread),
                 Role::Bias | Role::Beta | Role::RunningMean => rng.random_range(-0.3..0.3),
-                // BatchNorm's scale may be negative.
+                // BatchNorm's scale may be negative, or zero: a dead channel.
+                Role::Gamma if rng.random_bool(0.1) => 0.0,
                 Role::Gamma => rng.random_range(0.5..2.0) * if rng.random_bool(0.2) { -1.0 } else { 1.0 },
                 Role::RunningVar => rng.random_range(0.05..0.5),
             };
@@ -89,7 +90,7 @@ pub(crate) fn random_images(rng: &mut impl Rng, count: usize) -> Split {
 
 fn emulated(weights: &AlignedBytes, images: &Split) -> EmulateReport {
     let weights = weights.model(Path::new("random weights")).expect("valid weights");
-    emulate(&EmulateRequest { weights, machine: Machine::default(), images, portable: false })
+    emulate(&EmulateRequest { weights, machine: Machine::default(), images, build: Build::default() })
         .expect("the emulator runs")
 }
 
@@ -132,8 +133,12 @@ fn all_test_images_agree_to_the_last_bit() {
     let path = firmware::shipped_weights().expect("the workspace");
     let weights = AlignedBytes::read(&path).expect("a file");
     let weights = weights.model(&path).expect("valid weights");
-    let report =
-        emulate(&EmulateRequest { weights, machine: Machine::default(), images: &dataset.test, portable: false });
+    let report = emulate(&EmulateRequest {
+        weights,
+        machine: Machine::default(),
+        images: &dataset.test,
+        build: Build::default(),
+    });
     let report = report.expect("the emulator runs");
     println!("{}", serde_json::to_string_pretty(&report).expect("a report"));
     assert_eq!((report.images, report.logits_compared), (10_000, 100_000));
@@ -145,8 +150,9 @@ fn no_images_are_an_error() {
     let weights = random_weights(4);
     let weights = weights.model(Path::new("random weights")).expect("valid weights");
     let images = Split { images: Vec::new(), labels: Vec::new() };
-    let error = emulate(&EmulateRequest { weights, machine: Machine::default(), images: &images, portable: false })
-        .unwrap_err();
+    let error =
+        emulate(&EmulateRequest { weights, machine: Machine::default(), images: &images, build: Build::default() })
+            .unwrap_err();
     assert!(matches!(error, Error::BadArgument { .. }), "{error}");
 }
 

@@ -3,8 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bn_core::lenet::{CLASSES, PIXELS, Role, TENSORS};
+use host_trainer::augment::{self, Augmentation};
 use host_trainer::data::Split;
-use host_trainer::engine::{Engine, MOMENTUM, Totals};
+use host_trainer::engine::reference::Reference;
+use host_trainer::engine::{Engine, MOMENTUM, Optimizer, Steps, Totals};
 use host_trainer::parameters::{Parameters, Variance};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -75,7 +77,8 @@ macro_rules! engine_suite {
                 trajectory_from_scratch trajectory_concise one_seed_gives_the_same_bits calls_may_be_split
                 parameters_go_in_and_out only_training_changes_the_model statistics_follow_by_momentum
                 unbiased_is_n_over_n_minus_1 batches_of_one_are_refused partial_batches_are_refused
-                a_nan_ends_the_call evaluation_counts_every_example_once);
+                a_nan_ends_the_call evaluation_counts_every_example_once samples_are_shown_as_they_say
+                adamw_and_smoothing_are_the_references moments_go_in_and_out);
         }
     };
     (@tests $attributes:tt $($test:ident)*) => {
@@ -339,6 +342,70 @@ pub(crate) fn evaluation_counts_every_example_once(new: New, tolerances: &Tolera
     }
     assert_eq!((whole.examples, whole.correct), (777, sum.correct));
     assert!((whole.loss - sum.loss).abs() <= tolerances.rounding * whole.loss, "{whole:?} {sum:?}");
+}
+
+/// A step on samples is a step on a split that holds what they show.
+pub(crate) fn samples_are_shown_as_they_say(new: New, _: &Tolerances) {
+    let split = noise(12, 40);
+    let mut samples = all(&split);
+    augment::draw(Augmentation { flip: true, shift: 2 }, 12, 1, &mut samples);
+    assert!(samples.iter().enumerate().any(|(i, &sample)| sample as usize != i));
+    let show = |&sample: &u32| augment::show(&split.images[augment::example(sample)], sample);
+    let shown = Split { images: samples.iter().map(show).collect(), labels: split.labels.clone() };
+    let [on_samples, on_shown] = [(&split, &samples), (&shown, &all(&split))].map(|(split, order)| {
+        let mut engine = new(1, Variance::Biased);
+        let totals = engine.train(split, order, 20, 0.5).unwrap();
+        (totals, engine.parameters())
+    });
+    assert!(on_samples == on_shown);
+}
+
+/// AdamW with decay and label smoothing: 8 steps of rates that change, against the reference in f64.
+pub(crate) fn adamw_and_smoothing_are_the_references(new: New, tolerances: &Tolerances) {
+    let split = noise(13, 8 * 16);
+    let lrs: Vec<f64> = (1..=8).map(|i| 0.002 * f64::from(i)).collect();
+    let steps = adamw(&lrs);
+    let [(totals, ours), (expected_totals, expected)] =
+        [new(1, Variance::Biased), Box::new(Reference::<f64>::new(1, Variance::Biased))].map(|mut engine| {
+            let totals = engine.train_steps(&split, &all(&split), &steps).unwrap();
+            (totals, engine.parameters())
+        });
+    let off = (totals.loss / expected_totals.loss - 1.0).abs();
+    assert!(off <= tolerances.loss, "loss off by {off:e}");
+    for ((spec, ours), expected) in TENSORS.iter().zip(&ours.tensors).zip(&expected.tensors) {
+        // What a bias before a BatchNorm starts as, it stays.
+        assert_close("after 8 steps of AdamW:", spec.name, ours, expected, tolerances.after_step20, 1e-9);
+    }
+}
+
+/// AdamW goes on where another engine stopped, once it is given what that one remembers; without, it starts anew.
+pub(crate) fn moments_go_in_and_out(new: New, _: &Tolerances) {
+    let split = noise(14, 64);
+    let (order, lrs) = (all(&split), [0.01; 4]);
+    let mut whole = new(1, Variance::Biased);
+    assert!(whole.moments().is_none());
+    whole.train_steps(&split, &order, &adamw(&lrs)).unwrap();
+
+    let mut first = new(1, Variance::Biased);
+    first.train_steps(&split, &order[..32], &adamw(&lrs[..2])).unwrap();
+    let rest = Steps { before: 2, ..adamw(&lrs[2..]) };
+    let [with, without] = [true, false].map(|with| {
+        let mut second = new(2, Variance::Biased);
+        second.set_parameters(&first.parameters());
+        if with {
+            second.set_moments(&first.moments().unwrap());
+        }
+        second.train_steps(&split, &order[32..], &rest).unwrap();
+        (second.parameters(), second.moments())
+    });
+    assert!(with == (whole.parameters(), whole.moments()));
+    assert!(without != with);
+    first.set_parameters(&with.0);
+    assert!(first.moments().is_none(), "another model, nothing to remember");
+}
+
+fn adamw(lrs: &[f64]) -> Steps<'_> {
+    Steps { optimizer: Optimizer::Adamw, weight_decay: 0.1, label_smoothing: 0.1, ..Steps::sgd(16, lrs) }
 }
 
 /// For engines in f64: the whole network's gradients are what central differences of its training-mode loss say. A step of

@@ -2,26 +2,34 @@
 //!
 //! | module | what belongs there |
 //! |---|---|
-//! | [`arch`] | every core and path gives the same bits, at the edges of what the proofs allow; the budget of instructions |
+//! | [`arch`] | every core and path gives the same bits within its budget of instructions |
 //! | [`assembly`] | a second assembler makes the same code |
+//! | [`boards`] | each board's firmware builds, lies in its memories and can be booted |
 //! | [`cuda`] | the CUDA engine without a GPU, on the CPU build of its kernels, and with one |
 //! | [`cuda_operations`] | each CUDA kernel against the reference engine's twin of its operation |
+//! | [`differential`] | fast paths against the portable one at the edges of what the proofs allow; flipped bits are seen |
 //! | [`emulator`] | the firmware: host and emulator agree to the last bit, exit codes, log, refused builds |
 //! | [`engine_suite`] | what every engine must do, as functions over `&mut dyn Engine` |
 //! | [`engines`] | the engines that the suite is stamped onto, each with its tolerances |
+//! | [`exchange`] | models to and from PyTorch and ONNX: PyTorch's files import, ONNX Runtime computes our logits |
 //! | [`house`] | who may use whom, where unsafe may stand, how a file begins |
+//! | [`proofs`] | what the machine code proves: no panic is reachable, bounds of stack and flash |
 //! | [`readme`] | what the README says that code can check |
 //! | [`schedule`] | the training run of the book, its figures and its speed; ignored by default |
 //! | [`trained`] | PyTorch's model through import and evaluation; resuming a run to the same bits |
 
 mod arch;
 mod assembly;
+mod boards;
 mod cuda;
 mod cuda_operations;
+mod differential;
 mod emulator;
 mod engine_suite;
 mod engines;
+mod exchange;
 mod house;
+mod proofs;
 mod readme;
 mod schedule;
 mod trained;

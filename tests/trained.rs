@@ -10,10 +10,10 @@ use host_trainer::data::{Dataset, Split};
 use host_trainer::engine::Engine;
 use host_trainer::engine::select::{AVAILABLE, EngineName, create};
 use host_trainer::evaluate::{Request, evaluate};
-use host_trainer::import::{ImportOptions, Vocabulary, import};
+use host_trainer::exchange::{ImportOptions, Imported, Source, import};
 use host_trainer::model_file::ModelFile;
 use host_trainer::parameters::{Parameters, Variance};
-use host_trainer::recipe::Recipe;
+use host_trainer::recipe::{BEST, Recipe, Reestimate, SEED};
 use host_trainer::train::{self, End, Timing, Watcher};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
@@ -26,8 +26,8 @@ const LOGITS_ATOL: f32 = 1e-4;
 fn pytorchs_model_has_pytorchs_accuracy_and_logits() {
     let Some(dataset) = fashion_mnist() else { return };
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/trained.safetensors");
-    let (checkpoint, vocabulary) = import(&path, ImportOptions { eps: 1e-5, variance: None }).unwrap();
-    assert_eq!((vocabulary, checkpoint.parameters.variance), (Vocabulary::Torch, Variance::Unbiased));
+    let Imported { checkpoint, source, .. } = import(&path, ImportOptions::default()).unwrap();
+    assert_eq!((source, checkpoint.parameters.variance), (Source::Torch, Variance::Unbiased));
     let bytes = checkpoint.to_bytes().unwrap();
     let model = ModelFile::Checkpoint(Box::new(Checkpoint::from_bytes(&path, &bytes).unwrap()));
     let request = Request { file: &path, model: &model, checkpoint: None, images: None };
@@ -55,6 +55,7 @@ fn a_checkpoint_has_the_names_shapes_and_types_of_pytorchs_state_dict() {
         parameters: Parameters::zero(Variance::Biased),
         batches_tracked: 7,
         origin: Origin::Imported("x".into()),
+        moments: None,
     };
     let layout = |bytes: &[u8]| {
         let file = SafeTensors::deserialize(bytes).unwrap();
@@ -80,20 +81,31 @@ impl Watcher for StopAfter {
 
 #[test]
 fn every_engine_resumes_to_the_same_bits() {
-    AVAILABLE.into_iter().for_each(assert_resumes_to_the_same_bits);
+    for recipe in [short(), short_best()] {
+        AVAILABLE.into_iter().for_each(|name| assert_resumes_to_the_same_bits(name, &recipe));
+    }
 }
 
 #[test]
 #[ignore = "needs an NVIDIA GPU; `cuda::` runs it on the CPU build of the kernels"]
 fn cuda_resumes_to_the_same_bits() {
-    assert_resumes_to_the_same_bits(EngineName::Cuda);
+    [short(), short_best()].iter().for_each(|recipe| assert_resumes_to_the_same_bits(EngineName::Cuda, recipe));
+}
+
+fn short() -> Recipe {
+    Recipe { name: "short".into(), epochs: 2, batch_size: 16, ..SEED }
+}
+
+/// With everything that a recipe can ask for.
+fn short_best() -> Recipe {
+    let recipe = Recipe { name: "short best".into(), epochs: 2, batch_size: 16, label_smoothing: 0.1, ..BEST };
+    Recipe { average: 2, reestimate: Reestimate::Shown, shift: 2, ..recipe }
 }
 
 /// Trains for two epochs of 24 steps, once in one go and once over a checkpoint file written in the middle of the second; an
 /// engine that takes a whole epoch at once stops behind the first one's steps, before its evaluation.
-fn assert_resumes_to_the_same_bits(name: EngineName) {
+fn assert_resumes_to_the_same_bits(name: EngineName, recipe: &Recipe) {
     let dataset = dataset();
-    let recipe = Recipe { name: "short".into(), epochs: 2, batch_size: 16, lr: 1.0 };
     let fresh = || create(name, 3, Variance::Biased).unwrap();
     let begin = |engine: &dyn Engine| train::begin(engine.name(), &dataset, 3, recipe.clone()).unwrap();
 
@@ -107,15 +119,21 @@ fn assert_resumes_to_the_same_bits(name: EngineName) {
     assert_eq!(train::run(&mut *first, &dataset, &mut state, &mut StopAfter(calls)).unwrap(), End::Stopped);
     assert_eq!((state.epoch, state.step), at);
     let batches_tracked = (24 * state.epoch + state.step) as u64;
-    let saved = Checkpoint { parameters: first.parameters(), batches_tracked, origin: Origin::Trained(state) };
+    let saved = Checkpoint {
+        parameters: first.parameters(),
+        batches_tracked,
+        origin: Origin::Trained(Box::new(state)),
+        moments: first.moments(),
+    };
     let read = Checkpoint::from_bytes(Path::new("memory"), &saved.to_bytes().unwrap()).unwrap();
 
     let mut second = create(name, 99, Variance::Biased).unwrap();
     second.set_parameters(&read.parameters);
+    read.moments.iter().for_each(|moments| second.set_moments(moments));
     let Origin::Trained(mut state) = read.origin else { unreachable!("it was written as a run") };
     assert_eq!(train::run(&mut *second, &dataset, &mut state, &mut StopAfter(0)).unwrap(), End::Finished);
-    assert!(second.parameters() == whole.parameters(), "{name:?}");
-    assert_eq!(state, whole_state, "{name:?}");
+    assert!(second.parameters() == whole.parameters(), "{name:?}, {}", recipe.name);
+    assert_eq!(*state, whole_state, "{name:?}");
 }
 
 /// 384 patterns of ten classes.
@@ -129,13 +147,13 @@ fn dataset() -> Dataset {
 
 #[test]
 fn both_vocabularies_of_the_chapter_are_imported() {
-    for (name, vocabulary, variance) in [
-        ("scratch_after_step20_f64.safetensors", Vocabulary::D2l, Variance::Biased),
-        ("concise_after_step20_f64.safetensors", Vocabulary::Torch, Variance::Unbiased),
+    for (name, written_by, variance) in [
+        ("scratch_after_step20_f64.safetensors", Source::D2l, Variance::Biased),
+        ("concise_after_step20_f64.safetensors", Source::Torch, Variance::Unbiased),
     ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
-        let (checkpoint, found) = import(&path, ImportOptions { eps: 1e-5, variance: None }).unwrap();
-        assert_eq!(found, vocabulary);
+        let Imported { checkpoint, source, .. } = import(&path, ImportOptions::default()).unwrap();
+        assert_eq!(source, written_by);
         let mut expected = golden_parameters(name, variance);
         expected.tensors.iter_mut().flatten().for_each(|v| *v = f64::from(*v as f32));
         assert!(checkpoint.parameters.tensors == expected.tensors, "{name}");

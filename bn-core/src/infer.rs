@@ -101,7 +101,7 @@ pub fn predict_by_layer(
 pub fn argmax<T: PartialOrd>(values: &[T]) -> usize {
     let mut best = 0;
     for (index, value) in values.iter().enumerate() {
-        if *value > values[best] {
+        if values.get(best).is_some_and(|best| value > best) {
             best = index;
         }
     }

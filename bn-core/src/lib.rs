@@ -11,6 +11,7 @@
 //! | [`quant`] | the integer arithmetic: scales, sizes and the one rounding rule |
 //! | [`arch`] | the integer network stage by stage, in portable Rust |
 //! | [`format`](mod@format) | the `weights.bin` file: one table for writer, reader and documentation |
+//! | [`small`] | the same bits in less flash and RAM, for small parts |
 //! | `wide` | the same on a host's vector units, behind the feature of that name |
 //! | [`infer`] | whole-network inference: f32 unfolded, f32 folded, integers |
 #![no_std]
@@ -28,6 +29,7 @@ pub mod infer;
 pub mod lenet;
 pub mod ops;
 pub mod quant;
+pub mod small;
 #[cfg(feature = "wide")]
 pub mod wide;
 

@@ -135,20 +135,37 @@ pub const fn requantize(accumulator: i32, multiplier: i32) -> i32 {
     ((accumulator as i64 * multiplier as i64 + (1 << 31)) >> 32) as i32
 }
 
+/// [`requantize`] for cores that multiply 32 bits by 32 bits to 32 bits, from products of halves.
+///
+/// With `x = 2^16 * xh + xl`, `xl` unsigned, the high word of `a * b + 2^31` is `ah * bh` and what the middle carries into it:
+/// `ah * bl`, `al * bh` and the high half of `al * bl`, whose lower 16 bits cannot change a floor. Each middle product is
+/// within `(-2^31, 2^31)`; they are added one at a time, and the first sum, `ah * bl + 2^15 + (al * bl >> 16)`, ends at
+/// `(2^15 - 1) * (2^16 - 1) + 2^15 + 2^16 - 2 < 2^31`.
+#[inline(always)]
+pub const fn requantize_by_halves(accumulator: i32, multiplier: i32) -> i32 {
+    let (a_high, a_low) = (accumulator >> 16, accumulator & 0xFFFF);
+    let (b_high, b_low) = (multiplier >> 16, multiplier & 0xFFFF);
+    let low = (a_low as u32 * b_low as u32) >> 16;
+    let middle = a_high * b_low + (low as i32 + (1 << 15));
+    let other = (middle & 0xFFFF) + a_low * b_high;
+    a_high * b_high + (middle >> 16) + (other >> 16)
+}
+
 /// Index of the table entry for a convolution's accumulator: its shift's floor, clamped to the table.
 #[inline(always)]
 pub const fn conv_index(accumulator: i32, shift: u32) -> usize {
-    clamp(accumulator >> shift)
+    table_index(accumulator >> shift)
 }
 
 /// Index of the table entry for a linear accumulator, clamped to the table.
 #[inline(always)]
 pub const fn linear_index(accumulator: i32, multiplier: i32) -> usize {
-    clamp(requantize(accumulator, multiplier))
+    table_index(requantize(accumulator, multiplier))
 }
 
+/// An index, clamped to the table.
 #[inline(always)]
-const fn clamp(index: i32) -> usize {
+pub const fn table_index(index: i32) -> usize {
     if index < 0 {
         0
     } else if index as usize >= SIGMOID_LEN {
@@ -197,6 +214,7 @@ mod tests {
         for a in edges {
             for b in edges {
                 assert_eq!(i128::from(requantize(a, b)), oracle(a, b), "{a} {b}");
+                assert_eq!(requantize_by_halves(a, b), requantize(a, b), "{a} {b}");
             }
         }
         // Ties go up: 1/2 -> 1, -1/2 -> 0, 3/2 -> 2, -3/2 -> -1.
@@ -209,6 +227,7 @@ mod tests {
         for _ in 0..1_000_000 {
             let (a, b) = (rng.random(), rng.random());
             assert_eq!(i128::from(requantize(a, b)), oracle(a, b), "{a} {b}");
+            assert_eq!(requantize_by_halves(a, b), requantize(a, b), "{a} {b}");
         }
     }
 

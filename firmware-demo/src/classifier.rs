@@ -3,16 +3,16 @@
 use core::hint::black_box;
 
 use bn_core::Image;
-use bn_core::format::{LAYERS, Model};
-use bn_core::infer::{Prediction, Scratch, predict, predict_by_layer};
+use bn_core::format::LAYERS;
+use bn_core::infer::Prediction;
 
 use crate::arch::stack;
 use crate::counter::Counter;
-use crate::model;
+use crate::model::{self, Model, Scratch, predict, predict_by_layer};
 
 /// The baked model, the memory it works in, and the counter.
 pub struct Classifier {
-    model: Model<'static>,
+    model: Model,
     scratch: Scratch,
     counter: Option<Counter>,
 }
@@ -24,7 +24,7 @@ impl Classifier {
     }
 
     /// The baked model.
-    pub fn model(&self) -> &Model<'static> {
+    pub fn model(&self) -> &Model {
         &self.model
     }
 
@@ -63,6 +63,6 @@ impl Classifier {
 
 /// The one copy of the inference in the program. The boxes keep the compiler from moving work past the counter's readings.
 #[inline(never)]
-fn infer(model: &Model<'_>, image: &Image, scratch: &mut Scratch) -> Prediction {
+fn infer(model: &Model, image: &Image, scratch: &mut Scratch) -> Prediction {
     black_box(predict(black_box(model), black_box(image), scratch))
 }

@@ -3,7 +3,7 @@
 //! The emulator advances its clock by a fixed step for each executed instruction when QEMU is started with `-icount`; SysTick
 //! then counts instructions, scaled by a factor that a loop of known length reveals. QEMU's own trace of every executed
 //! instruction (`-d exec -singlestep`) gives the same number, less the six instructions of the call. On a board the DWT unit
-//! counts cycles.
+//! counts cycles; on an Armv6-M, which has none, SysTick does.
 
 use core::hint::black_box;
 
@@ -43,13 +43,16 @@ impl Unit {
 }
 
 enum Source {
+    /// So many ticks are [`CALIBRATION`] units.
     SysTick { timer: SYST, ticks: u32 },
+    #[cfg(not(armv6m))]
     CycleCounter,
 }
 
 /// Measures closures.
 pub struct Counter {
     source: Source,
+    unit: Unit,
     overhead: u32,
 }
 
@@ -64,10 +67,7 @@ impl Counter {
 
     /// What [`measure`](Self::measure) counts.
     pub fn unit(&self) -> Unit {
-        match self.source {
-            Source::SysTick { .. } => Unit::Instructions,
-            Source::CycleCounter => Unit::Cycles,
-        }
+        self.unit
     }
 
     /// Runs `work` and counts. `None` if the counter ran over.
@@ -76,6 +76,7 @@ impl Counter {
         let counted = raw.map(|raw| {
             let raw = raw.saturating_sub(self.overhead);
             match self.source {
+                #[cfg(not(armv6m))]
                 Source::CycleCounter => raw,
                 Source::SysTick { ticks, .. } => {
                     ((u64::from(raw) * u64::from(CALIBRATION) + u64::from(ticks) / 2) / u64::from(ticks)) as u32
@@ -85,10 +86,17 @@ impl Counter {
         (result, counted)
     }
 
-    /// An Armv6-M has no cycle counter.
+    /// SysTick on the processor's own clock. 24 bits hold sixteen million cycles.
     #[cfg(armv6m)]
-    fn of_cycles(_: Peripherals) -> Self {
-        Self { source: Source::CycleCounter, overhead: 0 }
+    fn of_cycles(peripherals: Peripherals) -> Self {
+        let mut timer = peripherals.SYST;
+        timer.set_clock_source(SystClkSource::Core);
+        timer.set_reload(SYSTICK_MASK);
+        timer.enable_counter();
+        let source = Source::SysTick { timer, ticks: CALIBRATION };
+        let mut counter = Self { source, unit: Unit::Cycles, overhead: 0 };
+        counter.overhead = counter.raw(|| ()).1.unwrap_or(0);
+        counter
     }
 
     #[cfg(not(armv6m))]
@@ -96,7 +104,7 @@ impl Counter {
         peripherals.DCB.enable_trace();
         peripherals.DWT.set_cycle_count(0);
         peripherals.DWT.enable_cycle_counter();
-        let mut counter = Self { source: Source::CycleCounter, overhead: 0 };
+        let mut counter = Self { source: Source::CycleCounter, unit: Unit::Cycles, overhead: 0 };
         counter.overhead = counter.raw(|| ()).1.unwrap_or(0);
         counter
     }
@@ -106,7 +114,8 @@ impl Counter {
         timer.set_clock_source(SystClkSource::External);
         timer.set_reload(SYSTICK_MASK);
         timer.enable_counter();
-        let mut counter = Self { source: Source::SysTick { timer, ticks: 1 }, overhead: 0 };
+        let source = Source::SysTick { timer, ticks: 1 };
+        let mut counter = Self { source, unit: Unit::Instructions, overhead: 0 };
         let first = counter.calibrate()?;
         // A clock that follows the instructions gives the same answer every time, up to the rounding of a tick.
         for _ in 0..3 {
@@ -115,8 +124,10 @@ impl Counter {
             }
         }
         counter.overhead = counter.raw(|| ()).1?;
-        if let Source::SysTick { ticks, .. } = &mut counter.source {
-            *ticks = first;
+        match &mut counter.source {
+            Source::SysTick { ticks, .. } => *ticks = first,
+            #[cfg(not(armv6m))]
+            Source::CycleCounter => {}
         }
         Some(counter)
     }
@@ -137,8 +148,6 @@ impl Counter {
     /// Runs `work` between two readings of the counter.
     fn raw<R>(&mut self, work: impl FnOnce() -> R) -> (R, Option<u32>) {
         match &mut self.source {
-            #[cfg(armv6m)]
-            Source::CycleCounter => (work(), None),
             #[cfg(not(armv6m))]
             Source::CycleCounter => {
                 let start = DWT::cycle_count();

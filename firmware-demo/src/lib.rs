@@ -5,9 +5,10 @@
 //! |---|---|
 //! | `demo` | classifies the images that were baked in and logs what it thinks of each |
 //! | `evaluate` | classifies images that an emulator's host streams in, and returns every logit |
+//! | `inference` | the inference and nothing else, for the tests that prove what it takes; it is never run |
 //! | `crash` | panics or faults on purpose, to prove that a broken firmware is noticed |
 //!
-//! One ELF serves an STM32F405 board and QEMU's models of it: `place` finds out at run time, and the log and the counters
+//! A cargo feature names the board. One ELF serves an STM32F405 and QEMU's models of it: `place` finds out at run time, and the log and the counters
 //! follow.
 #![no_std]
 
@@ -29,4 +30,5 @@ pub mod model;
 pub mod place;
 
 /// What a program says when it is started on the host by mistake.
-pub const HOW_TO_RUN: &str = "this program runs on a microcontroller: `cargo emulate` runs it in QEMU, `cargo board` on a connected STM32F405 board";
+pub const HOW_TO_RUN: &str =
+    "this program runs on a microcontroller: `cargo emulate` runs it in QEMU, `cargo board` on a connected board";

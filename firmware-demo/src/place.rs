@@ -2,6 +2,7 @@
 
 use cortex_m::peripheral::DCB;
 
+#[cfg(place = "either")]
 use crate::arch::chip;
 
 /// Where the program runs.
@@ -14,8 +15,13 @@ pub enum Place {
 }
 
 impl Place {
-    /// Asks the chip's debug unit, which emulators lack.
+    /// What this is linked for decides; where that can be either, the chip's debug unit, which emulators lack.
     pub fn here() -> Self {
+        #[cfg(place = "board")]
+        return Place::Board;
+        #[cfg(place = "emulator")]
+        return Place::Emulator;
+        #[cfg(place = "either")]
         if chip::device_id() == 0 { Place::Emulator } else { Place::Board }
     }
 }

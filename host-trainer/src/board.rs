@@ -1,31 +1,92 @@
-//! Flashes the demo onto a connected STM32F405 board and shows its log: a build, then `probe-rs run`.
+//! Flashes the demo onto a connected board and shows its log: a build, then `probe-rs run`.
 
 use std::process::Command;
 
 use crate::error::{Error, Result};
 use crate::firmware::{self, Inputs, Program};
-use crate::setup;
+use crate::setup::{self, TARGET};
 
-/// The chip's name in probe-rs.
-pub const CHIP: &str = "STM32F405RGTx";
+/// A board that the firmware has a memory map for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Board {
+    /// Any with an STM32F405: Cortex-M4F
+    #[default]
+    Stm32f405,
+    /// Nordic nRF52840-DK: Cortex-M4F
+    #[value(name = "nrf52840-dk")]
+    Nrf52840Dk,
+    /// BBC micro:bit v2, nRF52833: Cortex-M4F
+    MicrobitV2,
+    /// Raspberry Pi Pico, RP2040: Cortex-M0+
+    Pico,
+    /// Raspberry Pi Pico 2, RP2350: Cortex-M33
+    #[value(name = "pico-2")]
+    Pico2,
+}
 
-/// Builds the demo, flashes it and shows its log until it ends. Needs probe-rs and a board on a debug probe (ST-Link,
+impl Board {
+    /// Its name here, which is also the firmware's cargo feature for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Board::Stm32f405 => "stm32f405",
+            Board::Nrf52840Dk => "nrf52840-dk",
+            Board::MicrobitV2 => "microbit-v2",
+            Board::Pico => "pico",
+            Board::Pico2 => "pico-2",
+        }
+    }
+
+    /// The compiler's name for its core.
+    pub fn target(self) -> &'static str {
+        match self {
+            Board::Stm32f405 | Board::Nrf52840Dk | Board::MicrobitV2 => TARGET,
+            Board::Pico => "thumbv6m-none-eabi",
+            Board::Pico2 => "thumbv8m.main-none-eabihf",
+        }
+    }
+
+    /// Its chip's name in probe-rs.
+    pub fn chip(self) -> &'static str {
+        match self {
+            Board::Stm32f405 => "STM32F405RGTx",
+            Board::Nrf52840Dk => "nRF52840_xxAA",
+            Board::MicrobitV2 => "nRF52833_xxAA",
+            Board::Pico => "RP2040",
+            Board::Pico2 => "RP235x",
+        }
+    }
+}
+
+/// Builds the demo, flashes it and shows its log until it ends. Needs probe-rs and the board on a debug probe (ST-Link,
 /// J-Link or CMSIS-DAP).
 ///
 /// # Errors
 /// [`Error::Missing`] without probe-rs, what [`firmware::build`] gives, [`Error::Tool`] when flashing or the demo fails.
-pub fn flash(inputs: &Inputs<'_>) -> Result<()> {
+pub fn flash(board: Board, inputs: &Inputs<'_>) -> Result<()> {
     setup::ensure_probe_rs()?;
-    let firmware = firmware::build_programs(inputs, &[Program::Demo])?;
-    let elf = firmware.elf(Program::Demo);
-    eprintln!("flashing: probe-rs run --chip {CHIP} {}", elf.display());
+    let firmware = firmware::build_programs(&Inputs { board: Some(board), ..*inputs }, &[Program::Demo])?;
+    let (elf, chip) = (firmware.elf(Program::Demo), board.chip());
+    eprintln!("flashing: probe-rs run --chip {chip} {}", elf.display());
     let failed = |problem| Error::Tool { tool: "probe-rs run".into(), problem };
-    let status = Command::new("probe-rs").args(["run", "--chip", CHIP]).arg(&elf).status();
+    let status = Command::new("probe-rs").args(["run", "--chip", chip]).arg(&elf).status();
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(failed(format!(
-            "{status}; it needs an STM32F405 board on a debug probe: see `probe-rs list`, and its udev rules on Linux"
+            "{status}; it needs a {chip} on a debug probe: see `probe-rs list`, and its udev rules on Linux"
         ))),
         Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::ValueEnum as _;
+
+    #[test]
+    fn boards_are_called_alike_on_the_command_line_and_in_the_firmware() {
+        for board in Board::value_variants() {
+            assert_eq!(board.to_possible_value().unwrap().get_name(), board.name());
+        }
     }
 }

@@ -1,21 +1,25 @@
 //! Checkpoints: safetensors files under PyTorch's `state_dict` names, so that `load_state_dict(strict=True)` takes them as
 //! they are. What PyTorch has no name for, the convention of the statistics and where training stands, is in the metadata.
+//! Only while a run is unfinished the file has more tensors, which `--resume` needs: what AdamW remembers
+//! (`optimizer.first.0.weight`, `optimizer.second.0.weight`) and a mean of weights that grows (`mean.0.weight`).
 //!
 //! A file holds no time of day and no duration: the same run writes the same bytes.
 
 use std::collections::HashMap;
 use std::path::Path;
 
-use bn_core::lenet::{Role, TENSORS};
+use bn_core::lenet::{Role, TENSORS, TensorSpec};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::Totals;
+use crate::engine::steps::Tensors;
+use crate::engine::{Moments, Totals};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::parameters::{Parameters, Variance};
 use crate::recipe::Recipe;
+use crate::reestimate::Reestimated;
 use crate::state_dict::{StateDict, UnitDimensions, batch_norm_modules, check_values};
 
 /// Version of what stands under [`METADATA_KEY`].
@@ -23,6 +27,13 @@ pub const FORMAT: u32 = 1;
 /// The one key of ours in the file's `__metadata__`; its value is a JSON object. One key, because safetensors does not
 /// keep several in order, and the same run must write the same bytes.
 pub const METADATA_KEY: &str = "host_trainer";
+
+/// What stands before the names of AdamW's means of gradients.
+const FIRST: &str = "optimizer.first.";
+/// What stands before the names of AdamW's means of squared gradients.
+const SECOND: &str = "optimizer.second.";
+/// What stands before the names of the mean of weights.
+const MEAN: &str = "mean.";
 
 const REMEDY: &str = "train again, or take another copy of the file";
 
@@ -35,6 +46,8 @@ pub struct Checkpoint {
     pub batches_tracked: u64,
     /// Where it comes from.
     pub origin: Origin,
+    /// What AdamW remembers, in the middle of a run with it.
+    pub moments: Option<Moments<f64>>,
 }
 
 /// Where a model comes from.
@@ -44,7 +57,7 @@ pub enum Origin {
     /// `host-trainer import`: the file's name.
     Imported(String),
     /// `host-trainer train`: everything needed to go on.
-    Trained(TrainingState),
+    Trained(Box<TrainingState>),
 }
 
 /// Where a training run stands. The random order of an epoch follows from the seed and the epoch's number, so no state of
@@ -70,6 +83,16 @@ pub struct TrainingState {
     pub partial: Totals,
     /// One entry a whole epoch.
     pub history: Vec<EpochTotals>,
+    /// Training images that were held out: the last so many of the split. They stand in for the test images.
+    #[serde(default)]
+    pub holdout: usize,
+    /// What re-estimating the statistics changed, where that was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reestimated: Option<Reestimated>,
+    /// Mean of the weights after each of the last epochs so far, where a recipe asks for it and the run is not finished.
+    /// Kept as tensors of the file.
+    #[serde(skip)]
+    pub mean: Option<Box<Tensors<f64>>>,
 }
 
 /// What one epoch gave.
@@ -78,8 +101,8 @@ pub struct TrainingState {
 pub struct EpochTotals {
     /// Training-mode losses and hits, summed while the model changed.
     pub train: Totals,
-    /// Inference-mode losses and hits on the test split after the epoch.
-    pub test: Totals,
+    /// Inference-mode losses and hits on the test split after the epoch, where it was looked at.
+    pub test: Option<Totals>,
 }
 
 /// The metadata as it is stored.
@@ -129,19 +152,26 @@ impl Checkpoint {
     /// [`Error::Refused`] if a value is not finite.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let parameters = &self.parameters;
-        for (spec, values) in TENSORS.iter().zip(&parameters.tensors) {
+        let all = self.groups();
+        for (spec, values) in all.iter().flat_map(|(_, tensors)| TENSORS.iter().zip(*tensors)) {
             check_values(spec.name, spec.role, values).map_err(|problem| Error::Refused {
                 problem: format!("a checkpoint was not written, {problem}"),
                 remedy: "try a smaller --lr or another --seed".into(),
             })?;
         }
         let bytes = |values: &[f64]| values.iter().flat_map(|&v| (v as f32).to_le_bytes()).collect::<Vec<u8>>();
-        let tensors: Vec<_> = parameters.tensors.iter().map(|values| bytes(values)).collect();
+        let named = |(group, tensors): &(&str, &Tensors<f64>)| {
+            let tensor = |(spec, values): (&'static TensorSpec, &Vec<f64>)| {
+                (format!("{group}{}", spec.name), spec, bytes(values))
+            };
+            TENSORS.iter().zip(*tensors).map(tensor).collect::<Vec<_>>()
+        };
+        let tensors: Vec<_> = all.iter().flat_map(named).collect();
         let counter = self.batches_tracked.to_le_bytes();
         let mut views: Vec<(String, TensorView<'_>)> = Vec::new();
-        for (spec, data) in TENSORS.iter().zip(&tensors) {
+        for (name, spec, data) in &tensors {
             let view = TensorView::new(Dtype::F32, spec.shape.to_vec(), data).expect("four bytes a value");
-            views.push((spec.name.into(), view));
+            views.push((name.clone(), view));
         }
         for module in batch_norm_modules() {
             let view = TensorView::new(Dtype::I64, vec![], &counter).expect("eight bytes");
@@ -156,6 +186,16 @@ impl Checkpoint {
         let metadata = serde_json::to_string(&metadata).expect("plain data is JSON");
         let metadata = HashMap::from([(METADATA_KEY.to_owned(), metadata)]);
         Ok(safetensors::serialize(views, Some(metadata)).expect("sound tensors make a sound file"))
+    }
+
+    /// All tensors of the network's shapes, by what stands before their names.
+    fn groups(&self) -> Vec<(&'static str, &Tensors<f64>)> {
+        let mut groups = vec![("", &self.parameters.tensors)];
+        if let Some(Moments { first, second }) = &self.moments {
+            groups.extend([(FIRST, first), (SECOND, second)]);
+        }
+        groups.extend(self.training().and_then(|state| state.mean.as_deref()).map(|mean| (MEAN, mean)));
+        groups
     }
 
     /// Checks a file's content; `path` is for messages.
@@ -175,17 +215,31 @@ impl Checkpoint {
         let metadata = parse_metadata(&file, metadata)?;
         let mut parameters = Parameters::zero(metadata.variance);
         parameters.eps = metadata.eps;
-        for (spec, values) in TENSORS.iter().zip(&mut parameters.tensors) {
-            *values = file.values(spec.name, spec, &[Dtype::F32], UnitDimensions::Count)?;
-        }
+        parameters.tensors = group(&file, "")?;
         let batches_tracked = batches_tracked(&file)?;
         refuse_unknown_tensors(&file)?;
-        if let Origin::Trained(state) = &metadata.origin {
+        let has = |group: &str| file.names().iter().any(|name| name.starts_with(group));
+        let moments = (has(FIRST) || has(SECOND))
+            .then(|| Ok(Moments { first: group(&file, FIRST)?, second: group(&file, SECOND)? }))
+            .transpose()?;
+        let mut origin = metadata.origin;
+        if let Origin::Trained(state) = &mut origin {
             check_state(state, batches_tracked)
                 .map_err(|problem| file.damaged(format!("its metadata contradicts itself: {problem}")))?;
+            state.mean = has(MEAN).then(|| group(&file, MEAN).map(Box::new)).transpose()?;
         }
-        Ok(Self { parameters, batches_tracked, origin: metadata.origin })
+        Ok(Self { parameters, batches_tracked, origin, moments })
     }
+}
+
+/// One tensor for each of the network's, from those whose names begin with `prefix`.
+fn group(file: &StateDict<'_>, prefix: &str) -> Result<Tensors<f64>> {
+    let mut tensors = TENSORS.each_ref().map(|_| Vec::new());
+    for (spec, values) in TENSORS.iter().zip(&mut tensors) {
+        let name = format!("{prefix}{}", spec.name);
+        *values = file.values(&name, spec, &[Dtype::F32], UnitDimensions::Count)?;
+    }
+    Ok(tensors)
 }
 
 fn parse_metadata(file: &StateDict<'_>, json: &str) -> Result<Metadata> {
@@ -217,7 +271,8 @@ fn batches_tracked(file: &StateDict<'_>) -> Result<u64> {
 fn refuse_unknown_tensors(file: &StateDict<'_>) -> Result<()> {
     let is_counter = |name: &str| name.strip_suffix(".num_batches_tracked").is_some();
     let mut unknown: Vec<_> = file.names();
-    unknown.retain(|&name| !is_counter(name) && TENSORS.iter().all(|t| t.name != name));
+    let bare = |name: &str| [FIRST, SECOND, MEAN].iter().find_map(|g| name.strip_prefix(g)).unwrap_or(name).to_owned();
+    unknown.retain(|&name| !is_counter(name) && TENSORS.iter().all(|t| t.name != bare(name)));
     unknown.sort_unstable();
     match unknown.first() {
         Some(name) => Err(file.damaged(format!("it has a tensor {name}, which the network has not"))),
@@ -227,10 +282,8 @@ fn refuse_unknown_tensors(file: &StateDict<'_>) -> Result<()> {
 
 /// What must hold between the numbers of a training state.
 fn check_state(state: &TrainingState, batches_tracked: u64) -> Result<(), String> {
-    let Recipe { batch_size, lr, .. } = state.recipe;
-    if batch_size < 2 || !(lr.is_finite() && lr > 0.0) {
-        return Err(format!("batch size {batch_size}, learning rate {lr}"));
-    }
+    state.recipe.check()?;
+    let batch_size = state.recipe.batch_size;
     if state.history.len() != state.epoch {
         return Err(format!("{} epochs done, a history of {}", state.epoch, state.history.len()));
     }
@@ -239,7 +292,7 @@ fn check_state(state: &TrainingState, batches_tracked: u64) -> Result<(), String
     if state.partial.examples as u128 != examples_of(state.step as u64) {
         return Err(format!("{} steps of {batch_size}, {} examples", state.step, state.partial.examples));
     }
-    if state.history.iter().any(|e| e.train.examples == 0 || e.test.examples == 0) {
+    if state.history.iter().any(|e| e.train.examples == 0 || e.test.is_some_and(|test| test.examples == 0)) {
         return Err("an epoch without examples".into());
     }
     let whole_epochs: u128 = state.history.iter().map(|e| e.train.examples as u128).sum();

@@ -13,12 +13,12 @@ const GRID: RGBColor = RGBColor(0xe4, 0xe4, 0xe4);
 struct Curve {
     label: &'static str,
     colour: RGBColor,
-    value: fn(&EpochMetrics) -> f64,
+    value: fn(&EpochMetrics) -> Option<f64>,
 }
 
 const CURVES: [Curve; 3] = [
-    Curve { label: "train loss", colour: RGBColor(0x1f, 0x77, 0xb4), value: |m| m.train_loss },
-    Curve { label: "train accuracy", colour: RGBColor(0xbf, 0x3f, 0xbf), value: |m| m.train_accuracy },
+    Curve { label: "train loss", colour: RGBColor(0x1f, 0x77, 0xb4), value: |m| Some(m.train_loss) },
+    Curve { label: "train accuracy", colour: RGBColor(0xbf, 0x3f, 0xbf), value: |m| Some(m.train_accuracy) },
     Curve { label: "test accuracy", colour: RGBColor(0x2c, 0x8a, 0x3d), value: |m| m.test_accuracy },
 ];
 
@@ -57,7 +57,7 @@ fn draw(root: &DrawingArea<SVGBackend<'_>, Shift>, title: &str, epochs: &[EpochM
         .light_line_style(TRANSPARENT)
         .draw()?;
     for Curve { label, colour, value } in CURVES {
-        let points = epochs.iter().map(move |m| (m.epoch as f64, value(m)));
+        let points = epochs.iter().filter_map(move |m| value(m).map(|value| (m.epoch as f64, value)));
         let style = colour.stroke_width(2);
         let series = chart.draw_series(LineSeries::new(points.clone(), style))?;
         series.label(label).legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], style));
@@ -82,8 +82,8 @@ mod tests {
             epoch: i + 1,
             train_loss: 0.7 / (i + 1) as f64,
             train_accuracy: 0.8,
-            test_loss: 0.5,
-            test_accuracy: 0.75,
+            test_loss: Some(0.5),
+            test_accuracy: i.is_multiple_of(2).then_some(0.75),
             examples_per_second: None,
         };
         (0..n).map(metrics).collect()

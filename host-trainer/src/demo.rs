@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::evaluate::{EvaluateReport, Request, evaluate};
 use crate::export::{DEFAULT_LIMIT, ExportReport, ExportRequest, export};
 use crate::files;
-use crate::firmware::{self, Inputs, Program};
+use crate::firmware::{self, Build, Inputs, Program};
 use crate::inference;
 use crate::model_file::ModelFile;
 use crate::parameters::Variance;
@@ -98,7 +98,7 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
 
     let test = dataset.test.first(request.images.unwrap_or(usize::MAX));
     let machine = Machine::default();
-    let emulate = emulate(&EmulateRequest { weights: model, machine, images: &test, portable: false })?;
+    let emulate = emulate(&EmulateRequest { weights: model, machine, images: &test, build: Build::default() })?;
     emulate.verdict()?;
     let shown = choose(&inference::int8(&model, &test.images), &test.labels);
     let firmware = keep_firmware(
@@ -109,7 +109,7 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
 }
 
 fn new_run(request: &DemoRequest) -> NewRun {
-    NewRun { seed: 0, recipe: request.recipe.clone(), out: Some(request.out.clone()), replace: true }
+    NewRun { seed: 0, recipe: request.recipe.clone(), holdout: 0, out: Some(request.out.clone()), replace: true }
 }
 
 /// Images worth looking at: the first right answers of different classes, then the first wrong one.

@@ -192,7 +192,7 @@ fn reread(bytes: &[u8]) -> Result<Model<'_>> {
 }
 
 /// A model can be folded only if its statistics were gathered and are numbers.
-fn check_statistics(parameters: &Parameters) -> Result<()> {
+pub(crate) fn check_statistics(parameters: &Parameters) -> Result<()> {
     if let Some(t) = TENSORS.iter().zip(&parameters.tensors).find(|(_, values)| !values.iter().all(|v| v.is_finite())) {
         return Err(refused(
             format!("{} holds a value that is not finite", t.0.name),

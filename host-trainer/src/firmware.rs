@@ -7,13 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use bn_core::Model;
+use bn_core::{Model, small};
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
+use serde::Serialize;
 use tempfile::TempDir;
 
+use crate::board::Board;
 use crate::data::Split;
 use crate::emulate::Machine;
 use crate::error::{Error, Result};
+use crate::footprint::{Footprint, footprint};
 use crate::setup;
 
 /// What is baked into the firmware; `None` is what the repository ships.
@@ -23,10 +26,32 @@ pub struct Inputs<'a> {
     pub weights: Option<Model<'a>>,
     /// Images that `demo` classifies, with their labels.
     pub images: Option<&'a Split>,
-    /// What it is built for.
+    /// The emulator's machine that it is built for, unless there is a `board`.
     pub machine: Machine,
-    /// Whether the portable path is forced where the core has a faster one.
-    pub portable: bool,
+    /// The board that it is built for.
+    pub board: Option<Board>,
+    /// Which build of the network.
+    pub build: Build,
+}
+
+/// A build of the network. All give the same bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Build {
+    /// The fastest path that the core has.
+    #[default]
+    Fastest,
+    /// The portable path, even where the core has a faster one.
+    Portable,
+    /// The fast path in less flash and RAM.
+    Small,
+}
+
+impl Build {
+    /// The cargo profile of the firmware.
+    pub fn profile(self) -> &'static str {
+        if self == Build::Small { "firmware-small" } else { "firmware" }
+    }
 }
 
 /// A program of the firmware.
@@ -75,7 +100,14 @@ pub struct Sizes {
     pub weights: u64,
     /// Statics in RAM.
     pub statics: u64,
+    /// Code of an inference: the network and all that it calls, without the parser.
+    pub inference_code: u64,
+    /// Stack that no inference exceeds, from the machine code.
+    pub stack_bound: u64,
 }
+
+/// The one function of the programs below which an inference happens: part of its symbol.
+const INFERENCE: &str = "firmware_demo10classifier5infer";
 
 /// The directory of the workspace that this program was built from.
 ///
@@ -114,7 +146,10 @@ pub fn build(inputs: &Inputs<'_>) -> Result<Firmware> {
 /// As [`build`].
 pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmware> {
     let root = workspace_root()?;
-    let (target, chip) = (inputs.machine.target(), inputs.machine.chip());
+    let (target, board) = match inputs.board {
+        Some(board) => (board.target(), board.name()),
+        None => (inputs.machine.target(), inputs.machine.board()),
+    };
     setup::ensure_target_of(target)?;
     let folder = target_directory(&root)?.join("firmware-inputs");
     fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
@@ -124,11 +159,14 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
     guard.lock().map_err(Error::io("lock", &lock))?;
 
     let mut cargo = cargo(&root);
-    cargo.args(["build", "--profile", "firmware", "--target", target, "--package", "firmware-demo"]);
+    cargo.args(["build", "--profile", inputs.build.profile(), "--target", target, "--package", "firmware-demo"]);
     cargo.args(programs.iter().flat_map(|program| ["--bin", program.name()]));
     cargo.arg("--message-format=json-render-diagnostics").env_remove("BN_LENET_WEIGHTS").env_remove("BN_LENET_IMAGES");
-    cargo.env("BN_LENET_CHIP", chip);
-    if inputs.portable {
+    cargo.args(["--no-default-features", "--features", board]);
+    if inputs.build == Build::Small {
+        cargo.args(["--features", "small"]);
+    }
+    if inputs.build == Build::Portable {
         let name = target.to_uppercase().replace(['-', '.'], "_");
         cargo.env(format!("CARGO_TARGET_{name}_RUSTFLAGS"), "--cfg bn_lenet_arch=\"portable\"");
     }
@@ -167,23 +205,59 @@ pub fn demo_images(images: &Split) -> Vec<u8> {
     bytes
 }
 
-/// Sizes of a built program.
+/// Sizes of a built program that classifies.
 ///
 /// # Errors
-/// [`Error::Io`], or [`Error::BadFile`] when it is no ELF.
+/// [`Error::Io`], or [`Error::BadFile`] when it is no ELF or the stack of its inference has no bound.
 pub fn sizes(elf: &Path) -> Result<Sizes> {
     let bytes = fs::read(elf).map_err(Error::io("read", elf))?;
-    let file = object::File::parse(&*bytes)
-        .map_err(|error| Error::bad_file(elf, format!("not an ELF: {error}"), "build it again"))?;
+    let file = parse_elf(elf, &bytes)?;
     // What a segment has in the file is flashed; initial values of statics are among it.
     let flash = file.segments().filter_map(|segment| segment.data().ok()).map(|data| data.len() as u64).sum();
     let in_ram = |section: &object::Section<'_, '_>| {
         [0x2000_0000, 0x3800_0000].iter().any(|ram| (*ram..ram + 0x40_0000).contains(&section.address()))
     };
     let statics = file.sections().filter(in_ram).map(|section| section.size()).sum();
-    let is_weights = |symbol: &object::Symbol<'_, '_>| symbol.name().is_ok_and(|name| name.contains("5model7WEIGHTS"));
-    let weights = file.symbols().filter(is_weights).map(|symbol| symbol.size()).sum();
-    Ok(Sizes { flash, weights, statics })
+    let weights = weights_symbol(&file).map_or(0, |symbol| symbol.size());
+    let Footprint { code: inference_code, stack: stack_bound, .. } = footprint(elf, INFERENCE)?;
+    Ok(Sizes { flash, weights, statics, inference_code, stack_bound })
+}
+
+/// Puts other weights into a built program, in place: a thousand models need one build.
+///
+/// # Errors
+/// [`Error::Io`], or [`Error::BadFile`] when it is not a program with weights, or the small build cannot hold these.
+pub fn replace_weights(elf: &Path, build: Build, weights: Model<'_>) -> Result<()> {
+    let mut bytes = fs::read(elf).map_err(Error::io("read", elf))?;
+    let file = parse_elf(elf, &bytes)?;
+    let position = weights_symbol(&file).and_then(|symbol| {
+        let section = file.section_by_index(symbol.section_index()?).ok()?;
+        let (start, _) = section.file_range()?;
+        usize::try_from(start + symbol.address().checked_sub(section.address())?).ok()
+    });
+    let small;
+    let weights = match build {
+        Build::Small => {
+            small = small::Weights::of(&weights)
+                .map_err(|error| Error::bad_file(elf, error.to_string(), "export it anew"))?;
+            small.bytes().as_slice()
+        }
+        Build::Fastest | Build::Portable => weights.file().bytes(),
+    };
+    match position.and_then(|start| bytes.get_mut(start..start + weights.len())) {
+        Some(place) => place.copy_from_slice(weights),
+        None => return Err(Error::bad_file(elf, "no weights are in it", "build it again")),
+    }
+    fs::write(elf, bytes).map_err(Error::io("write", elf))
+}
+
+fn parse_elf<'a>(path: &Path, bytes: &'a [u8]) -> Result<object::File<'a>> {
+    object::File::parse(bytes).map_err(|error| Error::bad_file(path, format!("not an ELF: {error}"), "build it again"))
+}
+
+/// The weights, by their mangled name.
+fn weights_symbol<'data, 'file>(file: &'file object::File<'data>) -> Option<object::Symbol<'data, 'file>> {
+    file.symbols().find(|symbol| symbol.name().is_ok_and(|name| name.contains("5model7WEIGHTS")))
 }
 
 /// The cargo that started this program, or the one on the PATH.

@@ -4,6 +4,7 @@
 //! The data's way through: [`data`] → [`engine`] (driven by [`train`]) → [`checkpoint`] → [`export`] → `weights.bin` →
 //! [`emulate`].
 
+pub mod augment;
 pub mod board;
 pub mod checkpoint;
 pub mod cli;
@@ -15,10 +16,11 @@ pub mod emulate;
 pub mod engine;
 pub mod error;
 pub mod evaluate;
+pub mod exchange;
 pub mod export;
 pub mod files;
 pub mod firmware;
-pub mod import;
+pub mod footprint;
 pub mod inference;
 pub mod inspect;
 pub mod interrupt;
@@ -27,6 +29,7 @@ pub mod parameters;
 pub mod progress;
 pub mod quantize;
 pub mod recipe;
+pub mod reestimate;
 pub mod run;
 pub mod run_dir;
 pub mod setup;

@@ -38,8 +38,8 @@ impl Progress {
     /// After some steps.
     pub fn update(&self, state: &TrainingState, timing: &Timing) {
         let mut message = format!("loss {:.3}, train acc {:.3}", state.partial.mean_loss(), state.partial.accuracy());
-        if let Some(last) = state.history.last() {
-            message += &format!(", test acc {:.3}", last.test.accuracy());
+        if let Some(test) = state.history.last().and_then(|last| last.test) {
+            message += &format!(", test acc {:.3}", test.accuracy());
         }
         message += &format!(", {:.0} examples/s", timing.epoch_examples_per_second());
         self.bar.set_prefix(format!("{}/{}", state.epoch + 1, self.epochs));
@@ -51,9 +51,10 @@ impl Progress {
     pub fn epoch(&self, metrics: &EpochMetrics) {
         let width = self.epochs.to_string().len();
         let EpochMetrics { epoch, train_loss, train_accuracy, test_accuracy, .. } = metrics;
+        let test = test_accuracy.map(|accuracy| format!(", test acc {accuracy:.3}")).unwrap_or_default();
         let speed = metrics.examples_per_second.map(|s| format!(", {s:.0} examples/s")).unwrap_or_default();
         self.notice(&format!(
-            "epoch {epoch:width$}/{}: loss {train_loss:.3}, train acc {train_accuracy:.3}, test acc {test_accuracy:.3}{speed}",
+            "epoch {epoch:width$}/{}: loss {train_loss:.3}, train acc {train_accuracy:.3}{test}{speed}",
             self.epochs
         ));
     }

@@ -10,13 +10,14 @@ use crate::checkpoint::{Checkpoint, Origin, TrainingState, first_batch_norm};
 use crate::curves;
 use crate::data::Dataset;
 use crate::engine::select::{EngineName, create};
-use crate::engine::{Engine, Totals};
+use crate::engine::{Engine, Optimizer, Totals};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::interrupt;
 use crate::parameters::Variance;
 use crate::progress::Progress;
 use crate::recipe::Recipe;
+use crate::reestimate::Reestimated;
 use crate::run_dir::{EpochMetrics, RunDir};
 use crate::train::{self, End, Timing, Watcher, steps_per_epoch};
 
@@ -27,6 +28,8 @@ pub struct NewRun {
     pub seed: u64,
     /// The schedule.
     pub recipe: Recipe,
+    /// Training images that were held out, see [`Dataset::hold_out`].
+    pub holdout: usize,
     /// Its directory; `None` is [`default_directory`].
     pub out: Option<PathBuf>,
     /// Whether a run that lies there may be replaced.
@@ -54,16 +57,14 @@ pub struct TrainReport {
     pub data_source: String,
     /// Seed of everything random.
     pub seed: u64,
-    /// Name of the schedule.
-    pub recipe: String,
+    /// How it was trained.
+    pub recipe: Recipe,
+    /// Training images that were held out and stand in for the test images; 0 without `--holdout`.
+    pub holdout: usize,
     /// What `running_var` holds.
     pub variance: Variance,
     /// Whole epochs of the model, those before a `--resume` included.
     pub epochs: usize,
-    /// Examples a step.
-    pub batch_size: usize,
-    /// Learning rate.
-    pub lr: f64,
     /// Mean loss of the last epoch's training steps.
     pub train_loss: f64,
     /// Accuracy of the last epoch's training steps.
@@ -72,6 +73,8 @@ pub struct TrainReport {
     pub test_loss: f64,
     /// Accuracy on the test split.
     pub test_accuracy: f64,
+    /// What re-estimating the statistics changed, where that was done.
+    pub reestimated: Option<Reestimated>,
     /// Training examples a second of this program's training time, evaluation left out.
     pub examples_per_second: f64,
     /// Wall-clock seconds of training and evaluation, of this program.
@@ -105,7 +108,7 @@ impl Run {
         let default = || default_directory(dataset, engine.name(), request.seed, variance);
         let directory = RunDir::new(&request.out.unwrap_or_else(default), request.replace)?;
         let state = train::begin(engine.name(), dataset, request.seed, request.recipe)?;
-        Ok(Self { engine, state, variance, directory })
+        Ok(Self { engine, state: TrainingState { holdout: request.holdout, ..state }, variance, directory })
     }
 
     /// Continues the run of a directory, on its own engine unless another is named, to its own number of epochs unless
@@ -125,22 +128,37 @@ impl Run {
             return Err(Error::bad_file(path, "it was imported, so there is no training to resume", "start a new run"));
         };
         train::check_resumable(dataset, &state)?;
+        if epochs.is_some_and(|epochs| epochs != state.recipe.epochs) && !state.recipe.is_open_ended() {
+            return Err(Error::BadArgument {
+                problem: format!("recipe {} is laid out for its {} epochs", state.recipe.name, state.recipe.epochs),
+                remedy: "resume it without --epochs, or start a new run with them".into(),
+            });
+        }
         state.recipe.epochs = epochs.unwrap_or(state.recipe.epochs);
         if state.epoch >= state.recipe.epochs {
             return Err(Error::BadArgument {
                 problem: format!("{} has its {} epochs", directory.path().display(), state.epoch),
-                remedy: format!("give more with --epochs {} or above", state.epoch + 1),
+                remedy: if state.recipe.is_open_ended() {
+                    format!("give more with --epochs {} or above", state.epoch + 1)
+                } else {
+                    "start a new run with more --epochs".into()
+                },
             });
         }
         let name = match engine {
             Some(name) => name,
             None => EngineName::of_run(&state.engine)
-                .ok_or_else(|| Error::bad_file(path, "its engine is unknown", "name one with --engine"))?,
+                .ok_or_else(|| Error::bad_file(&path, "its engine is unknown", "name one with --engine"))?,
         };
         let mut engine = create(name, state.seed, checkpoint.parameters.variance)?;
         engine.set_parameters(&checkpoint.parameters);
+        if let Some(moments) = &checkpoint.moments {
+            engine.set_moments(moments);
+        } else if state.recipe.optimizer == Optimizer::Adamw && state.epoch + state.step > 0 {
+            return Err(Error::bad_file(path, "it lacks what AdamW remembers", "start a new run"));
+        }
         state.engine = engine.name().into();
-        Ok(Self { engine, state, variance: checkpoint.parameters.variance, directory })
+        Ok(Self { engine, state: *state, variance: checkpoint.parameters.variance, directory })
     }
 
     /// The run's directory.
@@ -150,22 +168,22 @@ impl Run {
 
     /// One line that says what is about to be trained, on what and how.
     pub fn describe(&self, dataset: &Dataset) -> String {
-        let Recipe { name, epochs, batch_size, lr } = &self.state.recipe;
         let from = match (self.state.epoch, self.state.step) {
             (0, 0) => String::new(),
             (epoch, 0) => format!(", going on after epoch {epoch}"),
             (epoch, step) => format!(", going on in epoch {} after step {step}", epoch + 1),
         };
         format!(
-            "training on {} ({}) with engine {} ({}), seed {}, recipe {name}: {epochs} epoch{}, batch size {batch_size}, \
-             lr {lr}, {} running variance{from}",
+            "training on {} ({}) with engine {} ({}), seed {}, recipe {}: {}, {} running variance{}{from}",
             dataset.name,
             dataset.source,
             self.engine.name(),
             self.engine.device(),
             self.state.seed,
-            if *epochs == 1 { "" } else { "s" },
+            self.state.recipe.name,
+            self.state.recipe.describe(),
             self.variance.name(),
+            held_out(self.state.holdout),
         )
     }
 
@@ -216,22 +234,22 @@ impl Run {
         let parameters = self.engine.parameters();
         let (gamma, beta) = first_batch_norm(&parameters);
         let last = self.state.history.last().expect("a finished run has an epoch");
-        let Recipe { name, batch_size, lr, .. } = self.state.recipe.clone();
+        let test = last.test.expect("a run ends with the test images");
         TrainReport {
             engine: self.engine.name().into(),
             device: self.engine.device(),
             dataset: dataset.name.clone(),
             data_source: dataset.source.clone(),
             seed: self.state.seed,
-            recipe: name,
+            recipe: self.state.recipe.clone(),
+            holdout: self.state.holdout,
             variance: self.variance,
             epochs: self.state.epoch,
-            batch_size,
-            lr,
             train_loss: last.train.mean_loss(),
             train_accuracy: last.train.accuracy(),
-            test_loss: last.test.mean_loss(),
-            test_accuracy: last.test.accuracy(),
+            test_loss: test.mean_loss(),
+            test_accuracy: test.accuracy(),
+            reestimated: self.state.reestimated,
             examples_per_second,
             seconds,
             gamma: gamma.to_vec(),
@@ -243,10 +261,20 @@ impl Run {
     }
 }
 
+fn held_out(count: usize) -> String {
+    if count == 0 { String::new() } else { format!(", tested on the last {count} training images, held out") }
+}
+
 /// The model and state as they stand.
 fn checkpoint(engine: &dyn Engine, state: &TrainingState, steps_per_epoch: usize) -> Checkpoint {
     let batches_tracked = (state.epoch * steps_per_epoch + state.step) as u64;
-    Checkpoint { parameters: engine.parameters(), batches_tracked, origin: Origin::Trained(state.clone()) }
+    let moments = if state.epoch < state.recipe.epochs { engine.moments() } else { None };
+    Checkpoint {
+        parameters: engine.parameters(),
+        batches_tracked,
+        origin: Origin::Trained(Box::new(state.clone())),
+        moments,
+    }
 }
 
 /// Keeps the directory and the terminal up to date.

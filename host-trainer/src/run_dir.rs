@@ -30,10 +30,10 @@ pub struct EpochMetrics {
     pub train_loss: f64,
     /// Share of the epoch's training examples that were right when they were trained on.
     pub train_accuracy: f64,
-    /// Mean loss on the test split after the epoch.
-    pub test_loss: f64,
-    /// Accuracy on the test split after the epoch.
-    pub test_accuracy: f64,
+    /// Mean loss on the test split after the epoch; null where the recipe did not ask for it.
+    pub test_loss: Option<f64>,
+    /// Accuracy on the test split after the epoch; null likewise.
+    pub test_accuracy: Option<f64>,
     /// Training examples a second, evaluation left out; null where that was not measured in one go.
     pub examples_per_second: Option<f64>,
 }
@@ -45,8 +45,8 @@ impl EpochMetrics {
             epoch,
             train_loss: totals.train.mean_loss(),
             train_accuracy: totals.train.accuracy(),
-            test_loss: totals.test.mean_loss(),
-            test_accuracy: totals.test.accuracy(),
+            test_loss: totals.test.map(|test| test.mean_loss()),
+            test_accuracy: totals.test.map(|test| test.accuracy()),
             examples_per_second,
         }
     }
@@ -144,8 +144,8 @@ mod tests {
     fn history() -> [EpochTotals; 2] {
         let totals = |loss, correct| Totals { examples: 30, loss, correct };
         [
-            EpochTotals { train: totals(70.1, 10), test: totals(50.3, 12) },
-            EpochTotals { train: totals(40.7, 20), test: totals(30.9, 22) },
+            EpochTotals { train: totals(70.1, 10), test: Some(totals(50.3, 12)) },
+            EpochTotals { train: totals(40.7, 20), test: None },
         ]
     }
 

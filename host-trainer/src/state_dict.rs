@@ -1,10 +1,11 @@
 //! Taking the network's tensors out of a safetensors file. Shared by [`crate::checkpoint`], which reads our own files, and
-//! [`crate::import`], which reads PyTorch's; everything that can be wrong with a file's tensors is named here.
+//! [`crate::exchange`], which reads PyTorch's; everything that can be wrong with a file's tensors is named here.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use bn_core::lenet::{Role, TENSORS, TensorSpec};
+use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
 use crate::error::{Error, Result};
@@ -59,6 +60,8 @@ impl<'a> StateDict<'a> {
         }
         let values = match tensor.dtype() {
             Dtype::F64 => tensor.data().as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect(),
+            Dtype::F16 => tensor.data().as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f64()).collect(),
+            Dtype::BF16 => tensor.data().as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f64()).collect(),
             _ => tensor.data().as_chunks().0.iter().map(|&b| f64::from(f32::from_le_bytes(b))).collect::<Vec<_>>(),
         };
         check_values(name, spec.role, &values).map_err(|problem| self.damaged(problem))?;

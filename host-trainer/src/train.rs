@@ -8,16 +8,21 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use bn_core::Image;
 use md5::{Digest, Md5};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
+use crate::augment;
 use crate::checkpoint::{EpochTotals, TrainingState};
 use crate::data::{Dataset, Split};
+use crate::engine::steps::Tensors;
 use crate::engine::{Engine, Totals};
 use crate::error::{Error, Result};
-use crate::recipe::Recipe;
+use crate::parameters::Parameters;
+use crate::recipe::{Recipe, Reestimate};
+use crate::reestimate::{Reestimated, largest_changes, reestimate};
 
 /// Is told how a run goes.
 pub trait Watcher {
@@ -91,6 +96,9 @@ pub fn begin(engine: &str, dataset: &Dataset, seed: u64, recipe: Recipe) -> Resu
         step: 0,
         partial: Totals::default(),
         history: Vec::new(),
+        holdout: 0,
+        reestimated: None,
+        mean: None,
     };
     check_batch(dataset, &state.recipe)?;
     Ok(state)
@@ -160,17 +168,22 @@ pub fn run(
     state: &mut TrainingState,
     watcher: &mut dyn Watcher,
 ) -> Result<End> {
-    let Recipe { batch_size, lr, .. } = state.recipe;
-    let steps = steps_per_epoch(&dataset.train, &state.recipe);
+    let recipe = state.recipe.clone();
+    let batch_size = recipe.batch_size;
+    let steps = steps_per_epoch(&dataset.train, &recipe);
     let mut timing = Timing::default();
     while state.epoch < state.recipe.epochs {
-        let order = epoch_order(state.seed, state.epoch + 1, dataset.train.len());
+        let mut order = epoch_order(state.seed, state.epoch + 1, dataset.train.len());
+        augment::draw(recipe.augmentation(), state.seed, state.epoch + 1, &mut order);
         (timing.epoch_examples, timing.epoch_training) = (0, Duration::ZERO);
         while state.step < steps {
             let until = steps.min(state.step.saturating_add(engine.steps_per_call()));
             let chunk = &order[state.step * batch_size..until * batch_size];
+            let before = state.epoch * steps + state.step;
+            let lrs: Vec<f64> =
+                (before..before + until - state.step).map(|step| recipe.lr_at(step, recipe.epochs * steps)).collect();
             let started = Instant::now();
-            let totals = engine.train(&dataset.train, chunk, batch_size, lr)?;
+            let totals = engine.train_steps(&dataset.train, chunk, &recipe.steps(before, &lrs))?;
             timing.add(totals.examples, started.elapsed());
             if !totals.loss.is_finite() {
                 return Err(diverged(state, state.step + totals.examples / batch_size));
@@ -181,18 +194,65 @@ pub fn run(
                 return Ok(End::Stopped);
             }
         }
-        let test = engine.evaluate(&dataset.test)?;
-        if !test.loss.is_finite() {
+        state.epoch += 1;
+        average(engine, state);
+        if state.epoch == recipe.epochs {
+            finish(engine, dataset, state)?;
+        }
+        let test = recipe.tests_after(state.epoch).then(|| engine.evaluate(&dataset.test)).transpose()?;
+        if test.is_some_and(|test| !test.loss.is_finite()) {
+            state.epoch -= 1;
             return Err(diverged(state, steps));
         }
         state.history.push(EpochTotals { train: std::mem::take(&mut state.partial), test });
-        state.epoch += 1;
         state.step = 0;
         if watcher.epoch(engine, state, &timing)?.is_break() && state.epoch < state.recipe.epochs {
             return Ok(End::Stopped);
         }
     }
     Ok(End::Finished)
+}
+
+/// Takes the weights after epoch `state.epoch` into the mean, where that is one of the last epochs that the recipe averages.
+fn average(engine: &dyn Engine, state: &mut TrainingState) {
+    let Recipe { epochs, average, .. } = state.recipe;
+    let Some(first) = epochs.checked_sub(average).filter(|&first| average > 1 && state.epoch > first) else { return };
+    let weights = engine.parameters().tensors;
+    let count = (state.epoch - first) as f64;
+    let mean: &mut Tensors<f64> = state.mean.get_or_insert_with(|| Box::new(weights.clone()));
+    for (mean, weight) in mean.iter_mut().flatten().zip(weights.iter().flatten()) {
+        // Rounded as a checkpoint rounds it, so that a resumed run gives the same bits.
+        *mean = f64::from((*mean + (weight - *mean) / count) as f32);
+    }
+}
+
+/// What a recipe does to the model after its last step: the mean of the weights, exact statistics.
+fn finish(engine: &mut dyn Engine, dataset: &Dataset, state: &mut TrainingState) -> Result<()> {
+    let mean = state.mean.take();
+    if mean.is_none() && state.recipe.reestimate == Reestimate::No {
+        return Ok(());
+    }
+    let parameters = engine.parameters();
+    let before = Parameters { tensors: mean.map_or_else(|| parameters.tensors.clone(), |mean| *mean), ..parameters };
+    engine.set_parameters(&before);
+    let totals_before = engine.evaluate(&dataset.train)?;
+    let after = if state.recipe.reestimate == Reestimate::Plain {
+        reestimate(&before, &dataset.train.images)
+    } else {
+        reestimate(&before, &shown(&dataset.train, state))
+    };
+    engine.set_parameters(&after);
+    let (mean_shift, variance_ratio) = largest_changes(&before, &after);
+    let totals_after = engine.evaluate(&dataset.train)?;
+    state.reestimated = Some(Reestimated { mean_shift, variance_ratio, before: totals_before, after: totals_after });
+    Ok(())
+}
+
+/// The training images as the last epoch showed them.
+fn shown(split: &Split, state: &TrainingState) -> Vec<Image> {
+    let mut samples: Vec<u32> = (0..split.len() as u32).collect();
+    augment::draw(state.recipe.augmentation(), state.seed, state.epoch, &mut samples);
+    split.images.iter().zip(samples).map(|(image, sample)| augment::show(image, sample)).collect()
 }
 
 fn diverged(state: &TrainingState, step: usize) -> Error {

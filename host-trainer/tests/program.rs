@@ -291,6 +291,27 @@ fn damaged_files_are_refused_in_one_line_and_left_as_they_were() {
 }
 
 #[test]
+fn a_model_leaves_for_other_programs_and_comes_back() {
+    let desk = Desk::new();
+    desk.train("run");
+    for (name, folded) in
+        [("a.onnx", ""), ("b.onnx", " --folded"), ("c.safetensors", ""), ("d.safetensors", " --folded")]
+    {
+        let report = desk.json(&format!("export run/checkpoint.safetensors --out {name}{folded} --json"));
+        assert_eq!(report["form"], if folded.is_empty() { "unfolded" } else { "folded" });
+        let back = desk.json(&format!("import {name} --out {name}.checkpoint --json"));
+        assert_eq!(back["folded"].as_array().unwrap().len(), if folded.is_empty() { 0 } else { 4 }, "{name}");
+        desk.ok(&format!("export {name}.checkpoint --out again.onnx{folded}"));
+    }
+    let message = desk.refused(2, "export run/checkpoint.safetensors --out model.pt");
+    assert!(message.contains("does not say what to write; say --format"), "{message}");
+    std::fs::write(desk.path("damaged.onnx"), &std::fs::read(desk.path("a.onnx")).unwrap()[..999]).unwrap();
+    let message = desk.refused(2, "import damaged.onnx --out none.safetensors");
+    assert!(message.contains("it is no ONNX file, or a damaged one"), "{message}");
+    assert!(!desk.path("none.safetensors").exists() && !desk.path("model.pt").exists());
+}
+
+#[test]
 fn an_untrained_model_is_not_exported() {
     let desk = Desk::new();
     desk.train("run");

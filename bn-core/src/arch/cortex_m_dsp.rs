@@ -6,6 +6,8 @@
 //! buffers guarantee.
 #![allow(unsafe_code)]
 
+pub(crate) mod small;
+
 use core::arch::global_asm;
 
 use super::{BLOCK, FLAT_QUADS, LINEAR1_QUADS, LINEAR2_QUADS, LOGIT_BLOCKS, Pooled1, Window};
@@ -25,6 +27,8 @@ global_asm!(
     include_str!("cortex_m_dsp/conv1.s"),
     include_str!("cortex_m_dsp/conv2.s"),
     include_str!("cortex_m_dsp/linear.s"),
+    include_str!("cortex_m_dsp/small_conv1.s"),
+    include_str!("cortex_m_dsp/small.s"),
     options(raw)
 );
 
@@ -44,10 +48,10 @@ struct Conv1Rows {
 }
 
 #[repr(C)]
-struct Conv2Tile {
+struct Conv2Tile<Flat> {
     bias: *const i32,
     sigmoid: *const i8,
-    flat: *mut i16,
+    flat: *mut Flat,
 }
 
 #[repr(C)]
@@ -69,7 +73,7 @@ unsafe extern "C" {
     fn bn_lenet_transform_lower(rows: *const u8, window: *mut Pair);
     fn bn_lenet_conv1_rows(window: *const Pair, lanes: *const Pair, rest: &Conv1Rows);
     fn bn_lenet_transform_channels(map: *const Pair, window: *mut Pair);
-    fn bn_lenet_conv2_tile(window: *const Pair, lanes: *const Pair, rest: &Conv2Tile);
+    fn bn_lenet_conv2_tile(window: *const Pair, lanes: *const Pair, rest: &Conv2Tile<i16>);
     fn bn_lenet_linear(rest: &Linear);
 }
 

@@ -6,18 +6,30 @@
 use crate::lenet::{CLASSES, CONV1_CHANNELS, FLAT, LINEAR1, LINEAR2, POOL1_SIDE};
 use crate::quant::Pair;
 
+#[cfg(any(bn_lenet_arch = "armv6m", bn_lenet_arch = "armv7m"))]
+pub mod cortex_m;
 #[cfg(bn_lenet_arch = "cortex_m_dsp")]
 pub mod cortex_m_dsp;
 pub mod portable;
 
 pub use crate::ops::linear::BLOCK;
+#[cfg(any(bn_lenet_arch = "armv6m", bn_lenet_arch = "armv7m"))]
+pub use cortex_m::{conv1, conv2, linear1, linear2, linear3};
 #[cfg(bn_lenet_arch = "cortex_m_dsp")]
 pub use cortex_m_dsp::{conv1, conv2, linear1, linear2, linear3};
 #[cfg(bn_lenet_arch = "portable")]
 pub use portable::{conv1, conv2, linear1, linear2, linear3};
 
-/// Name of the file that this build uses.
-pub const NAME: &str = if cfg!(bn_lenet_arch = "cortex_m_dsp") { "cortex_m_dsp" } else { "portable" };
+/// The path that this build uses, by the name that forces it.
+pub const NAME: &str = if cfg!(bn_lenet_arch = "cortex_m_dsp") {
+    "cortex_m_dsp"
+} else if cfg!(bn_lenet_arch = "armv7m") {
+    "armv7m"
+} else if cfg!(bn_lenet_arch = "armv6m") {
+    "armv6m"
+} else {
+    "portable"
+};
 
 /// The first pooled map: `[pair of channels][row][column]`, sums of four activations that are not centred: 0 to 1016.
 pub type Pooled1 = [[[Pair; POOL1_SIDE]; POOL1_SIDE]; CONV1_CHANNELS / 2];

@@ -107,7 +107,8 @@ impl Reach {
     }
 }
 
-/// Every lane symmetric, and no output of any image outside i32. Partial sums may wrap: only outputs are shifted.
+/// Every lane symmetric, both output rows the same kernel, and no output of any image outside i32. Partial sums may wrap: only
+/// outputs are shifted.
 fn conv1(f: &WeightsFile) -> Result<(), FormatError> {
     let layer = Layer::Conv1;
     for (channel, points) in f.conv1_lanes.iter().enumerate() {
@@ -125,6 +126,10 @@ fn conv1(f: &WeightsFile) -> Result<(), FormatError> {
             if !reach.fits() {
                 return Err(FormatError::Accumulator { layer, channel });
             }
+        }
+        let tap = |rows: [[Pair; CONV1_ROWS / 2]; POOL], row: usize, ky| half(rows[row][(row + ky) / 2], row + ky);
+        if points.iter().any(|&rows| (0..KERNEL).any(|ky| tap(rows, 0, ky) != tap(rows, 1, ky))) {
+            return Err(FormatError::KernelRows { channel });
         }
     }
     Ok(())

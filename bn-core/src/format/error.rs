@@ -87,6 +87,11 @@ pub enum FormatError {
         /// Output channel.
         channel: usize,
     },
+    /// Convolution 1 stores its weights for an upper and a lower output row, and they differ.
+    KernelRows {
+        /// Output channel.
+        channel: usize,
+    },
     /// A multiplier that is not positive.
     Multiplier {
         /// Where.
@@ -148,6 +153,9 @@ impl fmt::Display for FormatError {
             }
             E::WeightRange { layer, channel } => {
                 write!(f, "{layer}, channel {channel}: a weight is out of range; export it anew")
+            }
+            E::KernelRows { channel } => {
+                write!(f, "convolution 1, channel {channel}: the weights of its two output rows differ; export it anew")
             }
             E::Multiplier { layer, channel } => {
                 write!(f, "{layer}, channel {channel}: the multiplier is not positive; export it anew")

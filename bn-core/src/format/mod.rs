@@ -106,7 +106,7 @@ const _: () = {
 };
 
 /// CRC-32 without a table: 1 KB of flash is worth more than the milliseconds of one pass at boot.
-const CRC: crc::Crc<u32, crc::NoTable> = crc::Crc::<u32, crc::NoTable>::new(&crc::CRC_32_ISO_HDLC);
+pub(crate) const CRC: crc::Crc<u32, crc::NoTable> = crc::Crc::<u32, crc::NoTable>::new(&crc::CRC_32_ISO_HDLC);
 
 const fn network_identity() -> u32 {
     let mut digest = CRC.digest();

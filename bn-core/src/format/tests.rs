@@ -127,6 +127,7 @@ fn each_number_is_checked() {
     assert_eq!(forged(|f| f.linear3_weight[2][20][1].low = i16::MAX), range(Layer::Linear3, 9));
     assert_eq!(forged(|f| f.linear3_weight[0][21][1].low = 1), range(Layer::Linear3, 1));
     assert_eq!(forged(|f| f.linear3_weight[2][0][2].low = 1), range(Layer::Linear3, 10));
+    assert_eq!(forged(|f| f.conv1_lanes[2][6][1][1].high ^= 2), Err(FormatError::KernelRows { channel: 2 }));
     let multiplier = |layer, channel| Err(FormatError::Multiplier { layer, channel });
     assert_eq!(forged(|f| f.linear2_multiplier[0][3] = 0), multiplier(Layer::Linear2, 3));
     assert_eq!(forged(|f| f.linear2_multiplier[0][3] = -5), multiplier(Layer::Linear2, 3));

@@ -1,5 +1,8 @@
 //! The only files of the firmware that may contain `unsafe`: each wraps one thing that the safe crates cannot do.
 
+#[cfg(any(feature = "pico", feature = "pico-2"))]
+mod boot;
+#[cfg(place = "either")]
 pub mod chip;
 pub mod fault;
 pub mod logger;

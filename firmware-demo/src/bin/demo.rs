@@ -10,10 +10,11 @@ fn main() {
 #[cfg(target_os = "none")]
 mod device {
     use bn_core::CLASS_NAMES;
-    use bn_core::infer::{Prediction, Scratch};
+    use bn_core::infer::Prediction;
     use firmware_demo::arch::stack;
     use firmware_demo::classifier::Classifier;
     use firmware_demo::counter::{Counter, Unit};
+    use firmware_demo::model::Scratch;
     use firmware_demo::place::{self, Place};
     use firmware_demo::protocol::EXIT_OK;
     use firmware_demo::{device, images};

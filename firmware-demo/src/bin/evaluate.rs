@@ -11,9 +11,9 @@ fn main() {
 mod device {
     use core::ffi::CStr;
 
-    use bn_core::infer::Scratch;
     use bn_core::lenet::PIXELS;
     use firmware_demo::classifier::Classifier;
+    use firmware_demo::model::Scratch;
     use firmware_demo::place::{self, Place};
     use firmware_demo::protocol::{EXIT_OK, Record, Trailer};
     use firmware_demo::{device, images};

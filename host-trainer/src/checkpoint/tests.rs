@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::recipe::SEED;
 
 /// A checkpoint after one epoch of three steps and two steps of the next, with values that show a swap or a rounding.
 pub(crate) fn example() -> Checkpoint {
@@ -21,13 +22,16 @@ pub(crate) fn example() -> Checkpoint {
         dataset: "garments".into(),
         dataset_digest: "d41d8cd98f00b204e9800998ecf8427e".into(),
         seed: u64::MAX,
-        recipe: Recipe { name: "seed".into(), epochs: 10, batch_size: 4, lr: 1.0 },
+        recipe: Recipe { batch_size: 4, ..SEED },
         epoch: 1,
         step: 2,
         partial: totals(8, 1.1 / 3.0, 5),
-        history: vec![EpochTotals { train: totals(12, 17.300000000000004, 6), test: totals(10, 12.5, 4) }],
+        history: vec![EpochTotals { train: totals(12, 17.300000000000004, 6), test: Some(totals(10, 12.5, 4)) }],
+        holdout: 0,
+        reestimated: None,
+        mean: None,
     };
-    Checkpoint { parameters, batches_tracked: 5, origin: Origin::Trained(state) }
+    Checkpoint { parameters, batches_tracked: 5, origin: Origin::Trained(Box::new(state)), moments: None }
 }
 
 fn refused(bytes: &[u8]) -> String {

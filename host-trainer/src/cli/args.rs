@@ -2,15 +2,17 @@
 
 use std::path::PathBuf;
 
-use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
+use super::recipe_args::RecipeArgs;
+use crate::board::Board;
 use crate::data::{DatasetName, Request};
 use crate::emulate::Machine;
 use crate::engine::EngineName;
+use crate::exchange::Format;
 use crate::export::DEFAULT_LIMIT;
+use crate::firmware::Build;
 use crate::parameters::Variance;
-use crate::recipe::{RECIPES, Recipe};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -37,18 +39,18 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Train a model; writes a checkpoint, the epochs' figures and their curves into a run directory
-    Train(TrainArgs),
+    Train(Box<TrainArgs>),
     /// Classify the test images with a model, as f32 and as integers, and compare
     Evaluate(EvaluateArgs),
-    /// Turn a checkpoint into the integers of a weights.bin, prove them, and verify the file
+    /// Turn a checkpoint into the integers of a weights.bin, prove them, and verify the file; or write it for other programs
     Export(ExportArgs),
-    /// Turn a PyTorch state_dict (safetensors) into a checkpoint
+    /// Turn another program's model, a PyTorch state_dict (safetensors) or ONNX, into a checkpoint
     Import(ImportArgs),
     /// Show what is in a checkpoint or a weights.bin
     Inspect(InspectArgs),
     /// Run a weights.bin in the emulated microcontroller and compare every logit with the host's
     Emulate(EmulateArgs),
-    /// Flash the demo onto an STM32F405 board and show its log
+    /// Flash the demo onto a connected board and show its log
     Board(BoardArgs),
     /// Everything: data, training, export, firmware, emulator, and a few classified images. Takes the built-in garments where
     /// Fashion-MNIST cannot be had, and says so
@@ -106,6 +108,10 @@ pub struct TrainArgs {
     pub variance: Variance,
     #[command(flatten)]
     pub recipe: RecipeArgs,
+    /// Hold the last N training images out, and take them for the test images, which are then not looked at: for choosing
+    /// between recipes
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume")]
+    pub holdout: usize,
     /// Continue the run in this directory, to the same bits as if it had not stopped
     #[arg(long, value_name = "RUN", conflicts_with = "out")]
     pub resume: Option<PathBuf>,
@@ -117,38 +123,6 @@ pub struct TrainArgs {
     pub force: bool,
     #[command(flatten)]
     pub console: ConsoleArgs,
-}
-
-/// The schedule.
-#[derive(Args, Clone, Debug)]
-pub struct RecipeArgs {
-    /// Schedule by name; seed is d2l's chapter: SGD at a constant rate of 1.0, batches of 256, 10 epochs
-    #[arg(long, value_name = "NAME", default_value = RECIPES[0].name, conflicts_with = "resume",
-          value_parser = PossibleValuesParser::new(RECIPES.map(|r| r.name)))]
-    pub recipe: String,
-    /// Passes over the training examples [default: the recipe's]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    pub epochs: Option<u64>,
-    /// Examples a step [default: the recipe's]
-    #[arg(long, value_name = "N", conflicts_with = "resume", value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
-    pub batch_size: Option<u64>,
-    /// Learning rate [default: the recipe's]
-    #[arg(long, value_name = "RATE", conflicts_with = "resume", value_parser = positive)]
-    pub lr: Option<f64>,
-}
-
-impl RecipeArgs {
-    /// The named recipe with what was overridden.
-    pub fn recipe(&self) -> Recipe {
-        let named = RECIPES.iter().find(|r| r.name == self.recipe).expect("clap checked the name");
-        let Recipe { name, epochs, batch_size, lr } = named.recipe();
-        Recipe {
-            name,
-            epochs: self.epochs.map_or(epochs, |n| n as usize),
-            batch_size: self.batch_size.map_or(batch_size, |n| n as usize),
-            lr: self.lr.unwrap_or(lr),
-        }
-    }
 }
 
 /// How to print.
@@ -188,9 +162,15 @@ pub struct EvaluateArgs {
 pub struct ExportArgs {
     /// The checkpoint
     pub checkpoint: PathBuf,
-    /// Where the integers go
+    /// Where it goes
     #[arg(long, value_name = "FILE", default_value = "weights.bin")]
     pub out: PathBuf,
+    /// What to write [default: by the name of FILE: .bin, .safetensors or .onnx]
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// With safetensors and onnx: fold BatchNorm into the layers before it. A weights.bin is always folded
+    #[arg(long)]
+    pub folded: bool,
     #[command(flatten)]
     pub data: DataArgs,
     /// Refuse to export when the integers lose more accuracy than this on the calibration images, in percentage points
@@ -204,15 +184,15 @@ pub struct ExportArgs {
 /// `import`.
 #[derive(Args, Debug)]
 pub struct ImportArgs {
-    /// A state_dict of d2l's BatchNorm LeNet, f32 or f64: nn.BatchNorm's names or d2l's own (gamma, beta, moving_mean,
-    /// moving_var)
+    /// d2l's BatchNorm LeNet as a state_dict in safetensors, with nn.BatchNorm's names or d2l's own (gamma, beta, moving_mean,
+    /// moving_var), or as ONNX; BatchNorm may be folded
     pub file: PathBuf,
     /// Where the checkpoint goes
     #[arg(long, value_name = "CHECKPOINT")]
     pub out: PathBuf,
-    /// BatchNorm's eps, which a state_dict does not hold
-    #[arg(long, default_value = "1e-5", value_parser = positive)]
-    pub eps: f64,
+    /// BatchNorm's eps, which a state_dict does not hold [default: the ONNX file's, or PyTorch's 1e-5]
+    #[arg(long, value_parser = between_0_and_1)]
+    pub eps: Option<f64>,
     /// Which variance the running statistics hold [default: unbiased for nn.BatchNorm's names, biased for d2l's]
     #[arg(long, value_enum)]
     pub variance: Option<Variance>,
@@ -243,6 +223,9 @@ pub struct EmulateArgs {
     /// QEMU's machine
     #[arg(long, value_enum, default_value_t)]
     pub machine: Machine,
+    /// Take the small build, for parts with little flash and RAM; the core needs the DSP extension
+    #[arg(long, conflicts_with = "portable")]
+    pub small: bool,
     /// Force the portable path where the core has a faster one
     #[arg(long)]
     pub portable: bool,
@@ -265,9 +248,23 @@ pub struct EmulateArgs {
     pub json: bool,
 }
 
+impl EmulateArgs {
+    /// Which build of the network.
+    pub fn build(&self) -> Build {
+        match (self.small, self.portable) {
+            (true, _) => Build::Small,
+            (_, true) => Build::Portable,
+            _ => Build::Fastest,
+        }
+    }
+}
+
 /// `board`.
 #[derive(Args, Debug)]
 pub struct BoardArgs {
+    /// Which board
+    #[arg(long, value_enum, default_value_t)]
+    pub board: Board,
     /// The integers to flash [default: those that the repository ships]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
@@ -305,10 +302,18 @@ pub struct DataVerbArgs {
 }
 
 /// A finite number above zero.
-fn positive(text: &str) -> Result<f64, String> {
+pub(super) fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
         _ => Err("it must be a number above zero".into()),
+    }
+}
+
+/// A number strictly between 0 and 1.
+fn between_0_and_1(text: &str) -> Result<f64, String> {
+    match positive(text) {
+        Ok(value) if value < 1.0 => Ok(value),
+        _ => Err("it must be a number between 0 and 1".into()),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::firmware::Inputs;
 use crate::weights::AlignedBytes;
 
 pub(super) fn run(args: &BoardArgs) -> Result<()> {
-    let Some(path) = &args.weights else { return flash(&Inputs::default()) };
+    let Some(path) = &args.weights else { return flash(args.board, &Inputs::default()) };
     let bytes = AlignedBytes::read(path)?;
-    flash(&Inputs { weights: Some(bytes.model(path)?), images: None, ..Inputs::default() })
+    flash(args.board, &Inputs { weights: Some(bytes.model(path)?), ..Inputs::default() })
 }

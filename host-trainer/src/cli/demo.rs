@@ -11,11 +11,11 @@ use crate::data::{self, Dataset, DatasetName};
 use crate::demo::{DemoReport, DemoRequest, demo};
 use crate::draw::{Picture, Shades, columns_of_stdout, draw};
 use crate::error::{Error, Result};
-use crate::recipe::RECIPES;
+use crate::recipe::SEED;
 
 pub(super) fn run(args: DemoArgs, out: &mut dyn Write) -> Result<()> {
     let dataset = dataset(&args.data)?;
-    let mut recipe = RECIPES[0].recipe();
+    let mut recipe = SEED;
     recipe.epochs = args.epochs.map_or(recipe.epochs, |n| n as usize);
     let images = args.images.map(|n| n as usize);
     let request = DemoRequest { recipe, images, out: args.out, quiet: args.console.quiet };

@@ -20,7 +20,13 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
     if args.demo {
         return print(
             &run_demo(
-                &Inputs { weights: Some(weights), images: None, machine: args.machine, portable: args.portable },
+                &Inputs {
+                    weights: Some(weights),
+                    images: None,
+                    machine: args.machine,
+                    board: None,
+                    build: args.build(),
+                },
                 args.machine,
             )?,
             out,
@@ -29,7 +35,7 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
     let dataset = data::load(&args.data.request(None))?;
     let images = dataset.test.first(args.images.map_or(usize::MAX, |n| n as usize));
     output::notice(&format!("weights of {}, test images of {} ({})", path.display(), dataset.name, dataset.source));
-    let report = emulate(&EmulateRequest { weights, machine: args.machine, images: &images, portable: args.portable })?;
+    let report = emulate(&EmulateRequest { weights, machine: args.machine, images: &images, build: args.build() })?;
     if args.json {
         output::json(out, &report)?;
     } else {
@@ -100,7 +106,15 @@ pub(super) fn figures(report: &EmulateReport) -> String {
             "RAM",
             format!("{}, {} of them scratch", bytes(report.ram_bytes), thousands(report.scratch_bytes as usize)),
         )
-        .row("stack", bytes(report.stack_bytes))
+        .row("stack", format!("{}, at most {} by the call graph", bytes(report.stack_bytes), report.stack_bound_bytes))
+        .row(
+            "an inference takes",
+            format!(
+                "{} of flash (code, weights, tables) and {} of RAM (scratch, stack)",
+                bytes(report.inference_flash_bytes),
+                bytes(report.scratch_bytes + report.stack_bound_bytes)
+            ),
+        )
         .row("time", format!("{:.1} s, emulators side by side: {}", report.seconds, report.emulators));
     table.render()
 }

@@ -6,27 +6,65 @@ use super::args::ExportArgs;
 use super::output::{self, Table, percent, thousands};
 use crate::checkpoint::Checkpoint;
 use crate::data;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateReport, Request, evaluate};
+use crate::exchange::{self, Form, Format};
 use crate::export::{ExportReport, ExportRequest, export};
+use crate::files;
 use crate::model_file::ModelFile;
 use crate::weights::{self, AlignedBytes};
 
 pub(super) fn run(args: ExportArgs, out: &mut dyn Write) -> Result<()> {
+    let Some(format) = args.format.or_else(|| Format::of_name(&args.out)) else {
+        return Err(Error::BadArgument {
+            problem: format!("the name {} does not say what to write", args.out.display()),
+            remedy: "say --format weights, safetensors or onnx, or end the name in .bin, .safetensors or .onnx".into(),
+        });
+    };
     let checkpoint = Checkpoint::read(&args.checkpoint)?;
+    match format {
+        Format::Weights => integers(&args, &checkpoint, out),
+        Format::Safetensors | Format::Onnx => other_programs(&args, &checkpoint, format, out),
+    }
+}
+
+/// An f32 file. It needs no data: that it reads back as the same model is proof enough.
+fn other_programs(args: &ExportArgs, checkpoint: &Checkpoint, format: Format, out: &mut dyn Write) -> Result<()> {
+    let form = if args.folded { Form::Folded } else { Form::Unfolded };
+    let bytes = exchange::to_bytes(checkpoint, format, form)?;
+    files::write_atomically(&args.out, &bytes)?;
+    if args.json {
+        let report = serde_json::json!({ "file": args.out, "format": format, "form": form, "bytes": bytes.len() });
+        return output::json(out, &report);
+    }
+    let what = match format {
+        Format::Onnx => "ONNX, f32: pixels [n, 1, 28, 28] from 0 to 1 in, logits [n, 10] out",
+        _ => "PyTorch state_dict, f32",
+    };
+    let batch_norm = if args.folded { "folded into the layers before it" } else { "on its own" };
+    let mut table = Table::default();
+    table
+        .row("written", what)
+        .row("BatchNorm", batch_norm)
+        .row("file", format!("{} ({} bytes)", args.out.display(), thousands(bytes.len())));
+    output::text(out, &table.render())
+}
+
+/// A `weights.bin`.
+fn integers(args: &ExportArgs, checkpoint: &Checkpoint, out: &mut dyn Write) -> Result<()> {
     let dataset = data::load(&args.data.request(checkpoint.training().map(|t| t.dataset.as_str())))?;
     let request = ExportRequest { calibration: &dataset.train, accuracy_limit: args.limit };
     let exported = export(&checkpoint.parameters, &request)?;
     weights::write(&args.out, &exported.weights)?;
     // What is reported is the file that now lies on the disk.
     let file = ModelFile::Weights(AlignedBytes::read(&args.out)?);
-    let request = Request { file: &args.out, model: &file, checkpoint: Some(&checkpoint), images: None };
+    let request = Request { file: &args.out, model: &file, checkpoint: Some(checkpoint), images: None };
     let test = evaluate(&request, &dataset)?.report;
     if args.json {
         let report = serde_json::json!({ "weights": args.out, "export": exported.report, "test": test });
         return output::json(out, &report);
     }
-    output::text(out, &figures(&args, &exported.report, &test))
+    output::text(out, &figures(args, &exported.report, &test))
 }
 
 fn figures(args: &ExportArgs, report: &ExportReport, test: &EvaluateReport) -> String {

@@ -5,7 +5,7 @@ use std::io::Write;
 use super::args::ImportArgs;
 use super::output::{self, Table};
 use crate::error::{Error, Result};
-use crate::import::{ImportOptions, import};
+use crate::exchange::{ImportOptions, Imported, import};
 
 pub(super) fn run(args: ImportArgs, out: &mut dyn Write) -> Result<()> {
     if args.out.exists() && !args.force {
@@ -14,21 +14,26 @@ pub(super) fn run(args: ImportArgs, out: &mut dyn Write) -> Result<()> {
             remedy: "choose another --out, or replace it with --force".into(),
         });
     }
-    let (checkpoint, vocabulary) = import(&args.file, ImportOptions { eps: args.eps as f32, variance: args.variance })?;
+    let options = ImportOptions { eps: args.eps.map(|eps| eps as f32), variance: args.variance };
+    let Imported { checkpoint, source, folded } = import(&args.file, options)?;
     checkpoint.write(&args.out)?;
     let parameters = &checkpoint.parameters;
     if args.json {
         let report = serde_json::json!({
-            "file": args.file, "checkpoint": args.out, "names": vocabulary.describe(), "eps": args.eps,
-            "variance": parameters.variance, "batches_tracked": checkpoint.batches_tracked,
+            "file": args.file, "checkpoint": args.out, "source": source.describe(), "eps": parameters.eps as f32,
+            "variance": parameters.variance, "batches_tracked": checkpoint.batches_tracked, "folded": folded,
         });
         return output::json(out, &report);
     }
     let mut table = Table::default();
     table
-        .row("names", vocabulary.describe())
-        .row("eps", format!("{:e}", args.eps))
-        .row("running variance", parameters.variance.name())
-        .row("checkpoint", args.out.display().to_string());
+        .row("source", source.describe())
+        .row("eps", format!("{:e}", parameters.eps as f32))
+        .row("running variance", parameters.variance.name());
+    if !folded.is_empty() {
+        let modules = format!("module {}: the checkpoint's changes nothing there", folded.join(", "));
+        table.row("BatchNorm folded away", modules);
+    }
+    table.row("checkpoint", args.out.display().to_string());
     output::text(out, &table.render())
 }

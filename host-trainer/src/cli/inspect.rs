@@ -61,16 +61,12 @@ fn describe_training(training: &TrainingState, table: &mut Table) {
         .row("trained on", format!("{} (digest {})", training.dataset, training.dataset_digest))
         .row("engine", &training.engine)
         .row("seed", training.seed.to_string())
-        .row("recipe", format!("{}: batch size {}, lr {}", recipe.name, recipe.batch_size, recipe.lr))
+        .row("recipe", format!("{}: {}", recipe.name, recipe.describe()))
         .row("progress", progress);
     for (i, epoch) in training.history.iter().enumerate() {
         let (train, test) = (&epoch.train, &epoch.test);
-        let figures = format!(
-            "loss {:.3}, train acc {:.3}, test acc {:.3}",
-            train.mean_loss(),
-            train.accuracy(),
-            test.accuracy()
-        );
+        let test = test.map(|test| format!(", test acc {:.3}", test.accuracy())).unwrap_or_default();
+        let figures = format!("loss {:.3}, train acc {:.3}{test}", train.mean_loss(), train.accuracy());
         table.row(format!("epoch {}", i + 1), figures);
     }
 }

@@ -11,6 +11,7 @@ mod export;
 mod import;
 mod inspect;
 mod output;
+mod recipe_args;
 mod train;
 
 pub use args::{Cli, Command};
@@ -26,7 +27,7 @@ use crate::error::Result;
 /// Whatever the verb gives; a closed `out` is [`crate::Error::Io`] of the kind `BrokenPipe`.
 pub fn run(cli: Cli, out: &mut dyn Write) -> Result<()> {
     match cli.command {
-        Command::Train(args) => train::run(args, out),
+        Command::Train(args) => train::run(*args, out),
         Command::Import(args) => import::run(args, out),
         Command::Evaluate(args) => evaluate::run(args, out),
         Command::Export(args) => export::run(args, out),

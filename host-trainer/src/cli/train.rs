@@ -17,7 +17,9 @@ pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
         Some(path) => {
             let directory = RunDir::existing(path)?;
             let checkpoint = Checkpoint::read(&directory.checkpoint())?;
-            let dataset = data::load(&args.data.request(checkpoint.training().map(|t| t.dataset.as_str())))?;
+            let training = checkpoint.training();
+            let dataset = data::load(&args.data.request(training.map(|t| t.dataset.as_str())))?;
+            let dataset = dataset.hold_out(training.map_or(0, |t| t.holdout))?;
             let epochs = args.recipe.epochs.map(|n| n as usize);
             (Run::resume(directory, checkpoint, &dataset, args.engine, epochs)?, dataset)
         }
@@ -27,7 +29,7 @@ pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
             if let Some(path) = &args.out {
                 RunDir::new(path, args.force)?;
             }
-            let dataset = data::load(&args.data.request(None))?;
+            let dataset = data::load(&args.data.request(None))?.hold_out(args.holdout)?;
             (Run::new(engine, new_run(&args), &dataset)?, dataset)
         }
     };
@@ -39,7 +41,13 @@ pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
 }
 
 fn new_run(args: &TrainArgs) -> NewRun {
-    NewRun { seed: args.seed, recipe: args.recipe.recipe(), out: args.out.clone(), replace: args.force }
+    NewRun {
+        seed: args.seed,
+        recipe: args.recipe.recipe(),
+        holdout: args.holdout,
+        out: args.out.clone(),
+        replace: args.force,
+    }
 }
 
 /// The figures in the form of d2l's chapter, then where the files lie.

@@ -68,6 +68,25 @@ pub struct Dataset {
     pub test: Split,
 }
 
+impl Dataset {
+    /// With the last `count` training examples in place of the test split: to choose between recipes, which the test images
+    /// must not do. 0 changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`] if no example would be left to train on.
+    pub fn hold_out(mut self, count: usize) -> Result<Self> {
+        if count == 0 {
+            return Ok(self);
+        }
+        let left = self.train.len().checked_sub(count).filter(|&left| left > 0).ok_or_else(|| Error::BadArgument {
+            problem: format!("{} has {} training images, {count} cannot be held out", self.source, self.train.len()),
+            remedy: "give a smaller --holdout".into(),
+        })?;
+        self.test = Split { images: self.train.images.split_off(left), labels: self.train.labels.split_off(left) };
+        Ok(self)
+    }
+}
+
 /// The data sets that can be named.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]

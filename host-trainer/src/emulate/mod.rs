@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 use crate::data::Split;
 use crate::error::{Error, Result};
-use crate::firmware::{self, Inputs, Program, Sizes};
+use crate::firmware::{self, Build, Inputs, Program, Sizes};
 use crate::inference;
 use crate::setup;
 
@@ -44,8 +44,8 @@ pub struct EmulateRequest<'a> {
     pub machine: Machine,
     /// Images to classify, with their labels.
     pub images: &'a Split,
-    /// Whether the portable path is forced where the core has a faster one.
-    pub portable: bool,
+    /// Which build of the network.
+    pub build: Build,
 }
 
 /// What came out. `machine` and so on are keys of `emulate --json`.
@@ -55,6 +55,8 @@ pub struct EmulateReport {
     pub target: &'static str,
     /// QEMU's machine.
     pub machine: Machine,
+    /// The build of the network.
+    pub build: Build,
     /// Images classified.
     pub images: usize,
     /// Share that the firmware classified as labelled.
@@ -77,6 +79,10 @@ pub struct EmulateReport {
     pub scratch_bytes: u64,
     /// Deepest stack of an inference, measured by painting.
     pub stack_bytes: u64,
+    /// Stack that no inference exceeds, computed from the machine code.
+    pub stack_bound_bytes: u64,
+    /// The inference in flash: its code, the weights and tables.
+    pub inference_flash_bytes: u64,
     /// Everything that is flashed.
     pub flash_bytes: u64,
     /// The weights and tables in it.
@@ -112,27 +118,28 @@ impl EmulateReport {
 /// [`Error::BadArgument`] without images; [`Error::Missing`] without QEMU or the target; [`Error::Tool`] when the build, the
 /// emulator or the firmware fails.
 pub fn emulate(request: &EmulateRequest<'_>) -> Result<EmulateReport> {
+    check(request)?;
+    let EmulateRequest { weights, machine, build, .. } = *request;
+    let inputs = Inputs { weights: Some(weights), images: None, machine, board: None, build };
+    let firmware = firmware::build_programs(&inputs, &[Program::Evaluate])?;
+    emulate_built(&firmware.elf(Program::Evaluate), request)
+}
+
+/// As [`emulate`], with `evaluate` built before, for the same machine and path and with the same weights
+/// ([`firmware::replace_weights`] changes them).
+///
+/// # Errors
+/// As [`emulate`].
+pub fn emulate_built(elf: &Path, request: &EmulateRequest<'_>) -> Result<EmulateReport> {
+    check(request)?;
     let images = request.images;
-    if images.is_empty() {
-        return Err(Error::BadArgument {
-            problem: "no images to emulate".into(),
-            remedy: "ask for one or more".into(),
-        });
-    }
-    setup::ensure_qemu()?;
-    qemu::ensure_machine(request.machine)?;
-    let firmware = firmware::build_programs(
-        &Inputs { weights: Some(request.weights), images: None, machine: request.machine, portable: request.portable },
-        &[Program::Evaluate],
-    )?;
-    let elf = firmware.elf(Program::Evaluate);
-    let sizes = firmware::sizes(&elf)?;
+    let sizes = firmware::sizes(elf)?;
     let directory = working_directory()?;
     let shards: Vec<_> = shard::split(images.len())
         .into_iter()
         .enumerate()
         .map(|(index, range)| Shard {
-            elf: &elf,
+            elf,
             machine: request.machine,
             images,
             range,
@@ -144,6 +151,18 @@ pub fn emulate(request: &EmulateRequest<'_>) -> Result<EmulateReport> {
     let results = run_all(&shards, images.len())?;
     let seconds = start.elapsed().as_secs_f64();
     Ok(report(request, &results, sizes, seconds))
+}
+
+/// Before anything is built: whether there is something to do, and something to do it with.
+fn check(request: &EmulateRequest<'_>) -> Result<()> {
+    if request.images.is_empty() {
+        return Err(Error::BadArgument {
+            problem: "no images to emulate".into(),
+            remedy: "ask for one or more".into(),
+        });
+    }
+    setup::ensure_qemu()?;
+    qemu::ensure_machine(request.machine)
 }
 
 /// Runs the demo, with these weights and images or the shipped ones, and returns its log.
@@ -209,6 +228,7 @@ fn report(request: &EmulateRequest<'_>, results: &[Results], sizes: Sizes, secon
     EmulateReport {
         target: request.machine.target(),
         machine: request.machine,
+        build: request.build,
         images,
         accuracy: right as f64 / images as f64,
         logits_compared: images * CLASSES,
@@ -223,6 +243,8 @@ fn report(request: &EmulateRequest<'_>, results: &[Results], sizes: Sizes, secon
         ram_bytes: sizes.statics + scratch_bytes,
         scratch_bytes,
         stack_bytes: trailers().map(|trailer| trailer.stack_bytes).max().unwrap_or(0).into(),
+        stack_bound_bytes: sizes.stack_bound,
+        inference_flash_bytes: sizes.inference_code + sizes.weights,
         flash_bytes: sizes.flash,
         weights_bytes: sizes.weights,
         emulators: results.len(),
@@ -252,7 +274,7 @@ mod tests {
         file.seal();
         let weights = bn_core::parse(file.bytes()).unwrap();
         let images = Split { images: vec![[[0; 28]; 28]; 3], labels: vec![9, 9, 1] };
-        let request = EmulateRequest { weights, machine: Machine::default(), images: &images, portable: false };
+        let request = EmulateRequest { weights, machine: Machine::default(), images: &images, build: Build::default() };
         let host = inference::int8(&weights, &images.images);
         let records: Vec<_> = host.iter().map(|p| Record { class: p.class as u32, logits: p.logits }).collect();
         let trailer = |images, low, high| Trailer {
@@ -268,12 +290,13 @@ mod tests {
             Results { records: records[..2].to_vec(), trailer: trailer(2, 10, 30) },
             Results { records: records[2..].to_vec(), trailer: trailer(1, 0, 20) },
         ];
-        let sizes = Sizes { flash: 100, weights: 50, statics: 3 };
+        let sizes = Sizes { flash: 100, weights: 50, statics: 3, inference_code: 20, stack_bound: 8 };
         let same = report(&request, &results, sizes, 1.0);
         assert!(same.verdict().is_ok());
         assert_eq!((same.images, same.logits_compared, same.accuracy), (3, 30, 2.0 / 3.0));
         assert_eq!((same.instructions_per_inference, same.instructions_range), (20, [0, 30]));
         assert_eq!((same.ram_bytes, same.stack_bytes, same.flash_bytes), (8, 7, 100));
+        assert_eq!((same.stack_bound_bytes, same.inference_flash_bytes), (8, 70));
 
         results[1].records[0].logits[9] ^= 1;
         results[0].records[1].class = 3;

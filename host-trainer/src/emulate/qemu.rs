@@ -59,11 +59,11 @@ impl Machine {
         }
     }
 
-    /// Its memory map: a file of the firmware's `memory/`.
-    pub fn chip(self) -> &'static str {
+    /// The firmware's cargo feature for it.
+    pub fn board(self) -> &'static str {
         match self {
             Machine::Netduinoplus2 | Machine::OlimexStm32H405 => "stm32f405",
-            Machine::Microbit => "nrf51",
+            Machine::Microbit => "microbit",
             Machine::Mps2An385 | Machine::Mps2An386 | Machine::Mps2An500 => "mps2",
             Machine::Mps2An505 => "mps2-secure",
         }

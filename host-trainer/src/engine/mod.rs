@@ -5,9 +5,11 @@ pub mod cuda;
 pub mod init;
 pub mod reference;
 pub mod select;
+pub mod steps;
 
 pub use init::initial_parameters;
 pub use select::EngineName;
+pub use steps::{Moments, Optimizer, Steps};
 
 use crate::data::Split;
 use crate::error::Result;
@@ -62,11 +64,17 @@ pub trait Engine {
     /// A copy of the model.
     fn parameters(&self) -> Parameters;
 
-    /// Replaces the model. `eps` and the convention of the statistics come with it.
+    /// Replaces the model. `eps` and the convention of the statistics come with it; the optimiser forgets its [`Moments`].
     fn set_parameters(&mut self, parameters: &Parameters);
 
-    /// Trains on `order.len() / batch_size` batches, one SGD step each: example `order[0]` of `split` comes first. The
-    /// caller drops a last partial batch.
+    /// What AdamW remembers, where a step of it was taken.
+    fn moments(&self) -> Option<Moments<f64>>;
+
+    /// Replaces what AdamW remembers.
+    fn set_moments(&mut self, moments: &Moments<f64>);
+
+    /// Trains on one batch a step: sample `order[0]` of `split` comes first (see [`crate::augment`]; a plain number is that
+    /// example as it is). The caller drops a last partial batch.
     ///
     /// Returns the losses and hits of the training-mode forward passes. A non-finite loss ends the call early: the totals
     /// then count up to and with the step that gave it, so their loss is not finite, and the parameters are of no use.
@@ -75,9 +83,21 @@ pub trait Engine {
     /// Only what the device refuses.
     ///
     /// # Panics
-    /// If `batch_size` is 0 or 1 (BatchNorm has no variance of one value), does not divide `order.len()`, or an index is
-    /// out of range.
-    fn train(&mut self, split: &Split, order: &[u32], batch_size: usize, lr: f64) -> Result<Totals>;
+    /// If the batch size is 0 or 1 (BatchNorm has no variance of one value), the order is not one whole batch a step, or an
+    /// index is out of range.
+    fn train_steps(&mut self, split: &Split, order: &[u32], steps: &Steps<'_>) -> Result<Totals>;
+
+    /// As [`train_steps`](Engine::train_steps), by gradient descent at one rate.
+    ///
+    /// # Errors
+    /// Likewise.
+    ///
+    /// # Panics
+    /// Likewise.
+    fn train(&mut self, split: &Split, order: &[u32], batch_size: usize, lr: f64) -> Result<Totals> {
+        let lrs = vec![lr; order.len() / batch_size.max(1)];
+        self.train_steps(split, order, &Steps::sgd(batch_size, &lrs))
+    }
 
     /// How many steps a caller should ask for at once: few enough for a progress bar and for Ctrl-C, enough to cost nothing.
     fn steps_per_call(&self) -> usize {

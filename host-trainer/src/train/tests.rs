@@ -1,7 +1,9 @@
 //! The loop on an engine that remembers the order it was shown: same seed, same bits, wherever the run was cut.
 
 use super::*;
+use crate::engine::{Moments, Steps};
 use crate::parameters::{Parameters, Variance};
+use crate::recipe::SEED;
 
 /// An engine whose one weight is a hash of every example it was trained on, in order, and whose loss depends on it in a way
 /// that notices the smallest change in the order of additions.
@@ -38,10 +40,18 @@ impl Engine for Recorder {
         self.parameters = parameters.clone();
     }
 
-    fn train(&mut self, split: &Split, order: &[u32], batch_size: usize, lr: f64) -> Result<Totals> {
-        assert_eq!(order.len() % batch_size, 0);
+    fn moments(&self) -> Option<Moments<f64>> {
+        None
+    }
+
+    fn set_moments(&mut self, _: &Moments<f64>) {
+        unreachable!("it has none")
+    }
+
+    fn train_steps(&mut self, split: &Split, order: &[u32], steps: &Steps<'_>) -> Result<Totals> {
+        steps.check(order);
         let mut totals = Totals::default();
-        for batch in order.chunks(batch_size) {
+        for (batch, lr) in order.chunks(steps.batch_size).zip(steps.lrs) {
             self.steps += 1;
             for &example in batch {
                 let label = f64::from(split.labels[example as usize]);
@@ -103,7 +113,8 @@ fn dataset() -> Dataset {
 
 /// 203 examples in batches of 5 are 40 steps, five chunks, an epoch.
 fn start(seed: u64) -> TrainingState {
-    begin("recorder", &dataset(), seed, Recipe { name: "toy".into(), epochs: 3, batch_size: 5, lr: 0.25 }).unwrap()
+    begin("recorder", &dataset(), seed, Recipe { name: "toy".into(), epochs: 3, batch_size: 5, lr: 0.25, ..SEED })
+        .unwrap()
 }
 
 fn uninterrupted(seed: u64) -> (Parameters, TrainingState) {
@@ -135,7 +146,7 @@ const ORDER_OF_SEED_0_EPOCH_1: [u32; 10] = [0, 6, 4, 3, 8, 9, 7, 2, 5, 1];
 fn a_run_counts_what_it_did() {
     let (_, state) = uninterrupted(0);
     assert_eq!((state.epoch, state.step, state.partial), (3, 0, Totals::default()));
-    assert!(state.history.iter().all(|e| e.train.examples == 200 && e.test.examples == 20));
+    assert!(state.history.iter().all(|e| e.train.examples == 200 && e.test.is_some_and(|test| test.examples == 20)));
 }
 
 #[test]
@@ -186,6 +197,6 @@ fn other_data_and_too_little_data_are_refused() {
     other.train.images[100][3][3] = 8;
     let error = check_resumable(&other, &start(0)).unwrap_err();
     assert!(error.to_string().contains("not the data that this run was started on"), "{error}");
-    let recipe = Recipe { name: "toy".into(), epochs: 1, batch_size: 204, lr: 1.0 };
+    let recipe = Recipe { name: "toy".into(), epochs: 1, batch_size: 204, ..SEED };
     assert_eq!(begin("recorder", &dataset(), 0, recipe).unwrap_err().exit_code(), 2);
 }

@@ -22,18 +22,8 @@ in_even1        .req lr
 .set    BNL_OUTPUT, 20
 .set    BNL_BLOCKS, 24
 .set    BNL_QUADS, 28
+.set    BNL_END, 32                             @ the input's, in the small build
 .set    BNL_FRAME, 36
-
-        .section .text.bn_lenet_linear, "ax", %progbits
-        .global bn_lenet_linear
-        .type   bn_lenet_linear, %function
-        .thumb_func
-bn_lenet_linear:
-        push    {r4-r11, lr}
-        sub     sp, #BNL_FRAME
-        ldm     r0, {r1-r8}
-        stm     sp, {r1-r8}
-        mov     r1, r2
 
 .macro BNL_PRODUCTS odd, even
         ldm     r1!, {r8-r11}
@@ -56,11 +46,33 @@ bn_lenet_linear:
         BNL_PRODUCTS in_odd1, in_even1
 .endm
 
+@ The function itself. \small: a loop over the quads, and half a table.
+.macro BNL_LAYER name, small
+        .section .text.\name, "ax", %progbits
+        .global \name
+        .type   \name, %function
+        .thumb_func
+\name:
+        push    {r4-r11, lr}
+        sub     sp, #BNL_FRAME
+        ldm     r0, {r1-r8}
+        stm     sp, {r1-r8}
+        mov     r1, r2
 1:      @ a block
         ldr     r2, [sp, #BNL_BIAS]
         ldm     r2!, {r4-r7}
         str     r2, [sp, #BNL_BIAS]
         ldr     r0, [sp, #BNL_INPUT]
+.if \small
+        ldr     r2, [sp, #BNL_QUADS]
+        add     r2, r0, r2, lsl #3
+        str     r2, [sp, #BNL_END]
+4:
+        BNL_TWO_QUADS
+        ldr     r2, [sp, #BNL_END]
+        cmp     r0, r2
+        bne     4b
+.else
         ldr     r2, [sp, #BNL_QUADS]
         cmp     r2, #30
         beq.w   30f
@@ -76,6 +88,7 @@ bn_lenet_linear:
 .rept   11
         BNL_TWO_QUADS
 .endr
+.endif
         ldr     r2, [sp, #BNL_MULTIPLIER]
         ldm     r2!, {r8-r11}
         str     r2, [sp, #BNL_MULTIPLIER]
@@ -90,7 +103,11 @@ bn_lenet_linear:
         usat    \output, #10, \output
 .endr
 .irp    output, r4, r5, r6, r7
+.if \small
+        BN_HALF_TABLE \output, r2
+.else
         ldrsb   \output, [r2, \output]
+.endif
 .endr
         pkhbt   r8, r5, r7, lsl #16             @ odd
         rsb     r4, r5, r4, lsl #8
@@ -108,4 +125,7 @@ bn_lenet_linear:
         bne.w   1b
         add     sp, #BNL_FRAME
         pop     {r4-r11, pc}
-        .size   bn_lenet_linear, . - bn_lenet_linear
+        .size   \name, . - \name
+.endm
+        BNL_LAYER bn_lenet_linear, 0
+        BNL_LAYER bn_lenet_small_linear, 1

@@ -80,3 +80,14 @@ t3      .req lr
         \store  i2, 4, t3, i7
         \store  t0, 5, t3, i7
 .endm
+
+@ An activation from the upper half of a table whose lower half is its mirror image: table[511 - k] = -table[512 + k].
+@ \index is 0..=1023, then the activation. Changes the flags.
+.macro BN_HALF_TABLE index, table
+        subs    \index, \index, #512
+        it      mi
+        mvnmi   \index, \index
+        ldrb    \index, [\table, \index]
+        it      mi
+        rsbmi   \index, \index, #0
+.endm

@@ -1,10 +1,14 @@
 //! The ends of a step that concern no single example: folding BatchNorm 1, the gradient of layer 1, and the step itself.
 
 use bn_core::lenet::{CONV1_CHANNELS, CONV1_SIDE, CONV2_SIDE, Conv2d, LeNet, TENSORS};
+use pulp::Simd;
 
 use super::batch_norm::{MINUS_LOG2_E, Statistics};
 use super::kernels::Network;
+use super::lanes::Kernel;
 use super::moments::PATCH;
+use crate::engine::Moments;
+use crate::engine::steps::{ADAM_EPS, BETA1, BETA2, Coefficients, Treatment, treatment};
 use crate::parameters::Variance;
 
 /// Largest pixel.
@@ -97,6 +101,44 @@ pub(super) fn sgd_step(net: &mut LeNet, gradient: &LeNet, lr: f32) {
         if spec.role.is_trained() {
             for (parameter, gradient) in parameters.iter_mut().zip(gradients) {
                 *parameter -= lr * gradient;
+            }
+        }
+    }
+}
+
+/// One step of AdamW; the formula stands at [`Coefficients`]. Plain loops, compiled for the instruction set.
+pub(super) struct AdamwStep<'a> {
+    /// The model.
+    pub(super) net: &'a mut LeNet,
+    /// Gradients of its parameters.
+    pub(super) gradient: &'a LeNet,
+    /// What AdamW remembers.
+    pub(super) moments: &'a mut Moments<f32>,
+    /// The step's numbers.
+    pub(super) coefficients: &'a Coefficients,
+}
+
+impl<S: Simd> Kernel<S> for AdamwStep<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, _: S) {
+        let Coefficients { rate, decay, root } = *self.coefficients;
+        let (rate, decay, root) = (rate as f32, decay as f32, root as f32);
+        const BETAS: [f32; 2] = [BETA1 as f32, BETA2 as f32];
+        for (at, (parameters, gradients)) in self.net.tensors_mut().into_iter().zip(self.gradient.tensors()).enumerate()
+        {
+            let decay = match treatment(at) {
+                Treatment::Keep => continue,
+                Treatment::Step => 0.0,
+                Treatment::StepAndDecay => decay,
+            };
+            let moments = self.moments.first[at].iter_mut().zip(&mut self.moments.second[at]);
+            for ((parameter, &g), (first, second)) in parameters.iter_mut().zip(gradients).zip(moments) {
+                *first = BETAS[0] * *first + (1.0 - BETAS[0]) * g;
+                *second = BETAS[1] * *second + (1.0 - BETAS[1]) * g * g;
+                *parameter -= decay * *parameter;
+                *parameter -= rate * *first / (root * second.sqrt() + ADAM_EPS as f32);
             }
         }
     }

@@ -157,8 +157,8 @@ pub(super) struct Loss<'a, V> {
     pub(super) network: &'a Network,
     /// Classes of the examples.
     pub(super) labels: [u8; MAX_LANES],
-    /// Examples of the batch, by which the gradient is divided; `None` in inference.
-    pub(super) batch: Option<usize>,
+    /// Examples of the batch, by which the gradient is divided, and label smoothing; `None` in inference.
+    pub(super) batch: Option<(usize, f32)>,
     /// The group.
     pub(super) dense: &'a mut Dense<V>,
 }
@@ -175,12 +175,19 @@ impl<S: Simd> Kernel<S> for Loss<'_, Lanes<S>> {
         sigmoid_slice(simd, &mut dense.s4);
         linear_forward(simd, &dense.s4, &network.net.linear3, &mut dense.logits);
         let probabilities = cross_entropy(simd, dense, &labels);
-        let Some(batch) = batch else { return };
+        let Some((batch, smoothing)) = batch else { return };
+        if smoothing != 0.0 {
+            dense.loss += smoothed_loss::<S>(dense, &labels, f64::from(smoothing));
+        }
 
         let mut d_logits = probabilities;
+        let share = simd.splat_f32s(smoothing / CLASSES as f32);
+        for d in &mut d_logits {
+            *d = simd.sub_f32s(*d, share);
+        }
         let d_values: &mut [f32] = bytemuck::cast_slice_mut(&mut d_logits);
         for lane in 0..dense.count {
-            d_values[usize::from(labels[lane]) * S::F32_LANES + lane] -= 1.0;
+            d_values[usize::from(labels[lane]) * S::F32_LANES + lane] -= 1.0 - smoothing;
         }
         for d in &mut d_logits {
             *d = simd.mul_f32s(simd.mul_f32s(*d, dense.mask), simd.splat_f32s(1.0 / batch as f32));
@@ -190,6 +197,17 @@ impl<S: Simd> Kernel<S> for Loss<'_, Lanes<S>> {
         linear_backward::<S, 12, _, _>(simd, &d_logits, &network.net.linear3, &mut dense.g4);
         times_slope(simd, &mut dense.g4, &dense.s4);
     }
+}
+
+/// What smoothing adds to the loss of a group: the label's share goes from its logit to the mean of all.
+#[inline(always)]
+fn smoothed_loss<S: Simd>(dense: &Dense<Lanes<S>>, labels: &[u8; MAX_LANES], smoothing: f64) -> f64 {
+    let logits: &[f32] = bytemuck::cast_slice(&dense.logits);
+    let of_lane = |lane: usize| {
+        let of_class = |class: usize| f64::from(logits[class * S::F32_LANES + lane]);
+        of_class(usize::from(labels[lane])) - (0..CLASSES).map(of_class).sum::<f64>() / CLASSES as f64
+    };
+    smoothing * (0..dense.count).map(of_lane).sum::<f64>()
 }
 
 /// Loss and hits of a group; returns the probabilities of the classes.

@@ -8,13 +8,13 @@ use pulp::Simd;
 
 use super::batch_norm::{FeatureGradients, FeatureStatistics, Groups, Statistics, combine};
 use super::dense::BLOCK;
-use super::finish::{conv1_gradient, fold_conv1, sgd_step};
+use super::finish::{AdamwStep, conv1_gradient, fold_conv1, sgd_step};
 use super::kernels::Network;
 use super::lanes::{Lanes, enter};
 use super::moments::{PATCH, PatchMoments, mean_and_covariance};
 use super::state::Dense;
-use super::trainer::{Batch, Trainer};
-use crate::engine::Totals;
+use super::trainer::{Batch, Trainer, Update};
+use crate::engine::{Moments, Optimizer, Totals};
 
 /// Vectors of a layer in the linear part of a group.
 pub(super) type Pick<S, const C: usize> = fn(&Dense<Lanes<S>>) -> &[Lanes<S>; C];
@@ -68,9 +68,9 @@ impl<S: Simd> Trainer<S> {
         network.bn4.set_backward(&mut gradient.bn4, count, |c| sums[c]);
     }
 
-    pub(super) fn meet_gradients(&self, groups: usize, count: usize, lr: Option<f32>) {
+    pub(super) fn meet_gradients(&self, groups: usize, count: usize, update: Option<&Update>) {
         let mut patches = [([0.0; PATCH], 0.0); CONV1_CHANNELS];
-        let Batch { network, gradient, patches: moments, variance, .. } = &mut *self.batch_mut();
+        let Batch { network, gradient, patches: patch_moments, variance, moments, .. } = &mut *self.batch_mut();
         gradient.conv2.parts_mut().0.fill(0.0);
         gradient.linear3.bias.fill(0.0);
         for group in 0..groups {
@@ -88,13 +88,19 @@ impl<S: Simd> Trainer<S> {
                 gradient.linear3.bias.iter_mut().zip(d_logits).for_each(|(sum, d)| *sum += d);
             }
         }
-        conv1_gradient(&network.net, &mut network.bn1, count, moments, &patches, gradient);
+        conv1_gradient(&network.net, &mut network.bn1, count, patch_moments, &patches, gradient);
         copy_blocks(&self.blocks.linear1, &mut gradient.linear1.weight);
         copy_blocks(&self.blocks.linear2, &mut gradient.linear2.weight);
         copy_blocks(&self.blocks.linear3, &mut gradient.linear3.weight);
-        if let Some(lr) = lr {
-            network.follow(count, *variance);
-            sgd_step(&mut network.net, gradient, lr);
+        let Some(update) = update else { return };
+        network.follow(count, *variance);
+        match update.optimizer {
+            Optimizer::Sgd => sgd_step(&mut network.net, gradient, update.coefficients.rate as f32),
+            Optimizer::Adamw => {
+                let moments = moments.get_or_insert_with(Moments::zero);
+                let coefficients = &update.coefficients;
+                enter(self.simd, AdamwStep { net: &mut network.net, gradient, moments, coefficients });
+            }
         }
     }
 

@@ -35,7 +35,8 @@ use bn_core::lenet::TENSORS;
 use pulp::{Arch, Simd, WithSimd};
 
 use self::trainer::{Backend, Trainer};
-use super::{Engine, Totals, initial_parameters};
+use super::{Engine, Moments, Steps, Totals, initial_parameters};
+use crate::augment;
 use crate::data::Split;
 use crate::error::Result;
 use crate::parameters::{Parameters, Variance};
@@ -133,11 +134,18 @@ impl Engine for Cpu {
         self.backend.set_model(*parameters.to_lenet(), parameters.eps, parameters.variance);
     }
 
-    fn train(&mut self, split: &Split, order: &[u32], batch_size: usize, lr: f64) -> Result<Totals> {
-        assert!(batch_size > 1, "BatchNorm cannot train on batches of {batch_size}; use two examples or more");
-        assert_eq!(order.len() % batch_size, 0, "the order is not a whole number of batches of {batch_size}");
+    fn moments(&self) -> Option<Moments<f64>> {
+        self.backend.moments().map(|moments| moments.map(f64::from))
+    }
+
+    fn set_moments(&mut self, moments: &Moments<f64>) {
+        self.backend.set_moments(moments.map(|value| value as f32));
+    }
+
+    fn train_steps(&mut self, split: &Split, order: &[u32], steps: &Steps<'_>) -> Result<Totals> {
+        steps.check(order);
         check_indices(split, order);
-        Ok(self.backend.train(split, order, batch_size, lr as f32))
+        Ok(self.backend.train(split, order, steps))
     }
 
     fn evaluate(&mut self, split: &Split) -> Result<Totals> {
@@ -161,5 +169,8 @@ impl Engine for Cpu {
 /// An index out of range is found before any thread starts.
 fn check_indices(split: &Split, order: &[u32]) {
     let examples = split.images.len().min(split.labels.len());
-    assert!(order.iter().all(|&i| (i as usize) < examples), "an index is beyond the split's {examples} examples");
+    assert!(
+        order.iter().all(|&i| augment::example(i) < examples),
+        "an index is beyond the split's {examples} examples"
+    );
 }

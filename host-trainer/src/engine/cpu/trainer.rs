@@ -18,8 +18,10 @@ use super::lanes::{Lanes, MAX_LANES, enter};
 use super::moments::PATCH;
 use super::state::{CLASSES_ROW, Conv, Dense, LINEAR1_ROW, LINEAR2_ROW, Rows};
 use super::team::Team;
+use crate::augment;
 use crate::data::Split;
-use crate::engine::Totals;
+use crate::engine::steps::Coefficients;
+use crate::engine::{Moments, Optimizer, Steps, Totals};
 use crate::parameters::Variance;
 
 /// Groups that are in memory at least: what [`Trainer::evaluate`] shares out at a time.
@@ -38,8 +40,17 @@ pub(super) struct Batch {
     /// Mean and covariance of the batch's patches.
     pub(super) patches: ([f64; PATCH], [[f64; PATCH]; PATCH]),
     pub(super) totals: Totals,
+    /// AdamW's, once it has taken a step.
+    pub(super) moments: Option<Moments<f32>>,
     pub(super) eps: f64,
     pub(super) variance: Variance,
+}
+
+/// What makes a step of the gradients.
+pub(super) struct Update {
+    pub(super) optimizer: Optimizer,
+    pub(super) coefficients: Coefficients,
+    pub(super) label_smoothing: f32,
 }
 
 /// The gradients of the linear layers' weights, by blocks of rows.
@@ -64,7 +75,7 @@ impl<S: Simd> Trainer<S> {
         let network = Network::new(net);
         let patches = ([0.0; PATCH], [[0.0; PATCH]; PATCH]);
         let (gradient, totals) = (Box::new(LeNet::zero()), Totals::default());
-        let batch = Batch { network: Box::new(network), gradient, patches, totals, eps, variance };
+        let batch = Batch { network: Box::new(network), gradient, patches, totals, moments: None, eps, variance };
         let blocks = Blocks {
             linear1: (0..LINEAR1.div_ceil(BLOCK)).map(|_| Mutex::new([[0.0; FLAT]; BLOCK])).collect(),
             linear2: (0..LINEAR2.div_ceil(BLOCK)).map(|_| Mutex::new([[0.0; LINEAR1_ROW]; BLOCK])).collect(),
@@ -102,9 +113,9 @@ impl<S: Simd> Trainer<S> {
         self.groups[group].dense.write().expect("no thread has panicked")
     }
 
-    /// Everything up to the gradients, and with a learning rate the step. Every member of the team calls it; false if the
-    /// loss is not finite.
-    fn step(&self, team: &Team, split: &Split, batch: &[u32], lr: Option<f32>) -> bool {
+    /// Everything up to the gradients, and the step if there is one. Every member of the team calls it; false if the loss is
+    /// not finite.
+    fn step(&self, team: &Team, split: &Split, batch: &[u32], update: Option<&Update>) -> bool {
         let (simd, count) = (self.simd, batch.len());
         let groups = count.div_ceil(S::F32_LANES);
         // Every other phase goes the other way round, for what was last in the cache is there still.
@@ -139,17 +150,19 @@ impl<S: Simd> Trainer<S> {
         team.share(groups, |group| {
             let (shared, mut dense) = (self.batch(), self.dense_mut(group));
             let labels = labels(split, examples(group));
-            enter(simd, Loss { network: &shared.network, labels, batch: Some(count), dense: &mut dense });
+            let smoothing = update.map_or(0.0, |update| update.label_smoothing);
+            let batch = Some((count, smoothing));
+            enter(simd, Loss { network: &shared.network, labels, batch, dense: &mut dense });
         });
         team.meet(|| self.meet_loss(groups, count));
         if !self.batch().totals.loss.is_finite() {
             return false;
         }
-        self.backward(team, groups, count, lr);
+        self.backward(team, groups, count, update);
         true
     }
 
-    fn backward(&self, team: &Team, groups: usize, count: usize, lr: Option<f32>) {
+    fn backward(&self, team: &Team, groups: usize, count: usize, update: Option<&Update>) {
         let simd = self.simd;
         team.share(groups, |group| {
             let (shared, mut dense) = (self.batch(), self.dense_mut(groups - 1 - group));
@@ -183,13 +196,19 @@ impl<S: Simd> Trainer<S> {
                 self.linear_weights(groups, task - groups);
             }
         });
-        team.meet(|| self.meet_gradients(groups, count, lr));
+        team.meet(|| self.meet_gradients(groups, count, update));
     }
 
     fn load(&self, split: &Split, examples: &[u32], group: usize, moments: bool) {
         let mut images = [&[[0; 28]; 28]; MAX_LANES];
-        for (image, &example) in images.iter_mut().zip(examples) {
-            *image = &split.images[example as usize];
+        let mut shown = [[[0; 28]; 28]; MAX_LANES];
+        for ((image, shown), &sample) in images.iter_mut().zip(&mut shown).zip(examples) {
+            let example = augment::example(sample);
+            *image = &split.images[example];
+            if sample as usize != example {
+                *shown = augment::show(image, sample);
+                *image = shown;
+            }
         }
         let count = examples.len();
         enter(self.simd, Load { images, count, moments, conv: &mut self.conv(group) });
@@ -229,7 +248,7 @@ impl<S: Simd> Trainer<S> {
 fn labels(split: &Split, examples: &[u32]) -> [u8; MAX_LANES] {
     let mut labels = [0; MAX_LANES];
     for (label, &example) in labels.iter_mut().zip(examples) {
-        *label = split.labels[example as usize];
+        *label = split.labels[augment::example(example)];
     }
     labels
 }
@@ -248,8 +267,14 @@ pub(super) trait Backend: Send {
     /// Replaces them.
     fn set_model(&mut self, net: LeNet, eps: f64, variance: Variance);
 
-    /// As [`Engine::train`](crate::engine::Engine::train), arguments checked.
-    fn train(&mut self, split: &Split, order: &[u32], batch_size: usize, lr: f32) -> Totals;
+    /// AdamW's, once it has taken a step.
+    fn moments(&self) -> Option<Moments<f32>>;
+
+    /// Replaces them.
+    fn set_moments(&mut self, moments: Moments<f32>);
+
+    /// As [`Engine::train_steps`](crate::engine::Engine::train_steps), arguments checked.
+    fn train(&mut self, split: &Split, order: &[u32], steps: &Steps<'_>) -> Totals;
 
     /// As [`Engine::evaluate`](crate::engine::Engine::evaluate).
     fn evaluate(&mut self, split: &Split) -> Totals;
@@ -274,15 +299,28 @@ impl<S: Simd> Backend for Trainer<S> {
 
     fn set_model(&mut self, net: LeNet, eps: f64, variance: Variance) {
         let mut batch = self.batch_mut();
-        (batch.network.net, batch.eps, batch.variance) = (net, eps, variance);
+        (batch.network.net, batch.eps, batch.variance, batch.moments) = (net, eps, variance, None);
     }
 
-    fn train(&mut self, split: &Split, order: &[u32], batch_size: usize, lr: f32) -> Totals {
-        let team = self.reserve(batch_size);
+    fn moments(&self) -> Option<Moments<f32>> {
+        self.batch().moments.clone()
+    }
+
+    fn set_moments(&mut self, moments: Moments<f32>) {
+        self.batch_mut().moments = Some(moments);
+    }
+
+    fn train(&mut self, split: &Split, order: &[u32], steps: &Steps<'_>) -> Totals {
+        let team = self.reserve(steps.batch_size);
         self.batch_mut().totals = Totals::default();
         team.run(|| {
-            for batch in order.chunks_exact(batch_size) {
-                if !self.step(&team, split, batch, Some(lr)) {
+            for (i, batch) in order.chunks_exact(steps.batch_size).enumerate() {
+                let update = Update {
+                    optimizer: steps.optimizer,
+                    coefficients: steps.coefficients(i),
+                    label_smoothing: steps.label_smoothing as f32,
+                };
+                if !self.step(&team, split, batch, Some(&update)) {
                     return;
                 }
             }

@@ -11,13 +11,15 @@ mod split;
 mod step;
 
 use bn_core::lenet::{CLASSES, TENSORS};
-use cudarc::driver::CudaGraph;
+use cudarc::driver::{CudaGraph, CudaSlice};
 
 use self::launch::Device;
-use self::shapes::{PARAMETERS, TOTAL_CORRECT, TOTAL_COUNT, TOTAL_EXAMPLES, TOTAL_LOSS};
+use self::shapes::{COEFFICIENT_COUNT, PARAMETERS, TOTAL_CORRECT, TOTAL_COUNT, TOTAL_EXAMPLES, TOTAL_LOSS};
 use self::split::{DeviceSplit, DeviceSplits};
 use self::step::{Batch, Model};
-use super::{Engine, Totals, initial_parameters};
+use super::steps::{Coefficients, Tensors};
+use super::{Engine, Moments, Optimizer, Steps, Totals, initial_parameters};
+use crate::augment;
 use crate::data::Split;
 use crate::error::Result;
 use crate::parameters::{Parameters, Variance};
@@ -38,9 +40,11 @@ pub struct Cuda {
     graphs: Option<Graphs>,
     /// The model, as it was set or as the last call left it.
     parameters: Vec<f32>,
+    /// Likewise what AdamW remembers, once it has taken a step.
+    moments: Option<Moments<f32>>,
     eps: f32,
     variance: Variance,
-    /// Whether `parameters` still has to go to the device.
+    /// Whether `parameters` and `moments` still have to go to the device.
     changed: bool,
 }
 
@@ -53,6 +57,7 @@ struct Graphs {
     many: CudaGraph,
     split: u64,
     n: usize,
+    optimizer: Optimizer,
 }
 
 impl Cuda {
@@ -71,6 +76,7 @@ impl Cuda {
             batch: None,
             graphs: None,
             parameters: Vec::new(),
+            moments: None,
             eps: 0.0,
             variance,
             changed: true,
@@ -93,10 +99,10 @@ impl Cuda {
     ///
     /// Whether the split on the device is still what the caller holds is found out while the device works; in the rare case that
     /// it is not, the work is done again.
-    fn run_on(&mut self, split: &Split, lr: f64, queue: impl Fn(&mut Self) -> Result<()>) -> Result<()> {
+    fn run_on(&mut self, split: &Split, label_smoothing: f64, queue: impl Fn(&mut Self) -> Result<()>) -> Result<()> {
         loop {
             let certain = self.splits.find(&self.device, split)?;
-            self.prepare(lr)?;
+            self.prepare(label_smoothing)?;
             queue(self)?;
             if certain || self.splits.newest_is(split) {
                 return Ok(());
@@ -107,13 +113,17 @@ impl Cuda {
     }
 
     /// Brings what a call needs to the device: the model if it was set anew, the settings, zeroed totals.
-    fn prepare(&mut self, lr: f64) -> Result<()> {
+    fn prepare(&mut self, label_smoothing: f64) -> Result<()> {
         if self.changed {
             self.device.write(&self.parameters, &mut self.model.parameters)?;
+            let Moments { first, second } = self.moments.clone().unwrap_or_else(Moments::zero);
+            for (values, to) in [first, second].iter().zip(&mut self.model.moments) {
+                self.device.write(&values.concat(), to)?;
+            }
             self.changed = false;
         }
         let unbiased = if self.variance == Variance::Unbiased { 1.0 } else { 0.0 };
-        self.device.write(&[lr as f32, self.eps, unbiased], &mut self.model.settings)?;
+        self.device.write(&[self.eps, unbiased, label_smoothing as f32], &mut self.model.settings)?;
         self.device.write(&[0.0; TOTAL_COUNT], &mut self.model.totals)
     }
 
@@ -134,16 +144,38 @@ impl Cuda {
         Ok(())
     }
 
+    /// Brings the numbers of each step to the device.
+    fn prepare_steps(&mut self, steps: &Steps<'_>) -> Result<()> {
+        let of_step = |i| {
+            let Coefficients { rate, decay, root } = steps.coefficients(i);
+            [rate, decay, root].map(|number| number as f32)
+        };
+        let coefficients: Vec<[f32; COEFFICIENT_COUNT]> = (0..steps.lrs.len()).map(of_step).collect();
+        let coefficients = coefficients.as_flattened();
+        if self.model.coefficients.len() < coefficients.len() {
+            self.graphs = None;
+            self.model.coefficients = self.device.zeros(coefficients.len())?;
+        }
+        self.device.write(coefficients, &mut self.model.coefficients)
+    }
+
     /// Queues steps over the order, captured once and then replayed.
-    fn queue_steps(&mut self, steps: usize) -> Result<()> {
+    fn queue_steps(&mut self, steps: usize, optimizer: Optimizer) -> Result<()> {
         let Self { device, model, splits, batch, graphs, .. } = self;
         let (batch, split) = (batch.as_ref().expect("the caller has made one"), splits.newest());
-        let graphs = match graphs.take().filter(|graphs| graphs.split == split.id && graphs.n == batch.n) {
+        let of_these = |graphs: &Graphs| (graphs.split, graphs.n, graphs.optimizer) == (split.id, batch.n, optimizer);
+        let graphs = match graphs.take().filter(of_these) {
             Some(current) => graphs.insert(current),
-            None => graphs.insert(Graphs::capture(device, model, batch, split)?),
+            None => graphs.insert(Graphs::capture(device, model, batch, (split, optimizer))?),
         };
         (0..steps / STEPS_PER_GRAPH).try_for_each(|_| device.replay(&graphs.many))?;
         (0..steps % STEPS_PER_GRAPH).try_for_each(|_| device.replay(&graphs.one))
+    }
+
+    /// Values in the places of the parameters, tensor by tensor.
+    fn read_tensors(&self, from: &CudaSlice<f32>) -> Result<Tensors<f32>> {
+        let mut rest = self.device.read(from)?.into_iter();
+        Ok(TENSORS.each_ref().map(|spec| rest.by_ref().take(spec.len()).collect()))
     }
 
     fn totals(&self) -> Result<Totals> {
@@ -176,19 +208,35 @@ impl Engine for Cuda {
         assert_eq!(self.parameters.len(), PARAMETERS, "parameters have their shapes");
         self.eps = parameters.eps as f32;
         self.variance = parameters.variance;
+        self.moments = None;
         self.changed = true;
     }
 
-    fn train(&mut self, split: &Split, order: &[u32], batch_size: usize, lr: f64) -> Result<Totals> {
-        check_batches(split, order, batch_size);
+    fn moments(&self) -> Option<Moments<f64>> {
+        self.moments.as_ref().map(|moments| moments.map(f64::from))
+    }
+
+    fn set_moments(&mut self, moments: &Moments<f64>) {
+        self.moments = Some(moments.map(|value| value as f32));
+        self.changed = true;
+    }
+
+    fn train_steps(&mut self, split: &Split, order: &[u32], steps: &Steps<'_>) -> Result<Totals> {
+        steps.check(order);
+        check_indices(split, order);
         if order.is_empty() {
             return Ok(Totals::default());
         }
-        self.run_on(split, lr, |engine| {
-            engine.prepare_batches(order, batch_size)?;
-            engine.queue_steps(order.len() / batch_size)
+        self.run_on(split, steps.label_smoothing, |engine| {
+            engine.prepare_batches(order, steps.batch_size)?;
+            engine.prepare_steps(steps)?;
+            engine.queue_steps(steps.lrs.len(), steps.optimizer)
         })?;
         self.parameters = self.device.read(&self.model.parameters)?;
+        if steps.optimizer == Optimizer::Adamw {
+            let [first, second] = &self.model.moments;
+            self.moments = Some(Moments { first: self.read_tensors(first)?, second: self.read_tensors(second)? });
+        }
         self.totals()
     }
 
@@ -210,7 +258,8 @@ impl Engine for Cuda {
 
     fn gradients(&mut self, split: &Split, batch: &[u32]) -> Result<(Vec<f64>, Parameters)> {
         let n = batch.len();
-        check_batches(split, batch, n);
+        assert!(n > 1, "BatchNorm cannot train on a batch of {n}; use two examples or more");
+        check_indices(split, batch);
         self.run_on(split, 0.0, |engine| {
             engine.prepare_batches(batch, n)?;
             let Self { device, model, splits, batch, .. } = engine;
@@ -221,31 +270,33 @@ impl Engine for Cuda {
         let buffers = self.batch.as_ref().expect("made above");
         let logits = self.device.read(&buffers.logits)?;
         let logits = (0..n * CLASSES).map(|i| f64::from(logits[i % CLASSES * n + i / CLASSES])).collect();
-        let mut rest = self.device.read(&self.model.gradients)?.into_iter().map(f64::from);
-        let tensors = TENSORS.each_ref().map(|spec| rest.by_ref().take(spec.len()).collect());
+        let tensors = self.read_tensors(&self.model.gradients)?.map(|t| t.into_iter().map(f64::from).collect());
         Ok((logits, Parameters { tensors, eps: 0.0, variance: self.variance }))
     }
 }
 
 impl Graphs {
-    fn capture(device: &Device, model: &Model, batch: &Batch, split: &DeviceSplit) -> Result<Self> {
+    fn capture(
+        device: &Device,
+        model: &Model,
+        batch: &Batch,
+        (split, optimizer): (&DeviceSplit, Optimizer),
+    ) -> Result<Self> {
         let capture = |steps| {
             device.capture(|| {
                 (0..steps).try_for_each(|_| {
                     step::forward(device, model, batch, split)?;
                     step::backward(device, model, batch, split)?;
-                    step::update(device, model, batch)
+                    step::update(device, model, batch, optimizer)
                 })
             })
         };
-        Ok(Self { one: capture(1)?, many: capture(STEPS_PER_GRAPH)?, split: split.id, n: batch.n })
+        Ok(Self { one: capture(1)?, many: capture(STEPS_PER_GRAPH)?, split: split.id, n: batch.n, optimizer })
     }
 }
 
-/// The panics that [`Engine::train`] promises: a kernel would read past the data in silence.
-fn check_batches(split: &Split, order: &[u32], batch_size: usize) {
-    assert!(batch_size > 1, "BatchNorm cannot train on batches of {batch_size}; use two examples or more");
-    assert_eq!(order.len() % batch_size, 0, "the order is not a whole number of batches of {batch_size}");
-    let largest = order.iter().max().map_or(0, |&index| index as usize);
+/// A kernel would read past the data in silence.
+fn check_indices(split: &Split, order: &[u32]) {
+    let largest = order.iter().map(|&sample| augment::example(sample)).max().unwrap_or(0);
     assert!(order.is_empty() || largest < split.len(), "example {largest} of a split of {}", split.len());
 }

@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn kernels_and_their_parameters_are_found() {
         assert_eq!(version(), "8.0");
-        assert_eq!(kernels().count(), 15);
+        assert_eq!(kernels().count(), 16);
         assert_eq!(parameter_sizes("infer_totals").collect::<Vec<_>>(), [8, 8, 4]);
         assert_eq!(parameter_sizes("absent").count(), 0);
     }

@@ -5,10 +5,12 @@ use std::fmt::Write;
 
 use bn_core::lenet::{
     CLASSES, CONV1_CHANNELS, CONV1_SIDE, CONV2_CHANNELS, CONV2_SIDE, FLAT, IMAGE_SIDE, KERNEL, LINEAR1, LINEAR2,
-    PIXELS, POOL, POOL1_SIDE, POOL2_SIDE, Role, TENSORS,
+    PIXELS, POOL, POOL1_SIDE, POOL2_SIDE, Role, TENSORS, TensorSpec,
 };
 
+use crate::augment::{DOWN_AT, FLIP, RIGHT_AT, SHIFT_BITS};
 use crate::engine::MOMENTUM;
+use crate::engine::steps::{ADAM_EPS, BETA1, BETA2, Treatment, treatment};
 
 /// Threads of a warp.
 pub(super) const LANES: usize = 32;
@@ -36,8 +38,10 @@ pub(super) const BN_CHANNELS: usize = CONV1_CHANNELS + CONV2_CHANNELS + LINEAR1 
 /// Values of all tensors, the moving statistics among them.
 pub(super) const PARAMETERS: usize = parameters();
 
-/// Floats that the host sets for every call: `lr`, `eps`, and 1 for unbiased statistics.
+/// Floats that the host sets for every call: `eps`, 1 for unbiased statistics, and label smoothing.
 pub(super) const SETTING_COUNT: usize = 3;
+/// Floats that the host sets for every step: `rate`, `decay` and `root` of [`Coefficients`](crate::engine::steps::Coefficients).
+pub(super) const COEFFICIENT_COUNT: usize = 3;
 /// Doubles that the host reads after every call.
 pub(super) const TOTAL_COUNT: usize = 4;
 /// Position of the sum of losses.
@@ -73,7 +77,7 @@ const MODULES: [(&str, &str); 9] = [
 ];
 
 /// Dimensions, counts and launch sizes.
-const SIZES: [(&str, usize); 23] = [
+const SIZES: [(&str, usize); 24] = [
     ("IMAGE_SIDE", IMAGE_SIDE),
     ("PIXELS", PIXELS),
     ("KERNEL", KERNEL),
@@ -97,24 +101,45 @@ const SIZES: [(&str, usize); 23] = [
     ("LINEAR_THREADS", LINEAR_THREADS),
     ("SUM_THREADS", SUM_THREADS),
     ("TOTAL_COUNT", TOTAL_COUNT),
+    ("COEFFICIENT_COUNT", COEFFICIENT_COUNT),
 ];
 
 /// Positions in buffers that do not follow from the table of tensors.
-const POSITIONS: [(&str, usize); 13] = [
+const POSITIONS: [(&str, usize); 16] = [
     ("PARAMETERS", PARAMETERS),
     ("BN1", 0),
     ("BN2", CONV1_CHANNELS),
     ("BN3", CONV1_CHANNELS + CONV2_CHANNELS),
     ("BN4", CONV1_CHANNELS + CONV2_CHANNELS + LINEAR1),
     ("BN_CHANNELS", BN_CHANNELS),
-    ("SETTING_LR", 0),
-    ("SETTING_EPS", 1),
-    ("SETTING_UNBIASED", 2),
+    ("SETTING_EPS", 0),
+    ("SETTING_UNBIASED", 1),
+    ("SETTING_LABEL_SMOOTHING", 2),
+    ("COEFFICIENT_RATE", 0),
+    ("COEFFICIENT_DECAY", 1),
+    ("COEFFICIENT_ROOT", 2),
     ("TOTAL_LOSS", TOTAL_LOSS),
     ("TOTAL_CORRECT", TOTAL_CORRECT),
     ("TOTAL_EXAMPLES", TOTAL_EXAMPLES),
     ("TOTAL_STOPPED", TOTAL_STOPPED),
 ];
+
+/// How a sample's word is read, see [`crate::augment`], and what AdamW does with a parameter.
+const CODES: [(&str, u32); 7] = [
+    ("SAMPLE_FLIP", FLIP),
+    ("SAMPLE_SHIFT_BITS", SHIFT_BITS),
+    ("SAMPLE_RIGHT_AT", RIGHT_AT),
+    ("SAMPLE_DOWN_AT", DOWN_AT),
+    ("TREATMENT_KEEP", Treatment::Keep as u32),
+    ("TREATMENT_STEP", Treatment::Step as u32),
+    ("TREATMENT_STEP_AND_DECAY", Treatment::StepAndDecay as u32),
+];
+
+/// What AdamW does with each of the [`PARAMETERS`], as the kernel reads it.
+pub(super) fn treatments() -> Vec<u8> {
+    let of_tensor = |(at, spec): (usize, &TensorSpec)| vec![treatment(at) as u8; spec.len()];
+    TENSORS.iter().enumerate().flat_map(of_tensor).collect()
+}
 
 /// The header `kernels/lenet.h`.
 pub fn definitions() -> String {
@@ -127,7 +152,15 @@ pub fn definitions() -> String {
     }
     text.push_str("\n// Weight of the newest batch in the moving statistics.\n");
     line(&mut text, "float", "MOMENTUM", &format!("{MOMENTUM}f"));
-    text.push_str("\n// Channels in batch_mean and batch_var, and places in settings and totals.\n");
+    text.push_str("\n// AdamW's weights of the old means, and what keeps it from dividing by zero.\n");
+    for (name, value) in [("BETA1", BETA1), ("BETA2", BETA2), ("ADAM_EPS", ADAM_EPS)] {
+        line(&mut text, "float", name, &format!("{value:?}f"));
+    }
+    text.push_str("\n// How a sample's word is read, and what AdamW does with a parameter.\n");
+    for (name, value) in CODES {
+        line(&mut text, "unsigned", name, &value.to_string());
+    }
+    text.push_str("\n// Channels in batch_mean and batch_var, and places in settings, coefficients and totals.\n");
     for (name, value) in POSITIONS {
         line(&mut text, "unsigned", name, &value.to_string());
     }

@@ -9,9 +9,10 @@ use cudarc::driver::CudaSlice;
 use super::launch::{Argument, Device, Launch};
 use super::shapes::{
     BN_CHANNELS, CONV_PARAMETERS, CONV1_BACKWARD_THREADS, CONV1_THREADS, CONV2_BACKWARD_THREADS, CONV2_THREADS,
-    EXAMPLES_PER_BLOCK, LANES, LINEAR_THREADS, PARAMETERS, SETTING_COUNT, SUM_THREADS, TOTAL_COUNT,
+    EXAMPLES_PER_BLOCK, LANES, LINEAR_THREADS, PARAMETERS, SETTING_COUNT, SUM_THREADS, TOTAL_COUNT, treatments,
 };
 use super::split::DeviceSplit;
+use crate::engine::Optimizer;
 use crate::error::Result;
 
 /// What outlives a batch.
@@ -22,8 +23,13 @@ pub(super) struct Model {
     pub(super) gradients: CudaSlice<f32>,
     batch_mean: CudaSlice<f32>,
     batch_var: CudaSlice<f32>,
-    /// `lr`, `eps`, unbiased.
+    /// AdamW's running means of gradients and of their squares.
+    pub(super) moments: [CudaSlice<f32>; 2],
+    treatments: CudaSlice<u8>,
+    /// `eps`, unbiased, label smoothing.
     pub(super) settings: CudaSlice<f32>,
+    /// `rate`, `decay` and `root` of each step of the call.
+    pub(super) coefficients: CudaSlice<f32>,
     /// Sums of the call.
     pub(super) totals: CudaSlice<f64>,
     /// Which batch of the order comes next.
@@ -39,7 +45,10 @@ impl Model {
             gradients: device.zeros(PARAMETERS)?,
             batch_mean: device.zeros(BN_CHANNELS)?,
             batch_var: device.zeros(BN_CHANNELS)?,
+            moments: [device.zeros(PARAMETERS)?, device.zeros(PARAMETERS)?],
+            treatments: device.upload(&treatments())?,
             settings: device.zeros(SETTING_COUNT)?,
+            coefficients: device.zeros(1)?,
             totals: device.zeros(TOTAL_COUNT)?,
             step: device.zeros(1)?,
             order: device.zeros(1)?,
@@ -158,11 +167,11 @@ pub(super) fn forward(device: &Device, m: &Model, b: &Batch, split: &DeviceSplit
     launch!(device, linear_2_forward, LINEAR2, LINEAR_THREADS,
         &b.y3, &m.parameters, &m.settings, &m.batch_mean, &m.batch_var, &b.x_hat4, &b.y4, b.n);
     launch!(device, cross_entropy_forward, b.n.div_ceil(LANES), LANES,
-        &b.y4, &split.labels, &m.order, &m.step, &m.parameters, &b.logits, &b.d_logits, &b.loss_slots, b.n);
+        &b.y4, &split.labels, &m.order, &m.step, &m.parameters, &m.settings, &b.logits, &b.d_logits, &b.loss_slots, b.n);
     Ok(())
 }
 
-/// Backward: the gradients of all parameters. Adds the batch to the totals.
+/// Backward: the gradients of all parameters. Adds the batch to the totals, and moves on to the next.
 #[rustfmt::skip] // the arguments as the kernels' declarations group them
 pub(super) fn backward(device: &Device, m: &Model, b: &Batch, split: &DeviceSplit) -> Result<()> {
     launch!(device, linear_2_backward, LINEAR2 + CLASSES + 1, LINEAR_THREADS,
@@ -182,27 +191,21 @@ pub(super) fn backward(device: &Device, m: &Model, b: &Batch, split: &DeviceSpli
         &split.images, &m.order, &m.step, &b.d_pool1, &b.slot_d_y1, &b.slot_d_y1_x_hat, &b.y1,
         &m.batch_mean, &m.batch_var, &m.parameters, &m.settings, &b.conv_slots, &m.gradients, b.n);
     launch!(device, conv2d_backward_sum, CONV_PARAMETERS.div_ceil(LANES), SUM_THREADS,
-        &b.conv_slots, blocks, &m.gradients);
+        &b.conv_slots, blocks, &m.gradients, &m.step);
     Ok(())
 }
 
-/// Gradient descent, the moving statistics, and on to the next batch.
-pub(super) fn update(device: &Device, m: &Model, b: &Batch) -> Result<()> {
+/// The optimiser, and the moving statistics.
+#[rustfmt::skip] // the arguments as the kernels' declarations group them
+pub(super) fn update(device: &Device, m: &Model, b: &Batch, optimizer: Optimizer) -> Result<()> {
     let blocks = PARAMETERS.div_ceil(SUM_THREADS);
-    launch!(
-        device,
-        sgd_step,
-        blocks,
-        SUM_THREADS,
-        &m.parameters,
-        &m.gradients,
-        &m.batch_mean,
-        &m.batch_var,
-        &m.settings,
-        &m.totals,
-        &m.step,
-        b.n
-    );
+    match optimizer {
+        Optimizer::Sgd => launch!(device, sgd_step, blocks, SUM_THREADS,
+            &m.parameters, &m.gradients, &m.batch_mean, &m.batch_var, &m.settings, &m.totals, &m.coefficients, &m.step, b.n),
+        Optimizer::Adamw => launch!(device, adamw_step, blocks, SUM_THREADS,
+            &m.parameters, &m.gradients, &m.batch_mean, &m.batch_var, &m.settings, &m.totals, &m.coefficients, &m.step,
+            &m.treatments, &m.moments[0], &m.moments[1], b.n),
+    }
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 //! Written to be read beside d2l's chapter on batch normalization, and to be the oracle of every faster engine. Each
 //! operation has a file with its forward and its backward pass; [`network`] strings them together.
 
+pub mod adamw;
 pub mod avg_pool2d;
 pub mod batch_norm;
 pub mod conv2d;
@@ -20,10 +21,13 @@ use ndarray::Array4;
 
 pub use real::Real;
 
+use self::adamw::adamw_step;
 use self::cross_entropy::{cross_entropy_backward, cross_entropy_forward};
 use self::network::LeNet;
 use self::sgd::sgd_step;
-use super::{Engine, MOMENTUM, Totals, initial_parameters};
+use super::steps::add_step;
+use super::{Engine, MOMENTUM, Moments, Optimizer, Steps, Totals, initial_parameters};
+use crate::augment;
 use crate::data::Split;
 use crate::error::Result;
 use crate::parameters::{Parameters, Variance};
@@ -35,12 +39,13 @@ const EVALUATION_BATCH: usize = 100;
 pub struct Reference<T> {
     net: LeNet<T>,
     variance: Variance,
+    moments: Option<Moments<T>>,
 }
 
 impl<T: Real> Reference<T> {
     /// An untrained network: [`initial_parameters`] of that seed.
     pub fn new(seed: u64, variance: Variance) -> Self {
-        Self { net: LeNet::from_parameters(&initial_parameters(seed, variance)), variance }
+        Self { net: LeNet::from_parameters(&initial_parameters(seed, variance)), variance, moments: None }
     }
 }
 
@@ -60,23 +65,38 @@ impl<T: Real> Engine for Reference<T> {
     fn set_parameters(&mut self, parameters: &Parameters) {
         self.net = LeNet::from_parameters(parameters);
         self.variance = parameters.variance;
+        self.moments = None;
     }
 
-    fn train(&mut self, split: &Split, order: &[u32], batch_size: usize, lr: f64) -> Result<Totals> {
-        assert!(batch_size > 1, "BatchNorm cannot train on batches of {batch_size}; use two examples or more");
-        assert_eq!(order.len() % batch_size, 0, "the order is not a whole number of batches of {batch_size}");
+    fn moments(&self) -> Option<Moments<f64>> {
+        self.moments.as_ref().map(|moments| moments.map(T::as_f64))
+    }
+
+    fn set_moments(&mut self, moments: &Moments<f64>) {
+        self.moments = Some(moments.map(T::of));
+    }
+
+    fn train_steps(&mut self, split: &Split, order: &[u32], steps: &Steps<'_>) -> Result<Totals> {
+        steps.check(order);
+        let smoothing = T::of(steps.label_smoothing);
         let mut totals = Totals::default();
-        for batch in order.chunks_exact(batch_size) {
-            let (x, labels) = gather(split, batch.iter().map(|&i| i as usize));
+        for (i, batch) in order.chunks_exact(steps.batch_size).enumerate() {
+            let (x, labels) = gather(split, batch.iter().copied());
             let (logits, forward) = self.net.forward_train(x);
-            let (step, probabilities) = cross_entropy_forward(logits, &labels);
-            totals += step;
-            if !step.loss.is_finite() {
+            let (step, probabilities) = cross_entropy_forward(logits, &labels, smoothing);
+            if !add_step(&mut totals, step) {
                 break;
             }
-            let gradients = self.net.backward(&forward, &cross_entropy_backward(probabilities, &labels));
+            let gradients = self.net.backward(&forward, &cross_entropy_backward(probabilities, &labels, smoothing));
             self.net.update_statistics(&forward, T::of(MOMENTUM), self.variance);
-            sgd_step(&mut self.net, &gradients, T::of(lr));
+            let coefficients = steps.coefficients(i);
+            match steps.optimizer {
+                Optimizer::Sgd => sgd_step(&mut self.net, &gradients, T::of(coefficients.rate)),
+                Optimizer::Adamw => {
+                    let moments = self.moments.get_or_insert_with(Moments::zero);
+                    adamw_step(&mut self.net, &gradients, moments, &coefficients);
+                }
+            }
         }
         Ok(totals)
     }
@@ -84,31 +104,33 @@ impl<T: Real> Engine for Reference<T> {
     fn evaluate(&mut self, split: &Split) -> Result<Totals> {
         let mut totals = Totals::default();
         for start in (0..split.len()).step_by(EVALUATION_BATCH) {
-            let (x, labels) = gather(split, start..split.len().min(start + EVALUATION_BATCH));
-            totals += cross_entropy_forward(self.net.infer(&x), &labels).0;
+            let (x, labels) = gather(split, start as u32..split.len().min(start + EVALUATION_BATCH) as u32);
+            totals += cross_entropy_forward(self.net.infer(&x), &labels, T::zero()).0;
         }
         Ok(totals)
     }
 
     fn gradients(&mut self, split: &Split, batch: &[u32]) -> Result<(Vec<f64>, Parameters)> {
-        let (x, labels) = gather(split, batch.iter().map(|&i| i as usize));
+        let (x, labels) = gather(split, batch.iter().copied());
         let (logits, forward) = self.net.forward_train(x);
         let flat_logits = logits.iter().map(|logit| logit.as_f64()).collect();
-        let (_, probabilities) = cross_entropy_forward(logits, &labels);
-        let gradients = self.net.backward(&forward, &cross_entropy_backward(probabilities, &labels));
+        let (_, probabilities) = cross_entropy_forward(logits, &labels, T::zero());
+        let gradients = self.net.backward(&forward, &cross_entropy_backward(probabilities, &labels, T::zero()));
         Ok((flat_logits, gradients.to_parameters(self.variance)))
     }
 }
 
 /// Images `[n, 1, 28, 28]` with pixels in [0, 1], and their labels.
-fn gather<T: Real>(split: &Split, indices: impl ExactSizeIterator<Item = usize>) -> (Array4<T>, Vec<u8>) {
-    let mut x = Array4::zeros((indices.len(), 1, IMAGE_SIDE, IMAGE_SIDE));
-    let mut labels = Vec::with_capacity(indices.len());
-    for (mut image, index) in x.outer_iter_mut().zip(indices) {
-        for (pixel, &byte) in image.iter_mut().zip(split.pixels(index)) {
+fn gather<T: Real>(split: &Split, samples: impl ExactSizeIterator<Item = u32>) -> (Array4<T>, Vec<u8>) {
+    let mut x = Array4::zeros((samples.len(), 1, IMAGE_SIDE, IMAGE_SIDE));
+    let mut labels = Vec::with_capacity(samples.len());
+    for (mut image, sample) in x.outer_iter_mut().zip(samples) {
+        let example = augment::example(sample);
+        let shown = augment::show(&split.images[example], sample);
+        for (pixel, &byte) in image.iter_mut().zip(shown.as_flattened()) {
             *pixel = T::of(f64::from(byte)) / T::of(255.0);
         }
-        labels.push(split.labels[index]);
+        labels.push(split.labels[example]);
     }
     (x, labels)
 }

@@ -1,7 +1,7 @@
 //! The two precisions of the reference engine: f32 for training, f64 to tell rounding from mistakes.
 
 /// A floating-point number that ndarray can compute with.
-pub trait Real: ndarray::NdFloat {
+pub trait Real: ndarray::NdFloat + From<f32> {
     /// `f32` or `f64`, for people.
     const NAME: &'static str;
 

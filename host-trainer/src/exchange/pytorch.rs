@@ -1,95 +1,73 @@
-//! Other programs' models: a PyTorch `state_dict` in safetensors becomes a checkpoint of ours.
+//! PyTorch `state_dict`s in safetensors.
 //!
 //! Two vocabularies are read: that of `nn.BatchNorm2d/1d` (`1.weight, 1.bias, 1.running_mean, 1.running_var`, and
 //! `num_batches_tracked` where it is there) and that of d2l's own layer (`1.gamma, 1.beta, 1.moving_mean, 1.moving_var`, of
-//! shape `[1, C, 1, 1]` or `[1, C]`). d2l's classifiers keep the network in `self.net`; a leading `net.` is taken off.
+//! shape `[1, C, 1, 1]` or `[1, C]`). d2l's classifiers keep the network in `self.net`; a leading `net.` is taken off. A file
+//! without any tensor of BatchNorm is a folded network, `nn.Identity()` where BatchNorm stood. PyTorch's names are written.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use bn_core::lenet::{Role, TENSORS, TensorSpec};
 use safetensors::Dtype;
+use safetensors::tensor::TensorView;
 
+use super::{Form, ImportOptions, Imported, Source, batch_norms, pass_through};
 use crate::checkpoint::{Checkpoint, Origin};
 use crate::error::Result;
-use crate::files;
 use crate::parameters::{Parameters, Variance};
-use crate::state_dict::{StateDict, UnitDimensions, batch_norm_modules};
+use crate::state_dict::{StateDict, UnitDimensions};
 
 const REMEDY: &str = "save it with safetensors.torch.save_file(model.state_dict(), FILE) from d2l's BatchNorm LeNet";
 
-/// What the file itself cannot say.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ImportOptions {
-    /// BatchNorm's `eps`; a `state_dict` does not hold it.
-    pub eps: f32,
-    /// What `running_var` holds; `None` takes what the layer of that vocabulary does: unbiased for `nn.BatchNorm`, biased
-    /// for d2l's own.
-    pub variance: Option<Variance>,
-}
-
-/// Whose BatchNorm wrote the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Vocabulary {
-    /// `nn.BatchNorm2d` and `nn.BatchNorm1d`.
-    Torch,
-    /// The chapter's from-scratch layer.
-    D2l,
-}
-
-impl Vocabulary {
-    /// For people.
-    pub fn describe(self) -> &'static str {
-        match self {
-            Vocabulary::Torch => "nn.BatchNorm (weight, bias, running_mean, running_var)",
-            Vocabulary::D2l => "d2l's BatchNorm (gamma, beta, moving_mean, moving_var)",
-        }
-    }
-
+impl Source {
     fn variance(self) -> Variance {
-        match self {
-            Vocabulary::Torch => Variance::Unbiased,
-            Vocabulary::D2l => Variance::Biased,
-        }
+        if self == Source::D2l { Variance::Biased } else { Variance::Unbiased }
     }
 
     /// The name of a tensor of ours in this vocabulary.
     fn name(self, spec: &TensorSpec) -> String {
         let module = spec.name.split('.').next().unwrap_or_default();
         match (self, spec.role) {
-            (Vocabulary::D2l, Role::Gamma) => format!("{module}.gamma"),
-            (Vocabulary::D2l, Role::Beta) => format!("{module}.beta"),
-            (Vocabulary::D2l, Role::RunningMean) => format!("{module}.moving_mean"),
-            (Vocabulary::D2l, Role::RunningVar) => format!("{module}.moving_var"),
+            (Source::D2l, Role::Gamma) => format!("{module}.gamma"),
+            (Source::D2l, Role::Beta) => format!("{module}.beta"),
+            (Source::D2l, Role::RunningMean) => format!("{module}.moving_mean"),
+            (Source::D2l, Role::RunningVar) => format!("{module}.moving_var"),
             _ => spec.name.to_owned(),
         }
     }
 }
 
-/// Reads a `state_dict` of f32 or f64 tensors in any order.
+/// Reads a `state_dict` of floats of any width in any order; `path` is for messages.
 ///
 /// # Errors
 /// [`crate::Error::BadFile`] with the first thing that is wrong.
-pub fn import(path: &Path, options: ImportOptions) -> Result<(Checkpoint, Vocabulary)> {
-    let bytes = files::read(path)?;
-    let file = StateDict::parse(path, &bytes, REMEDY)?;
-    let vocabulary = vocabulary(&file);
+pub(super) fn read(path: &Path, bytes: &[u8], options: ImportOptions, origin: Origin) -> Result<Imported> {
+    let file = StateDict::parse(path, bytes, REMEDY)?;
+    let source = vocabulary(&file);
     let prefix = if file.names().iter().any(|n| n.starts_with("net.")) { "net." } else { "" };
+    let of_module = |module: &str| file.names().iter().any(|n| n.starts_with(&format!("{prefix}{module}.")));
+    let folded = if batch_norms().any(of_module) { Vec::new() } else { batch_norms().collect() };
 
-    let mut parameters = Parameters::zero(options.variance.unwrap_or(vocabulary.variance()));
-    parameters.eps = f64::from(options.eps);
+    let mut parameters = Parameters::zero(options.variance.unwrap_or(source.variance()));
+    parameters.eps = options.eps.map_or(parameters.eps, f64::from);
     let mut unknown: BTreeSet<_> = file.names().into_iter().map(str::to_owned).collect();
     for (spec, values) in TENSORS.iter().zip(&mut parameters.tensors) {
-        let name = format!("{prefix}{}", vocabulary.name(spec));
+        let is_folded = folded.iter().any(|module| spec.name.split('.').next() == Some(module));
+        if is_folded {
+            continue;
+        }
+        let name = format!("{prefix}{}", source.name(spec));
         let is_batch_norm = !matches!(spec.role, Role::Weight | Role::Bias);
         let units = if is_batch_norm { UnitDimensions::Ignored } else { UnitDimensions::Count };
         // A checkpoint holds f32: round here, so that what was imported is what is read back.
-        *values = file.values(&name, spec, &[Dtype::F32, Dtype::F64], units)?;
+        *values = file.values(&name, spec, &[Dtype::F32, Dtype::F64, Dtype::F16, Dtype::BF16], units)?;
         values.iter_mut().for_each(|v| *v = f64::from(*v as f32));
         unknown.remove(&name);
     }
+    folded.iter().for_each(|module| pass_through(&mut parameters, module));
     let mut batches_tracked = 0;
-    for module in batch_norm_modules() {
+    for module in batch_norms() {
         let name = format!("{prefix}{module}.num_batches_tracked");
         batches_tracked = batches_tracked.max(file.counter(&name)?.unwrap_or(0));
         unknown.remove(&name);
@@ -97,21 +75,42 @@ pub fn import(path: &Path, options: ImportOptions) -> Result<(Checkpoint, Vocabu
     if let Some(name) = unknown.first() {
         return Err(file.damaged(format!("it has a tensor {name}, which the network has not")));
     }
-    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    Ok((Checkpoint { parameters, batches_tracked, origin: Origin::Imported(name) }, vocabulary))
+    Ok(Imported { checkpoint: Checkpoint { parameters, batches_tracked, origin, moments: None }, source, folded })
 }
 
-fn vocabulary(file: &StateDict<'_>) -> Vocabulary {
+/// The bytes of a `state_dict` that `load_state_dict(strict=True)` takes; folded, that of a network with `nn.Identity()`
+/// where BatchNorm stood.
+pub(super) fn to_bytes(parameters: &Parameters, batches_tracked: u64, form: Form) -> Vec<u8> {
+    let is_batch_norm = |name: &str| batch_norms().any(|module| name.split('.').next() == Some(module));
+    let written = |spec: &TensorSpec| form == Form::Unfolded || !is_batch_norm(spec.name);
+    let mut tensors = Vec::new();
+    for (spec, values) in TENSORS.iter().zip(&parameters.tensors).filter(|(spec, _)| written(spec)) {
+        let data: Vec<u8> = values.iter().flat_map(|&v| (v as f32).to_le_bytes()).collect();
+        tensors.push((spec.name.to_owned(), Dtype::F32, spec.shape.to_vec(), data));
+    }
+    if form == Form::Unfolded {
+        let counter = |module| format!("{module}.num_batches_tracked");
+        tensors.extend(batch_norms().map(|m| (counter(m), Dtype::I64, vec![], batches_tracked.to_le_bytes().into())));
+    }
+    let views = tensors.iter().map(|(name, dtype, shape, data)| {
+        (name.clone(), TensorView::new(*dtype, shape.clone(), data).expect("as many bytes as the shape has"))
+    });
+    safetensors::serialize(views, None).expect("sound tensors make a sound file")
+}
+
+fn vocabulary(file: &StateDict<'_>) -> Source {
     let of_d2l = |name: &&str| [".gamma", ".beta", ".moving_mean", ".moving_var"].iter().any(|s| name.ends_with(s));
-    if file.names().iter().any(of_d2l) { Vocabulary::D2l } else { Vocabulary::Torch }
+    if file.names().iter().any(of_d2l) { Source::D2l } else { Source::Torch }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use safetensors::tensor::TensorView;
+    use half::{bf16, f16};
 
-    const OPTIONS: ImportOptions = ImportOptions { eps: 1e-5, variance: None };
+    use super::super::import;
+    use super::*;
+
+    const OPTIONS: ImportOptions = ImportOptions { eps: None, variance: None };
 
     /// A `state_dict` whose tensor `i` holds `i + 1, i + 1.1, ...`, under the names and shapes that `rename` makes of ours.
     fn write(path: &Path, dtype: Dtype, rename: impl Fn(&TensorSpec) -> (String, Vec<usize>)) {
@@ -120,6 +119,8 @@ mod tests {
             let value = |i: usize| at as f64 + 1.0 + i as f64 / 10.0;
             let bytes: Vec<u8> = match dtype {
                 Dtype::F64 => (0..spec.len()).flat_map(|i| value(i).to_le_bytes()).collect(),
+                Dtype::F16 => (0..spec.len()).flat_map(|i| f16::from_f64(value(i)).to_le_bytes()).collect(),
+                Dtype::BF16 => (0..spec.len()).flat_map(|i| bf16::from_f64(value(i)).to_le_bytes()).collect(),
                 _ => (0..spec.len()).flat_map(|i| (value(i) as f32).to_le_bytes()).collect(),
             };
             let (name, shape) = rename(spec);
@@ -131,7 +132,7 @@ mod tests {
     }
 
     fn d2l(spec: &TensorSpec) -> (String, Vec<usize>) {
-        let name = format!("net.{}", Vocabulary::D2l.name(spec));
+        let name = format!("net.{}", Source::D2l.name(spec));
         let shape = match (spec.role, spec.len()) {
             (Role::Weight | Role::Bias, _) => spec.shape.to_vec(),
             (_, channels @ (6 | 16)) => vec![1, channels, 1, 1],
@@ -147,13 +148,13 @@ mod tests {
         let mut models = Vec::new();
         for dtype in [Dtype::F32, Dtype::F64] {
             write(&path, dtype, |s| (s.name.into(), s.shape.to_vec()));
-            let (checkpoint, vocabulary) = import(&path, OPTIONS).unwrap();
-            assert_eq!(vocabulary, Vocabulary::Torch);
+            let Imported { checkpoint, source, folded } = import(&path, OPTIONS).unwrap();
+            assert_eq!((source, folded.len()), (Source::Torch, 0));
             assert_eq!(checkpoint.parameters.variance, Variance::Unbiased);
             models.push(checkpoint.parameters.tensors);
             write(&path, dtype, d2l);
-            let (checkpoint, vocabulary) = import(&path, OPTIONS).unwrap();
-            assert_eq!(vocabulary, Vocabulary::D2l);
+            let Imported { checkpoint, source, folded } = import(&path, OPTIONS).unwrap();
+            assert_eq!((source, folded.len()), (Source::D2l, 0));
             assert_eq!(checkpoint.parameters.variance, Variance::Biased);
             assert_eq!(checkpoint.origin, Origin::Imported("state_dict.safetensors".into()));
             models.push(checkpoint.parameters.tensors);
@@ -163,12 +164,29 @@ mod tests {
     }
 
     #[test]
+    fn sixteen_bits_are_read_for_what_they_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("half.safetensors");
+        for (dtype, rounding) in [(Dtype::F16, 2e-3), (Dtype::BF16, 2e-2)] {
+            // Values up to 3,073 and a bit: bfloat16 has eight bits of them.
+            write(&path, dtype, |s| (s.name.into(), s.shape.to_vec()));
+            let tensors = import(&path, OPTIONS).unwrap().checkpoint.parameters.tensors;
+            for (at, tensor) in tensors.iter().enumerate() {
+                for (i, &value) in tensor.iter().enumerate() {
+                    let exact = at as f64 + 1.0 + i as f64 / 10.0;
+                    assert!((value - exact).abs() <= rounding * exact, "{dtype}: {value} for {exact}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn an_imported_model_comes_back_from_its_checkpoint() {
         let directory = tempfile::tempdir().unwrap();
         let (from, to) = (directory.path().join("from"), directory.path().join("to"));
         write(&from, Dtype::F64, d2l);
-        let options = ImportOptions { eps: 1e-3, variance: Some(Variance::Unbiased) };
-        let (checkpoint, _) = import(&from, options).unwrap();
+        let options = ImportOptions { eps: Some(1e-3), variance: Some(Variance::Unbiased) };
+        let checkpoint = import(&from, options).unwrap().checkpoint;
         checkpoint.write(&to).unwrap();
         let back = Checkpoint::read(&to).unwrap();
         assert_eq!(back, checkpoint);

@@ -1,0 +1,182 @@
+//! What a call of [`Engine::train_steps`](super::Engine::train_steps) does with its batches: the optimiser, and the numbers
+//! of each step. They are worked out here, in f64, so that every engine takes the same steps.
+
+use bn_core::lenet::{Role, TENSOR_COUNT, TENSORS};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use super::Totals;
+
+/// One flat row-major vector a tensor, in the order of [`TENSORS`].
+pub type Tensors<T> = [Vec<T>; TENSOR_COUNT];
+
+/// How a gradient becomes a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Optimizer {
+    /// `parameter -= lr * gradient`
+    Sgd,
+    /// Adam with decoupled weight decay (Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization")
+    Adamw,
+}
+
+/// AdamW's weight of the old mean of gradients.
+pub const BETA1: f64 = 0.9;
+/// AdamW's weight of the old mean of squared gradients.
+pub const BETA2: f64 = 0.999;
+/// Keeps AdamW from dividing by zero.
+pub const ADAM_EPS: f64 = 1e-8;
+
+/// The steps of one call.
+#[derive(Clone, Copy, Debug)]
+pub struct Steps<'a> {
+    /// Examples a step; at least 2.
+    pub batch_size: usize,
+    /// How a gradient becomes a step.
+    pub optimizer: Optimizer,
+    /// One learning rate a step.
+    pub lrs: &'a [f64],
+    /// Share of a weight that a step of rate 1 takes off. AdamW only.
+    pub weight_decay: f64,
+    /// Steps that the optimiser took before this call.
+    pub before: u64,
+    /// Share of every label that is spread evenly over all classes.
+    pub label_smoothing: f64,
+}
+
+impl<'a> Steps<'a> {
+    /// Plain gradient descent.
+    pub fn sgd(batch_size: usize, lrs: &'a [f64]) -> Self {
+        Self { batch_size, optimizer: Optimizer::Sgd, lrs, weight_decay: 0.0, before: 0, label_smoothing: 0.0 }
+    }
+
+    /// Looks at what [`Engine::train_steps`](super::Engine::train_steps) promises to refuse.
+    ///
+    /// # Panics
+    /// If the batch size is 0 or 1, or the order is not `lrs.len()` whole batches.
+    pub fn check(&self, order: &[u32]) {
+        let Self { batch_size, lrs, .. } = self;
+        assert!(*batch_size > 1, "BatchNorm cannot train on batches of {batch_size}; use two examples or more");
+        let steps = lrs.len();
+        assert_eq!(order.len(), steps * batch_size, "the order is not {steps} whole batches of {batch_size}");
+    }
+
+    /// The numbers of step `i` of the call.
+    pub fn coefficients(&self, i: usize) -> Coefficients {
+        let lr = self.lrs[i];
+        match self.optimizer {
+            Optimizer::Sgd => Coefficients { rate: lr, decay: 0.0, root: 0.0 },
+            Optimizer::Adamw => {
+                let taken = (self.before + i as u64 + 1) as f64;
+                let rate = lr / (1.0 - BETA1.powf(taken));
+                let root = 1.0 / (1.0 - BETA2.powf(taken)).sqrt();
+                Coefficients { rate, decay: lr * self.weight_decay, root }
+            }
+        }
+    }
+}
+
+/// The numbers of one step. With AdamW, of a gradient `g`:
+///
+/// ```text
+/// m = BETA1 * m + (1 - BETA1) * g        v = BETA2 * v + (1 - BETA2) * g * g
+/// parameter -= decay * parameter (weights only), then rate * m / (root * sqrt(v) + ADAM_EPS)
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Coefficients {
+    /// Learning rate; with AdamW divided by the first mean's bias correction.
+    pub rate: f64,
+    /// Share of a weight that is taken off.
+    pub decay: f64,
+    /// The second mean's bias correction.
+    pub root: f64,
+}
+
+/// What AdamW remembers between steps: running means of the gradients and of their squares. An engine that has not taken a
+/// step of AdamW has none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moments<T> {
+    /// `m`; zero where nothing is trained.
+    pub first: Tensors<T>,
+    /// `v`; likewise.
+    pub second: Tensors<T>,
+}
+
+impl<T: Copy + From<f32>> Moments<T> {
+    /// Before the first step.
+    pub fn zero() -> Self {
+        let zero = || TENSORS.each_ref().map(|spec| vec![T::from(0.0); spec.len()]);
+        Self { first: zero(), second: zero() }
+    }
+}
+
+impl<T: Copy> Moments<T> {
+    /// In another precision.
+    pub fn map<U>(&self, to: impl Fn(T) -> U) -> Moments<U> {
+        let tensors = |from: &Tensors<T>| from.each_ref().map(|tensor| tensor.iter().map(|&value| to(value)).collect());
+        Moments { first: tensors(&self.first), second: tensors(&self.second) }
+    }
+}
+
+/// What AdamW does with a tensor. The numbers are the CUDA kernel's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Treatment {
+    /// Nothing: moving statistics, and biases before a BatchNorm. Their gradient is zero, and AdamW would make full steps
+    /// of its rounding.
+    Keep,
+    /// Trained: BatchNorm's gamma and beta, the last layer's bias.
+    Step,
+    /// Trained, and decayed: the weights of convolutions and linear layers.
+    StepAndDecay,
+}
+
+/// What AdamW does with the tensor at that position of [`TENSORS`].
+pub fn treatment(position: usize) -> Treatment {
+    match TENSORS[position].role {
+        Role::Weight => Treatment::StepAndDecay,
+        Role::Bias if TENSORS.get(position + 1).is_some_and(|next| next.role == Role::Gamma) => Treatment::Keep,
+        role if role.is_trained() => Treatment::Step,
+        _ => Treatment::Keep,
+    }
+}
+
+/// Adds a step's loss and hits; false if the loss is not finite, which ends the call.
+pub(super) fn add_step(totals: &mut Totals, step: Totals) -> bool {
+    *totals += step;
+    step.loss.is_finite()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_decay_and_biases_before_a_batch_norm_stay() {
+        let of = |name| treatment(crate::parameters::index(name));
+        for name in ["0.weight", "4.weight", "9.weight", "12.weight", "15.weight"] {
+            assert_eq!(of(name), Treatment::StepAndDecay, "{name}");
+        }
+        for name in ["1.weight", "1.bias", "13.weight", "13.bias", "15.bias"] {
+            assert_eq!(of(name), Treatment::Step, "{name}");
+        }
+        for name in ["0.bias", "4.bias", "9.bias", "12.bias", "1.running_mean", "13.running_var"] {
+            assert_eq!(of(name), Treatment::Keep, "{name}");
+        }
+    }
+
+    /// A constant gradient: the corrected means are the gradient and its square from the first step on.
+    #[test]
+    fn the_first_steps_of_adamw_are_as_long_as_the_rate() {
+        let steps = Steps { optimizer: Optimizer::Adamw, weight_decay: 0.5, ..Steps::sgd(2, &[0.1, 0.2, 0.1]) };
+        let (mut m, mut v) = (0.0, 0.0);
+        for (i, &lr) in steps.lrs.iter().enumerate() {
+            (m, v) = (BETA1 * m + (1.0 - BETA1) * 3.0, BETA2 * v + (1.0 - BETA2) * 9.0);
+            let Coefficients { rate, decay, root } = steps.coefficients(i);
+            assert!((rate * m / (root * f64::sqrt(v) + ADAM_EPS) - lr).abs() < 1e-9);
+            assert_eq!(decay, lr * 0.5);
+        }
+        let later = Steps { before: 2, lrs: &[0.1], ..steps };
+        assert_eq!(later.coefficients(0), steps.coefficients(2));
+    }
+}

@@ -1,0 +1,191 @@
+//! The numbers of a tensor in an ONNX file, from wherever the file keeps them: packed, as bytes, or in a second file beside it.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Component, Path};
+
+use half::{bf16, f16};
+
+use super::proto::{BFLOAT16, DOUBLE, EXTERNAL, FLOAT, FLOAT16, INT64, TensorProto};
+
+/// More values than any tensor of the network has; nothing larger is unpacked.
+const LARGEST: usize = 1 << 16;
+
+/// Numbers with their shape. Every type becomes f64, which keeps each of their values.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Tensor {
+    /// Row-major.
+    pub(super) shape: Vec<usize>,
+    pub(super) values: Vec<f64>,
+}
+
+impl Tensor {
+    /// Unpacks a tensor; `model` is the file that it stands in.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn unpack(model: &Path, proto: &TensorProto) -> Result<Self, String> {
+        let shape: Vec<usize> = proto
+            .dims
+            .iter()
+            .map(|&d| usize::try_from(d).map_err(|_| format!("has a dimension of {d}")))
+            .collect::<Result<_, _>>()?;
+        let count = shape.iter().try_fold(1_usize, |product, &d| product.checked_mul(d));
+        let Some(count) = count.filter(|&n| n <= LARGEST) else {
+            return Err(format!("has the shape {shape:?}, larger than any of the network"));
+        };
+        let kind = proto.data_type.unwrap_or_default();
+        let values = if proto.data_location == Some(EXTERNAL) {
+            of_bytes(kind, &external(model, proto, count * width(kind)?)?)?
+        } else if let Some(bytes) = proto.raw_data.as_ref().filter(|bytes| !bytes.is_empty()) {
+            of_bytes(kind, bytes)?
+        } else {
+            of_fields(kind, proto)?
+        };
+        if values.len() != count {
+            return Err(format!("has the shape {shape:?} and {} values", values.len()));
+        }
+        Ok(Self { shape, values })
+    }
+
+    /// The transposed matrix.
+    ///
+    /// # Errors
+    /// When it is no matrix.
+    pub(super) fn transposed(&self) -> Result<Self, String> {
+        let &[rows, columns] = &self.shape[..] else {
+            return Err(format!("has the shape {:?}, not that of a matrix", self.shape));
+        };
+        let values = (0..columns).flat_map(|c| (0..rows).map(move |r| self.values[r * columns + c]));
+        Ok(Self { shape: vec![columns, rows], values: values.collect() })
+    }
+}
+
+/// Bytes of a value.
+fn width(kind: i32) -> Result<usize, String> {
+    match kind {
+        FLOAT => Ok(4),
+        DOUBLE | INT64 => Ok(8),
+        FLOAT16 | BFLOAT16 => Ok(2),
+        other => Err(format!("holds numbers of ONNX's type {other}, not float, double, float16 or bfloat16")),
+    }
+}
+
+fn of_bytes(kind: i32, bytes: &[u8]) -> Result<Vec<f64>, String> {
+    if !bytes.len().is_multiple_of(width(kind)?) {
+        return Err(format!("has {} bytes, which is no whole number of values", bytes.len()));
+    }
+    let two = || bytes.as_chunks().0.iter();
+    Ok(match kind {
+        FLOAT => bytes.as_chunks().0.iter().map(|&b| f64::from(f32::from_le_bytes(b))).collect(),
+        DOUBLE => bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect(),
+        INT64 => bytes.as_chunks().0.iter().map(|&b| i64::from_le_bytes(b) as f64).collect(),
+        FLOAT16 => two().map(|&b| f16::from_le_bytes(b).to_f64()).collect(),
+        _ => two().map(|&b| bf16::from_le_bytes(b).to_f64()).collect(),
+    })
+}
+
+fn of_fields(kind: i32, proto: &TensorProto) -> Result<Vec<f64>, String> {
+    width(kind)?;
+    let bits = || proto.int32_data.iter().map(|&bits| bits as u16);
+    Ok(match kind {
+        FLOAT => proto.float_data.iter().map(|&v| f64::from(v)).collect(),
+        DOUBLE => proto.double_data.clone(),
+        INT64 => proto.int64_data.iter().map(|&v| v as f64).collect(),
+        FLOAT16 => bits().map(|b| f16::from_bits(b).to_f64()).collect(),
+        _ => bits().map(|b| bf16::from_bits(b).to_f64()).collect(),
+    })
+}
+
+/// `bytes` bytes of the file that the tensor names, which must lie beside the model or below that place.
+fn external(model: &Path, proto: &TensorProto, bytes: usize) -> Result<Vec<u8>, String> {
+    let entry = |key: &str| {
+        let entry = proto.external_data.iter().find(|e| e.key.as_deref() == Some(key));
+        entry.and_then(|e| e.value.as_deref())
+    };
+    let location = entry("location").ok_or("lies in another file that has no name")?;
+    if location.is_empty() || !Path::new(location).components().all(|c| matches!(c, Component::Normal(_))) {
+        return Err(format!("lies in {location}, which is not beside the model"));
+    }
+    let number = |key: &str, absent: u64| {
+        let parse = |text: &str| text.parse().map_err(|_| format!("has the {key} {text} in {location}"));
+        entry(key).map_or(Ok(absent), parse)
+    };
+    let (offset, length) = (number("offset", 0)?, number("length", bytes as u64)?);
+    if length != bytes as u64 {
+        return Err(format!("has {length} bytes in {location}, its shape needs {bytes}"));
+    }
+    let mut data = vec![0; bytes];
+    let mut read = || {
+        let mut file = File::open(model.with_file_name(location))?;
+        file.seek(SeekFrom::Start(offset))?;
+        file.read_exact(&mut data)
+    };
+    read().map_err(|error| {
+        format!("lies in {location}, which must stand beside the model and cannot be read ({error})")
+    })?;
+    Ok(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::proto::StringStringEntryProto;
+    use super::*;
+
+    fn proto(kind: i32, dims: &[i64], raw: Vec<u8>) -> TensorProto {
+        TensorProto { dims: dims.to_vec(), data_type: Some(kind), raw_data: Some(raw), ..TensorProto::default() }
+    }
+
+    fn values(proto: &TensorProto) -> Vec<f64> {
+        Tensor::unpack(Path::new("x"), proto).unwrap().values
+    }
+
+    #[test]
+    fn every_type_is_read_from_bytes_and_from_its_field() {
+        assert_eq!(values(&proto(FLOAT, &[1], 0.1_f32.to_le_bytes().into())), [f64::from(0.1_f32)]);
+        assert_eq!(values(&proto(DOUBLE, &[1], 0.1_f64.to_le_bytes().into())), [0.1]);
+        assert_eq!(values(&proto(INT64, &[], (-7_i64).to_le_bytes().into())), [-7.0]);
+        assert_eq!(values(&proto(FLOAT16, &[2], vec![0x00, 0x3C, 0x00, 0xC0])), [1.0, -2.0]);
+        assert_eq!(values(&proto(BFLOAT16, &[2], vec![0x80, 0x3F, 0x00, 0xC0])), [1.0, -2.0]);
+        let empty = |kind| proto(kind, &[2], vec![]);
+        assert_eq!(values(&TensorProto { float_data: vec![1.0, 2.0], ..empty(FLOAT) }), [1.0, 2.0]);
+        assert_eq!(values(&TensorProto { double_data: vec![1.0, 2.0], ..empty(DOUBLE) }), [1.0, 2.0]);
+        assert_eq!(values(&TensorProto { int64_data: vec![1, -2], ..empty(INT64) }), [1.0, -2.0]);
+        assert_eq!(values(&TensorProto { int32_data: vec![0x3C00, 0xC000], ..empty(FLOAT16) }), [1.0, -2.0]);
+        assert_eq!(values(&TensorProto { int32_data: vec![0x3F80, 0xC000], ..empty(BFLOAT16) }), [1.0, -2.0]);
+    }
+
+    #[test]
+    fn a_shape_that_lies_is_refused_before_anything_is_made() {
+        let problem = |p: TensorProto| Tensor::unpack(Path::new("x"), &p).unwrap_err();
+        assert!(problem(proto(FLOAT, &[i64::MAX, i64::MAX], vec![0; 4])).contains("larger than any"));
+        assert!(problem(proto(FLOAT, &[1 << 40], vec![0; 4])).contains("larger than any"));
+        assert!(problem(proto(FLOAT, &[-1], vec![0; 4])).contains("a dimension of -1"));
+        assert!(problem(proto(FLOAT, &[2], vec![0; 4])).contains("1 values"));
+        assert!(problem(proto(FLOAT, &[1], vec![0; 3])).contains("no whole number"));
+        assert!(problem(proto(2, &[1], vec![0])).contains("type 2"));
+    }
+
+    #[test]
+    fn numbers_in_a_second_file_stand_beside_the_model() {
+        let directory = tempfile::tempdir().unwrap();
+        let model = directory.path().join("net.onnx");
+        let bytes: Vec<u8> = [1.0_f32, 2.0, 3.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+        std::fs::write(directory.path().join("net.onnx.data"), bytes).unwrap();
+        let lies_in = |entries: &[(&str, &str)]| {
+            let entry = |&(k, v): &(&str, &str)| StringStringEntryProto { key: Some(k.into()), value: Some(v.into()) };
+            let external_data = entries.iter().map(entry).collect();
+            let proto = TensorProto { external_data, data_location: Some(EXTERNAL), ..proto(FLOAT, &[2], vec![]) };
+            Tensor::unpack(&model, &proto)
+        };
+        let there = ("location", "net.onnx.data");
+        assert_eq!(lies_in(&[there, ("offset", "4"), ("length", "8")]).unwrap().values, [2.0, 3.0]);
+        assert_eq!(lies_in(&[there]).unwrap().values, [1.0, 2.0]);
+        assert!(lies_in(&[there, ("offset", "8")]).unwrap_err().contains("cannot be read"));
+        assert!(lies_in(&[there, ("length", "4000000000")]).unwrap_err().contains("needs 8"));
+        for outside in ["../net.onnx.data", "/etc/hostname", ""] {
+            assert!(lies_in(&[("location", outside)]).unwrap_err().contains("not beside the model"), "{outside}");
+        }
+        assert!(lies_in(&[("location", "none")]).unwrap_err().contains("must stand beside the model"));
+    }
+}

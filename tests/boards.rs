@@ -1,0 +1,96 @@
+//! The firmware of each board: it builds, lies where the chip has its memory, and begins as the chip's boot ROM wants it. None
+//! of these has run on hardware. Needs the thumb targets.
+
+use std::fs;
+use std::ops::Range;
+use std::process::Command;
+
+use host_trainer::board::Board;
+use host_trainer::firmware::{self, Inputs, Program, workspace_root};
+use object::{Object, ObjectSection, ObjectSegment};
+
+use crate::emulator::ready;
+
+/// The memories of each board: flash, RAM.
+const MEMORIES: [(Board, Range<u64>, Range<u64>); 5] = [
+    (Board::Stm32f405, 0x0800_0000..0x0810_0000, 0x2000_0000..0x2002_0000),
+    (Board::Nrf52840Dk, 0..0x10_0000, 0x2000_0000..0x2004_0000),
+    (Board::MicrobitV2, 0..0x8_0000, 0x2000_0000..0x2002_0000),
+    (Board::Pico, 0x1000_0000..0x1020_0000, 0x2000_0000..0x2004_2000),
+    (Board::Pico2, 0x1000_0000..0x1040_0000, 0x2000_0000..0x2008_2000),
+];
+
+#[test]
+fn every_boards_demo_lies_in_its_memories_and_can_be_booted() {
+    if !ready() {
+        return;
+    }
+    for (board, flash, ram) in MEMORIES {
+        let inputs = Inputs { board: Some(board), ..Inputs::default() };
+        let firmware = firmware::build_programs(&inputs, &[Program::Demo]).expect("it builds");
+        let bytes = fs::read(firmware.elf(Program::Demo)).expect("an ELF");
+        let elf = object::File::parse(&*bytes).expect("an ELF");
+        for segment in elf.segments() {
+            let (start, end) = (segment.address(), segment.address() + segment.size());
+            let fits = |memory: &Range<u64>| memory.contains(&start) && end <= memory.end;
+            assert!(fits(&flash) || fits(&ram), "{board:?}: {start:#x} to {end:#x}");
+        }
+        let section = |name: &str| elf.section_by_name(name).unwrap_or_else(|| panic!("{board:?} has no {name}"));
+        let vectors = section(".vector_table");
+        let first = |section: &object::Section<'_, '_>| section.address() - flash.start;
+        assert_eq!(first(&vectors), if board == Board::Pico { 256 } else { 0 }, "{board:?}");
+        let stack = u32::from_le_bytes(vectors.data().expect("bytes")[..4].try_into().expect("a word"));
+        assert!(u64::from(stack) == ram.end, "{board:?}: the stack begins at the end of RAM, not {stack:#x}");
+        match board {
+            Board::Pico => {
+                let loader = section(".boot2");
+                assert_eq!((first(&loader), loader.size()), (0, 256));
+                let (code, sum) = loader.data().expect("bytes").split_at(252);
+                // What the RP2040's boot ROM computes: datasheet, section 2.8.1.3.1.
+                let crc = crc32_mpeg2(code);
+                assert_eq!(sum, crc.to_le_bytes());
+            }
+            Board::Pico2 => {
+                let definition = section(".image_definition");
+                assert!(first(&definition) + definition.size() <= 4096 && definition.size() == 20);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// CRC-32 without reflection or final inversion.
+fn crc32_mpeg2(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(u32::MAX, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte) << 24, |crc, _| crc << 1 ^ if crc >> 31 == 1 { 0x04C1_1DB7 } else { 0 })
+    })
+}
+
+/// The first error of a build of the firmware.
+fn refusal(target: &str, features: &[&str]) -> String {
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .current_dir(workspace_root().expect("a checkout"))
+        .args(["build", "--profile", "firmware", "--package", "firmware-demo", "--target", target])
+        .args(features)
+        .output()
+        .expect("cargo runs");
+    assert!(!output.status.success(), "{features:?} build");
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    words.lines().find(|line| line.starts_with("error")).expect("an error").to_owned()
+}
+
+#[test]
+fn a_build_is_for_one_board_with_its_own_core() {
+    if !ready() {
+        return;
+    }
+    let target = "thumbv7em-none-eabihf";
+    for (features, reason) in [
+        (&["--features", "pico"][..], "2 boards (stm32f405, pico)"),
+        (&["--no-default-features"], "no board"),
+        (&["--no-default-features", "--features", "pico"], "the core of pico is a thumbv6m"),
+    ] {
+        let line = refusal(target, features);
+        assert!(line.contains(reason), "{line}");
+    }
+}

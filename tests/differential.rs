@@ -1,0 +1,281 @@
+//! The fast paths against the portable one, which the host runs: models at the edges of what the parser's proofs allow, on
+//! noise, constants and real images, thousands of inferences a run; and models with one bit flipped, which must be told
+//! apart. Needs QEMU and the thumb targets.
+
+use std::path::{Path, PathBuf};
+
+use bn_core::format::{LAYERS, WeightsFile};
+use bn_core::lenet::{CLASSES, KERNEL};
+use bn_core::ops::winograd::POINTS;
+use bn_core::quant::{Pair, SIGMOID_STEP, pack_weights, sigmoid_table, sigmoid_table_uncentred};
+use bn_core::{Image, Model, small};
+use bytemuck::Zeroable;
+use host_trainer::data::{Split, garments};
+use host_trainer::emulate::{EmulateReport, EmulateRequest, Machine, emulate_built};
+use host_trainer::firmware::{self, Build, Firmware, Inputs, Program, shipped_weights};
+use host_trainer::weights::AlignedBytes;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::emulator::{random_images, random_weights, ready};
+
+/// Where fast paths run, and how many models of each kind they are tried on: the cores share their assembly, but not its
+/// encoding.
+const MACHINES: [(Machine, Build, u64); 7] = [
+    (Machine::Netduinoplus2, Build::Fastest, 12),
+    (Machine::Netduinoplus2, Build::Small, 12),
+    (Machine::Mps2An500, Build::Fastest, 1),
+    (Machine::Mps2An505, Build::Fastest, 4),
+    (Machine::Mps2An505, Build::Small, 1),
+    (Machine::Mps2An385, Build::Fastest, 6),
+    (Machine::Microbit, Build::Fastest, 6),
+];
+/// Real images in [`images`].
+const REAL: usize = 24;
+
+/// `evaluate` for a machine, built once: the weights in it are replaced.
+struct Device {
+    machine: Machine,
+    build: Build,
+    firmware: Firmware,
+}
+
+impl Device {
+    fn new(machine: Machine, build: Build) -> Self {
+        let inputs = Inputs { machine, build, ..Inputs::default() };
+        Self { machine, build, firmware: firmware::build_programs(&inputs, &[Program::Evaluate]).expect("it builds") }
+    }
+
+    /// What a device with the weights `flashed` says, against a host with the weights `expected`.
+    fn compare(&self, flashed: Model<'_>, expected: Model<'_>, images: &Split) -> EmulateReport {
+        let elf: PathBuf = self.firmware.elf(Program::Evaluate);
+        firmware::replace_weights(&elf, self.build, flashed).expect("a program with weights");
+        let request = EmulateRequest { weights: expected, machine: self.machine, images, build: self.build };
+        emulate_built(&elf, &request).expect("the emulator runs")
+    }
+}
+
+/// What the numbers of a model are.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// Weights of random signs, all as large as the parser allows.
+    Saturated,
+    /// Weights of one sign, all as large as the parser allows: sums grow without cancelling.
+    OneSided,
+    /// Random weights of a range as wide as the parser allows.
+    Random,
+    /// No weight at all: only biases, as large as the parser allows.
+    Dead,
+    /// A quantised random network: BatchNorm with negative and zero gammas.
+    Quantised,
+}
+
+const KINDS: [Kind; 5] = [Kind::Saturated, Kind::OneSided, Kind::Random, Kind::Dead, Kind::Quantised];
+
+fn model(kind: Kind, seed: u64) -> AlignedBytes {
+    match kind {
+        Kind::Quantised => random_weights(seed),
+        _ => extreme(kind, seed),
+    }
+}
+
+/// A model whose layers are each scaled up until the parser's proofs would fail.
+fn extreme(kind: Kind, seed: u64) -> AlignedBytes {
+    /// What a scale is counted in.
+    const ONE: u32 = 1 << 20;
+    let file = |scales: [u32; LAYERS]| {
+        let mut file: Box<WeightsFile> = Box::new(WeightsFile::zeroed());
+        fill(
+            &mut file,
+            kind,
+            scales.map(|scale| f64::from(scale) / f64::from(ONE)),
+            &mut ChaCha8Rng::seed_from_u64(seed),
+        );
+        file.seal();
+        file
+    };
+    let mut scales = [0; LAYERS];
+    for layer in 0..LAYERS {
+        // The largest that is accepted; 0 is, ONE may not be.
+        let (mut low, mut high) = (0, ONE + 1);
+        while high - low > 1 {
+            scales[layer] = low.midpoint(high);
+            let accepted = bn_core::parse(file(scales).bytes()).is_ok();
+            *(if accepted { &mut low } else { &mut high }) = scales[layer];
+        }
+        scales[layer] = low;
+    }
+    AlignedBytes::new(file(scales).bytes())
+}
+
+/// Fills in every table; `scales` is by layer, between 0 and 1 of the largest value of its type.
+fn fill(f: &mut WeightsFile, kind: Kind, scales: [f64; LAYERS], rng: &mut ChaCha8Rng) {
+    let mut draw = |largest: i32, scale: f64| {
+        let random: f64 = rng.random_range(-1.0..=1.0);
+        let unit = match kind {
+            Kind::Saturated => random.signum(),
+            Kind::OneSided => 1.0,
+            _ => random,
+        };
+        (unit * scale * f64::from(largest)) as i32
+    };
+    let (lane, weight) = if matches!(kind, Kind::Dead) { (0, 0) } else { (32_767, 127) };
+    for points in &mut f.conv1_lanes {
+        for rows in points {
+            let w: [i16; KERNEL] = std::array::from_fn(|_| draw(lane, scales[0]) as i16);
+            *rows = [
+                [Pair::new(w[0], w[1]), Pair::new(w[2], w[3]), Pair::new(w[4], 0)],
+                [Pair::new(0, w[0]), Pair::new(w[1], w[2]), Pair::new(w[3], w[4])],
+            ];
+        }
+    }
+    for pair in f.conv2_lanes.as_flattened_mut().as_flattened_mut().as_flattened_mut() {
+        *pair = Pair::new(draw(lane, scales[1]) as i16, draw(lane, scales[1]) as i16);
+    }
+    f.conv1_bias.fill_with(|| draw(i32::MAX, scales[0]));
+    f.conv2_bias.fill_with(|| draw(i32::MAX, scales[1]));
+    // A linear weight of the largest magnitude is always accepted; the bias is what reaches the bound.
+    let mut weights = || pack_weights(std::array::from_fn(|_| draw(weight, 1.0) as i8));
+    f.linear1_weight.as_flattened_mut().as_flattened_mut().fill_with(&mut weights);
+    f.linear2_weight.as_flattened_mut().as_flattened_mut().fill_with(&mut weights);
+    for (block, quads) in f.linear3_weight.iter_mut().enumerate() {
+        let outputs = CLASSES.min(4 * (block + 1)) - 4 * block;
+        quads[..21].iter_mut().for_each(|quad| quad[..outputs].fill_with(&mut weights));
+    }
+    f.linear1_bias.as_flattened_mut().fill_with(|| draw(i32::MAX, scales[2]));
+    f.linear2_bias.as_flattened_mut().fill_with(|| draw(i32::MAX, scales[3]));
+    f.linear3_bias.as_flattened_mut()[..CLASSES].fill_with(|| draw(i32::MAX, scales[4]));
+    // Any positive multiplier is accepted: from a table that hardly moves to one that is always at an end.
+    let mut multiplier = |largest: u32| 1 + (rng.random::<u32>() >> rng.random_range(1..16)).min(largest) as i32;
+    f.linear1_multiplier.as_flattened_mut().fill_with(|| multiplier(1 << 20));
+    f.linear2_multiplier.as_flattened_mut().fill_with(|| multiplier(1 << 20));
+    f.linear3_multiplier.as_flattened_mut()[..CLASSES].fill_with(|| multiplier(i32::MAX as u32 - 1));
+    f.conv1_sigmoid = sigmoid_table_uncentred(SIGMOID_STEP);
+    f.conv2_sigmoid = sigmoid_table(SIGMOID_STEP);
+    f.linear_sigmoid = sigmoid_table(SIGMOID_STEP);
+}
+
+/// Noise, blocks, constants, drawings, and where the data set is there, real images.
+fn images(seed: u64) -> Split {
+    let mut split = random_images(&mut ChaCha8Rng::seed_from_u64(seed), 24);
+    let mut add = |image: Image| {
+        split.images.push(image);
+        split.labels.push(0);
+    };
+    [0, 1, 127, 128, 254, 255].into_iter().for_each(|pixel| add([[pixel; 28]; 28]));
+    (0..CLASSES).for_each(|class| add(garments::draw(seed, class)));
+    if let Some(dataset) = tests::fashion_mnist() {
+        let start = seed as usize * REAL % (dataset.test.len() - REAL);
+        dataset.test.images[start..start + REAL].iter().for_each(|image| add(*image));
+    }
+    split
+}
+
+#[test]
+fn the_fast_path_is_the_portable_one_at_the_edges_of_the_proofs() {
+    if !ready() {
+        return;
+    }
+    let mut inferences = 0;
+    for (machine, build, models) in MACHINES {
+        let device = Device::new(machine, build);
+        for (kind, seed) in KINDS.into_iter().flat_map(|kind| (0..models).map(move |seed| (kind, seed))) {
+            let bytes = model(kind, seed);
+            let model = bytes.model(Path::new("extremes")).expect("it parsed");
+            let images = images(seed);
+            let report = device.compare(model, model, &images);
+            assert_eq!(
+                (report.logits_differing, report.classes_differing),
+                (0, 0),
+                "{machine} {build:?} {kind:?} {seed}"
+            );
+            inferences += images.len();
+        }
+    }
+    println!("{inferences} inferences, every logit the same");
+}
+
+/// The bit below the highest that is set: a change of a quarter at least, which keeps the sign.
+fn second_bit(number: &mut i32) {
+    *number ^= 1 << (30 - number.unsigned_abs().leading_zeros());
+}
+
+/// The lowest bit of the entry nearest to the middle that may change without making the table fall.
+fn middle_entry<T: Copy + PartialOrd + bytemuck::Pod>(table: &mut [T]) {
+    let middle = table.len() / 2;
+    for index in
+        (1..table.len() - 1).map(|offset| if offset % 2 == 0 { middle + offset / 2 } else { middle - offset / 2 - 1 })
+    {
+        let before = table[index];
+        bytemuck::bytes_of_mut(&mut table[index])[0] ^= 1;
+        if table[index - 1] <= table[index] && table[index] <= table[index + 1] {
+            return;
+        }
+        table[index] = before;
+    }
+    panic!("no entry of the table may change")
+}
+
+/// A table, and what flips one bit of it.
+type Flip = (&'static str, fn(&mut WeightsFile));
+
+const FLIPS: [Flip; 16] = [
+    // A weight of kernel row 2 stands there for both output rows.
+    ("conv1_lanes", |f| {
+        let [upper, lower] = &mut f.conv1_lanes[2][POINTS - 2];
+        upper[1].low ^= 1 << 6;
+        lower[1].high ^= 1 << 6;
+    }),
+    ("conv2_lanes", |f| f.conv2_lanes[7][0][2][4].low ^= 1 << 6),
+    ("conv1_bias", |f| second_bit(&mut f.conv1_bias[5])),
+    ("conv2_bias", |f| second_bit(&mut f.conv2_bias[15])),
+    ("linear1_weight", |f| f.linear1_weight[29][63][3].high ^= 1 << 13),
+    ("linear2_weight", |f| f.linear2_weight[20][29][0].low ^= 1 << 5),
+    ("linear3_weight", |f| f.linear3_weight[2][20][1].low ^= 1 << 5),
+    ("linear1_bias", |f| second_bit(&mut f.linear1_bias[29][3])),
+    ("linear2_bias", |f| second_bit(&mut f.linear2_bias[0][0])),
+    ("linear3_bias", |f| second_bit(&mut f.linear3_bias[2][1])),
+    ("linear1_multiplier", |f| second_bit(&mut f.linear1_multiplier[17][2])),
+    ("linear2_multiplier", |f| second_bit(&mut f.linear2_multiplier[20][3])),
+    ("linear3_multiplier", |f| second_bit(&mut f.linear3_multiplier[2][1])),
+    ("conv1_sigmoid", |f| middle_entry(&mut f.conv1_sigmoid)),
+    ("conv2_sigmoid", |f| middle_entry(&mut f.conv2_sigmoid)),
+    ("linear_sigmoid", |f| middle_entry(&mut f.linear_sigmoid)),
+];
+
+/// A comparison that a wrong weight passes would prove nothing: a device with one bit flipped in any table must disagree.
+#[test]
+fn a_flipped_bit_of_each_table_is_seen() {
+    if !ready() {
+        return;
+    }
+    let path = shipped_weights().expect("a checkout");
+    let bytes = AlignedBytes::read(&path).expect("shipped weights");
+    let model = bytes.model(&path).expect("good weights");
+    let images = images(5);
+    for build in [Build::Fastest, Build::Small] {
+        let device = Device::new(Machine::default(), build);
+        device.compare(model, model, &images).verdict().expect("the same bits");
+        for (table, flip) in FLIPS {
+            let mut file = Box::new(*model.file());
+            flip(&mut file);
+            file.seal();
+            let wrong = bn_core::parse(file.bytes()).expect("still in range");
+            if build == Build::Small && table.ends_with("sigmoid") {
+                // The table is no longer its own mirror image.
+                assert!(small::Weights::of(&wrong).is_err(), "{table} is not seen");
+                continue;
+            }
+            let report = device.compare(wrong, model, &images);
+            assert!(report.logits_differing > 0, "{build:?}: a flipped bit in {table} changes nothing");
+        }
+    }
+}
+
+/// No table is left out of [`FLIPS`].
+#[test]
+fn every_table_of_the_file_is_flipped() {
+    let tables = bn_core::format::FIELDS.iter().map(|field| field.name).filter(|name| name.contains('_'));
+    let tables: Vec<_> = tables.filter(|name| name.starts_with("conv") || name.starts_with("linear")).collect();
+    assert!(tables.iter().all(|name| FLIPS.iter().any(|(flipped, _)| flipped == name)), "{tables:?}");
+}
