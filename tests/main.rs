@@ -15,6 +15,7 @@
 //! | [`house`] | who may use whom, where unsafe may stand, how a file begins |
 //! | [`proofs`] | what the machine code proves: no panic is reachable, bounds of stack and flash |
 //! | [`readme`] | what the README says that code can check |
+//! | [`report`] | the report is sound HTML that says everything and fits a phone, in a browser too |
 //! | [`schedule`] | the training run of the book, its figures and its speed; ignored by default |
 //! | [`trained`] | PyTorch's model through import and evaluation; resuming a run to the same bits |
 
@@ -31,5 +32,6 @@ mod exchange;
 mod house;
 mod proofs;
 mod readme;
+mod report;
 mod schedule;
 mod trained;

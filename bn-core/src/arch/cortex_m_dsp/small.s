@@ -2,8 +2,8 @@
 @
 @       window  [point 8][pair of channels 3][row 8]               lanes   [channel 16][point 8][pair 3][kernel row 5]
 @
-@ The sums of a tile are those of conv2.s, whose diagram and proofs hold here. Twelve instructions more an output, a third of
-@ the code, half of the window.
+@ The sums of a tile are those of conv2.s, whose diagram and proofs hold here. Loops where conv2.s has copies, and half of
+@ the window.
 
 @ void bn_lenet_small_transform_channels(const uint32_t *map, uint32_t *window): 8 rows of 12 words, of which the 8 from `map`
 @ on.
