@@ -3,6 +3,7 @@
 //! | module | what belongs there |
 //! |---|---|
 //! | [`arch`] | every core and path gives the same bits within its budget of instructions |
+//! | [`assembly`] | a second assembler makes the same code |
 //! | [`boards`] | each board's firmware builds, lies in its memories and can be booted |
 //! | [`cuda`] | the CUDA engine without a GPU, on the CPU build of its kernels, and with one |
 //! | [`cuda_operations`] | each CUDA kernel against the reference engine's twin of its operation |
@@ -19,6 +20,7 @@
 //! | [`trained`] | PyTorch's model through import and evaluation; resuming a run to the same bits |
 
 mod arch;
+mod assembly;
 mod boards;
 mod cuda;
 mod cuda_operations;

@@ -29,6 +29,25 @@ bn_lenet_small_transform_channels:
         pop     {r4-r11, pc}
         .size   bn_lenet_small_transform_channels, . - bn_lenet_small_transform_channels
 
+@ Eight sums of an output row in r2-r9, in the order of the file, to indices of the table in r8, r6, r7, r9.
+.macro BN2_INDICES
+        rsb     r2, r3, r2, lsl #1              @ odd of 2; r3 is the even
+        rsb     r4, r5, r4, lsl #1              @ odd of 1/2
+        rsb     r6, r7, r6, lsl #1              @ odd of 1
+        add     r8, r8, r3
+        add     r8, r8, r5, lsl #3              @ output 0
+        add     r7, r7, r3, lsl #2
+        add     r7, r7, r5, lsl #1              @ output 2
+        add     r9, r9, r6
+        add     r9, r9, r2, lsl #3
+        add     r9, r9, r4                      @ output 3
+        add     r6, r6, r2, lsl #1
+        add     r6, r6, r4, lsl #2              @ output 1
+.irp    output, r8, r6, r7, r9
+        usat    \output, #10, \output, asr #17
+.endr
+.endm
+
 @ void bn_lenet_small_conv2(const uint32_t *window, const uint32_t *lanes, const struct { const int32_t *bias;
 @     const uint8_t *sigmoid; int8_t *flat; } *)
 @ `flat` is the first activation of this half column; the next pooled row is 4 bytes on, the next channel 16.
