@@ -20,7 +20,7 @@ fn sources() -> Vec<(String, String)> {
         for entry in fs::read_dir(&folder).expect("a readable folder") {
             let path = entry.expect("a readable entry").path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if path.is_dir() && name != "target" && name != "peers" {
+            if path.is_dir() && !["target", "peers", "artifacts", "corpus"].contains(&name.as_str()) {
                 folders.push(path);
             } else if name.ends_with(".rs") {
                 let relative = path.strip_prefix(root()).expect("below the root").to_string_lossy().replace('\\', "/");

@@ -1,4 +1,7 @@
-//! Helpers of the tests in this package: the real data set, the golden files, and how a test says that it was skipped.
+//! Helpers of the tests in this package: the real data set, the golden files, how a test says that it was skipped, and
+//! what must hold for every input ([`hostile`]).
+
+pub mod hostile;
 
 use std::io::Write;
 use std::path::Path;

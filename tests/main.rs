@@ -12,6 +12,7 @@
 //! | [`engine_suite`] | what every engine must do, as functions over `&mut dyn Engine` |
 //! | [`engines`] | the engines that the suite is stamped onto, each with its tolerances |
 //! | [`exchange`] | models to and from PyTorch and ONNX: PyTorch's files import, ONNX Runtime computes our logits |
+//! | [`hostile_input`] | files from outside, damaged and forged: refused with a reason, or harmless |
 //! | [`house`] | who may use whom, where unsafe may stand, how a file begins |
 //! | [`proofs`] | what the machine code proves: no panic is reachable, bounds of stack and flash |
 //! | [`readme`] | what the README says that code can check |
@@ -29,6 +30,7 @@ mod emulator;
 mod engine_suite;
 mod engines;
 mod exchange;
+mod hostile_input;
 mod house;
 mod proofs;
 mod readme;

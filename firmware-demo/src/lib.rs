@@ -1,5 +1,5 @@
-//! What the firmware's programs share: where they run, how they log, count and end. Everything but [`protocol`] exists on
-//! the device alone.
+//! What the firmware's programs share: where they run, how they log, count and end. Everything but [`protocol`] and [`stream`]
+//! exists on the device alone.
 //!
 //! | program | what it does |
 //! |---|---|
@@ -13,6 +13,7 @@
 #![no_std]
 
 pub mod protocol;
+pub mod stream;
 
 #[cfg(target_os = "none")]
 pub mod arch;

@@ -5,6 +5,8 @@
 //!
 //! A file holds no time of day and no duration: the same run writes the same bytes.
 
+mod seal;
+
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -110,6 +112,9 @@ pub struct EpochTotals {
 #[serde(deny_unknown_fields)]
 struct Metadata {
     format: u32,
+    /// MD5 of the whole file, see [`seal`]. Files of before it have none.
+    #[serde(default)]
+    digest: Option<String>,
     eps: f64,
     variance: Variance,
     origin: Origin,
@@ -179,13 +184,16 @@ impl Checkpoint {
         }
         let metadata = Metadata {
             format: FORMAT,
+            digest: Some(seal::BLANK.into()),
             eps: parameters.eps,
             variance: parameters.variance,
             origin: self.origin.clone(),
         };
         let metadata = serde_json::to_string(&metadata).expect("plain data is JSON");
         let metadata = HashMap::from([(METADATA_KEY.to_owned(), metadata)]);
-        Ok(safetensors::serialize(views, Some(metadata)).expect("sound tensors make a sound file"))
+        let mut file = safetensors::serialize(views, Some(metadata)).expect("sound tensors make a sound file");
+        seal::seal(&mut file);
+        Ok(file)
     }
 
     /// All tensors of the network's shapes, by what stands before their names.
@@ -227,6 +235,10 @@ impl Checkpoint {
             check_state(state, batches_tracked)
                 .map_err(|problem| file.damaged(format!("its metadata contradicts itself: {problem}")))?;
             state.mean = has(MEAN).then(|| group(&file, MEAN).map(Box::new)).transpose()?;
+        }
+        // Last, because what is wrong in particular says more.
+        if metadata.digest.is_some() && !seal::holds(bytes) {
+            return Err(file.damaged("it is damaged: its digest is not that of its content"));
         }
         Ok(Self { parameters, batches_tracked, origin, moments })
     }

@@ -20,7 +20,8 @@ pub(super) fn header(bytes: &[u8]) -> Result<(), FormatError> {
     let Some(header) = bytes.first_chunk::<{ core::mem::offset_of!(WeightsFile, conv1_bias) }>() else {
         return Err(length);
     };
-    if header.iter().all(|&byte| byte == 0xFF) {
+    // Most flash is erased to ones, some to zeros.
+    if [0xFF, 0].iter().any(|erased| header.iter().all(|byte| byte == erased)) {
         return Err(FormatError::Erased);
     }
     let u16_at = |offset: usize| u16::from_le_bytes([header[offset], header[offset + 1]]);

@@ -32,7 +32,7 @@ impl fmt::Display for Layer {
 pub enum FormatError {
     /// The bytes do not start at a 4-byte boundary.
     Misaligned,
-    /// All bytes of the header are 0xFF: flash that was never written.
+    /// All bytes of the header are 0xFF, or all are 0: flash that was never written.
     Erased,
     /// The file has another length than every file of this version.
     Length {

@@ -105,8 +105,14 @@ const _: () = {
     assert!(last.offset + last.bytes == WEIGHTS_BYTES && WEIGHTS_BYTES.is_multiple_of(4));
 };
 
-/// CRC-32 without a table: 1 KB of flash is worth more than the milliseconds of one pass at boot.
-pub(crate) const CRC: crc::Crc<u32, crc::NoTable> = crc::Crc::<u32, crc::NoTable>::new(&crc::CRC_32_ISO_HDLC);
+/// On the device without a table: 1 KB of flash is worth more than the milliseconds of one pass at boot.
+#[cfg(not(feature = "wide"))]
+type Table = crc::NoTable;
+/// On a host with sixteen: it may read many files.
+#[cfg(feature = "wide")]
+type Table = crc::Table<16>;
+
+pub(crate) static CRC: crc::Crc<u32, Table> = crc::Crc::<u32, Table>::new(&crc::CRC_32_ISO_HDLC);
 
 const fn network_identity() -> u32 {
     let mut digest = CRC.digest();

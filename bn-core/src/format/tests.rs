@@ -97,11 +97,11 @@ fn a_misaligned_file_is_named() {
 }
 
 #[test]
-fn erased_flash_and_zeros_are_named() {
+fn erased_flash_is_named() {
     let words = std::vec![0xFFFF_FFFF_u32; WEIGHTS_BYTES / 4];
     assert_eq!(parse(bytemuck::cast_slice(&words)).unwrap_err(), FormatError::Erased);
     let words = std::vec![0_u32; WEIGHTS_BYTES / 4];
-    assert_eq!(parse(bytemuck::cast_slice(&words)).unwrap_err(), FormatError::Magic);
+    assert_eq!(parse(bytemuck::cast_slice(&words)).unwrap_err(), FormatError::Erased);
 }
 
 #[test]

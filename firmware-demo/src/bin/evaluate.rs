@@ -16,7 +16,7 @@ mod device {
     use firmware_demo::model::Scratch;
     use firmware_demo::place::{self, Place};
     use firmware_demo::protocol::{EXIT_OK, Record, Trailer};
-    use firmware_demo::{device, images};
+    use firmware_demo::{device, images, stream};
     use semihosting::fs::File;
     use semihosting::io::{Read as _, Write as _};
 
@@ -81,7 +81,10 @@ mod device {
         let scratch_bytes = size_of::<Scratch>() as u32;
         let mut trailer = Trailer { instructions_min: u32::MAX, scratch_bytes, ..Trailer::default() };
         loop {
-            let images = read(from, pixels.as_flattened_mut()) / PIXELS;
+            let images = match stream::fill(pixels.as_flattened_mut(), |buffer| from.read(buffer)) {
+                Ok(images) => images,
+                Err(error) => device::fail(error.describe()),
+            };
             if images == 0 {
                 return trailer;
             }
@@ -103,22 +106,6 @@ mod device {
             }
             write(to, records[..images].as_flattened());
         }
-    }
-
-    /// Fills the buffer as far as the file goes; the host may hand out less than was asked for.
-    fn read(from: &mut File, buffer: &mut [u8]) -> usize {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match from.read(&mut buffer[filled..]) {
-                Ok(0) => break,
-                Ok(bytes) => filled += bytes,
-                Err(_) => device::fail("cannot read the file of images"),
-            }
-        }
-        if !filled.is_multiple_of(PIXELS) {
-            device::fail("the file of images ends within an image");
-        }
-        filled
     }
 
     fn write(to: &mut File, bytes: &[u8]) {

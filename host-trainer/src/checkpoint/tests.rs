@@ -52,11 +52,12 @@ fn with_header(change: impl FnOnce(&mut Value)) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes()[..], &header, &bytes[8 + length..]].concat()
 }
 
-/// The example's file with our metadata changed.
+/// The example's file with our metadata changed, and without a digest, as once.
 fn with_metadata(change: impl FnOnce(&mut Value)) -> Vec<u8> {
     with_header(|header| {
         let text = &mut header["__metadata__"][METADATA_KEY];
         let mut metadata: Value = serde_json::from_str(text.as_str().unwrap()).unwrap();
+        metadata.as_object_mut().unwrap().remove("digest");
         change(&mut metadata);
         *text = Value::String(metadata.to_string());
     })
@@ -69,6 +70,17 @@ fn a_checkpoint_comes_back_to_the_bit() {
     example().write(&path).unwrap();
     assert_eq!(Checkpoint::read(&path).unwrap(), example());
     assert_eq!(Checkpoint::from_bytes(&path, &with_metadata(|_| ())).unwrap(), example(), "the tests' own editing");
+}
+
+#[test]
+fn a_flipped_bit_of_a_weight_is_refused() {
+    let mut bytes = example().to_bytes().unwrap();
+    let last = bytes.len() - 1;
+    for at in [last, last - 3, last / 2] {
+        bytes[at] ^= 1;
+        assert!(refused(&bytes).contains("its digest is not that of its content"));
+        bytes[at] ^= 1;
+    }
 }
 
 #[test]

@@ -1,0 +1,6 @@
+//! Arbitrary bytes as an IDX file, gzip or plain.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    tests::hostile::idx(bytes);
+});
