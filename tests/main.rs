@@ -3,6 +3,7 @@
 //! | module | what belongs there |
 //! |---|---|
 //! | [`arch`] | every core and path gives the same bits within its budget of instructions |
+//! | [`assembly`] | a second assembler makes the same code |
 //! | [`boards`] | each board's firmware builds, lies in its memories and can be booted |
 //! | [`cuda`] | the CUDA engine without a GPU, on the CPU build of its kernels, and with one |
 //! | [`cuda_operations`] | each CUDA kernel against the reference engine's twin of its operation |
@@ -15,10 +16,12 @@
 //! | [`house`] | who may use whom, where unsafe may stand, how a file begins |
 //! | [`proofs`] | what the machine code proves: no panic is reachable, bounds of stack and flash |
 //! | [`readme`] | what the README says that code can check |
+//! | [`report`] | the report is sound HTML that says everything and fits a phone, in a browser too |
 //! | [`schedule`] | the training run of the book, its figures and its speed; ignored by default |
 //! | [`trained`] | PyTorch's model through import and evaluation; resuming a run to the same bits |
 
 mod arch;
+mod assembly;
 mod boards;
 mod cuda;
 mod cuda_operations;
@@ -31,5 +34,6 @@ mod hostile_input;
 mod house;
 mod proofs;
 mod readme;
+mod report;
 mod schedule;
 mod trained;

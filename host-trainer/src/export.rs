@@ -9,6 +9,7 @@ use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::inference;
 use crate::parameters::Parameters;
+use crate::quantize::measure::{Activations, measure};
 use crate::quantize::{Calibration, LayerReport, quantize};
 
 /// Folding reorders f32 arithmetic: `|folded - unfolded| <= FOLD_ATOL + FOLD_RTOL * |unfolded|` for every logit.
@@ -57,8 +58,10 @@ pub struct ExportReport {
     pub checksum: u32,
     /// A logit is its integer times 2 to the minus this.
     pub logit_fraction_bits: u8,
-    /// The quantiser's table.
+    /// The quantiser's table: what became of the weights.
     pub layers: Vec<LayerReport>,
+    /// And of the activations, on the calibration images; in the order of the layers.
+    pub activations: [Activations; 5],
     /// On the calibration images, of the file as it was re-read.
     pub calibration: Comparison,
 }
@@ -115,6 +118,7 @@ pub fn export(parameters: &Parameters, request: &ExportRequest<'_>) -> Result<Ex
         bytes: weights.len(),
         checksum: model.checksum(),
         logit_fraction_bits: model.logit_fraction_bits(),
+        activations: measure(&nets.unfolded, &nets.folded, &model, &sample.images),
         layers,
         calibration: comparison,
     };

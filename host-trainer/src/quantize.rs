@@ -1,7 +1,11 @@
 //! From a folded f32 network to the integers of a `weights.bin`. What the integers mean stands in [`bn_core::quant`].
 //!
-//! A linear layer's weights get one symmetric scale an output, chosen after the fold. The scale is floored where an output
-//! is so small (a dead one: gamma near 0) that its bias, counted in steps of the accumulator, would leave i32.
+//! | file | what it holds |
+//! |---|---|
+//! | `calibration` | what training images say of each layer's inputs |
+//! | `linear` | linear layers: a scale an output, integers chosen by what they cost |
+//! | `rounding` | that choice |
+//! | `measure` | how the integer layers do beside the f32 ones |
 //!
 //! A convolution's weights are transformed first (see [`bn_core::ops::winograd`]) and get one scale for the layer: an entry
 //! of its sigmoid table is `2^shift` of it. Weights too large for that get a table of larger steps.
@@ -10,27 +14,28 @@
 //! means, and the bias takes the shift back. Source: Nagel et al. 2019, "Data-Free Quantization Through Weight
 //! Equalization and Bias Correction", section 4.2.
 
+mod calibration;
+mod linear;
+pub mod measure;
+pub mod rounding;
+
+use bn_core::FoldedLeNet;
 use bn_core::format::{Layer, WeightsFile};
-use bn_core::infer::{self, ScratchF32};
-use bn_core::lenet::{CONV1_CHANNELS, FLAT, KERNEL, LINEAR1, LINEAR2};
-use bn_core::ops::linear::BLOCK;
+use bn_core::lenet::{CONV1_CHANNELS, KERNEL};
 use bn_core::ops::winograd::{POINTS, TILE, effective_taps, transform_weights};
 use bn_core::quant::{
     ACTIVATION_ONE, CONV_LANE_MAX, CONV_SHIFT, LINEAR_UNIT, LINEAR_WEIGHT_MAX, LOGIT_FRACTION_BITS_MAX, PIXEL_ONE,
-    POOLED_ONE, Pair, SIGMOID_LEN, SIGMOID_RANGE, SIGMOID_STEP, pack_weights, sigmoid_table, sigmoid_table_uncentred,
+    POOLED_ONE, Pair, SIGMOID_LEN, SIGMOID_RANGE, SIGMOID_STEP, sigmoid_table, sigmoid_table_uncentred,
 };
-use bn_core::{FoldedLeNet, Image};
 use serde::Serialize;
 
+pub use self::calibration::Calibration;
+use self::linear::Output;
+use self::rounding::Covariance;
 use crate::error::{Error, Result};
 
-/// Largest bias of a linear layer in steps of the accumulator. The widest layer's products (256 * 256 of 127 by 127) stay
-/// below it too, so that both together stay inside i32.
-const BIAS_MAX: f64 = (1_u64 << 30) as f64;
 /// What a multiplier is counted in: `requantize` divides by 2^32.
 const MULTIPLIER_ONE: f64 = (1_u64 << 32) as f64;
-/// Smallest multiplier that an output is given; below, the multiplier's own rounding would be felt.
-const MULTIPLIER_MIN: f64 = 256.0;
 /// Largest step of a convolution's table; above, hardly an entry lies where a sigmoid rises.
 const STEP_MAX: f64 = 64.0 * SIGMOID_STEP;
 /// Share of i32 that a convolution's accumulators may fill before rounding.
@@ -51,36 +56,11 @@ pub struct LayerReport {
     pub weight_snr_db: f64,
     /// Channels whose scale was floored: dead ones.
     pub floored_channels: usize,
-}
-
-/// Mean of every input of the five layers over some training images; a convolution's are means over its map too.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Calibration {
-    /// How many images.
-    pub images: usize,
-    /// By layer: one mean for each input channel of a convolution or input feature of a linear layer.
-    pub input_means: [Vec<f64>; 5],
-}
-
-impl Calibration {
-    /// Runs the folded network over `images`. No image gives no correction.
-    pub fn new(net: &FoldedLeNet, images: &[Image]) -> Self {
-        let sizes = [1, CONV1_CHANNELS, FLAT, LINEAR1, LINEAR2];
-        let mut input_means = sizes.map(|size| vec![0.0; size]);
-        let mut scratch = Box::new(ScratchF32::new());
-        for image in images {
-            infer::folded(net, image, &mut scratch);
-            let [pooled1, pooled2, linear1, linear2] = scratch.stages();
-            let pixels = scratch.pixels();
-            for (means, inputs) in input_means.iter_mut().zip([pixels, pooled1, pooled2, linear1, linear2]) {
-                let run = inputs.len() / means.len();
-                for (mean, run_values) in means.iter_mut().zip(inputs.chunks_exact(run)) {
-                    *mean += run_values.iter().map(|&v| f64::from(v)).sum::<f64>() / (run * images.len()) as f64;
-                }
-            }
-        }
-        Self { images: images.len(), input_means }
-    }
+    /// Outputs of a linear layer whose largest weights are clipped because that costs less.
+    pub clipped_outputs: usize,
+    /// What choosing scales and integers by their cost left of the outputs' error variance on the calibration images; 1 is
+    /// the largest weight's scale and the nearest integers. Linear layers only.
+    pub cost_left: Option<f64>,
 }
 
 /// What a layer's input is, to a layer that sees integers.
@@ -92,6 +72,8 @@ struct Input<'a> {
     centred: bool,
     /// `[in_channels]` of a convolution, `[in_features]` of a linear layer.
     means: &'a [f64],
+    /// Of a linear layer.
+    covariance: Option<&'a Covariance>,
 }
 
 impl Input<'_> {
@@ -99,15 +81,6 @@ impl Input<'_> {
     fn centre(&self) -> f64 {
         if self.centred { 0.5 } else { 0.0 }
     }
-}
-
-/// What the accumulators of a linear layer turn into.
-#[derive(Clone, Copy)]
-struct Output {
-    /// Added to the bias: the distance from the start of the sigmoid's table to 0, to the middle of its first entry.
-    offset: f64,
-    /// Value of one unit after `requantize`.
-    step: f64,
 }
 
 /// One layer to quantise.
@@ -118,14 +91,6 @@ struct Source<'a> {
     /// `[channels]`.
     bias: &'a [f32],
     input: Input<'a>,
-}
-
-/// A linear layer's integers, and what became of it.
-struct Linear {
-    weight: Vec<i8>,
-    bias: Vec<i32>,
-    multiplier: Vec<i32>,
-    report: LayerReport,
 }
 
 /// A convolution's integers, and what became of it.
@@ -146,7 +111,8 @@ pub fn quantize(net: &FoldedLeNet, calibration: &Calibration) -> Result<(Box<Wei
     let mut file: Box<WeightsFile> = Box::new(bytemuck::Zeroable::zeroed());
     let f = &mut *file;
     let source = |layer, weight, bias, one, centred| {
-        let input = Input { one, centred, means: &calibration.input_means[layer as usize] };
+        let means = &calibration.input_means[layer as usize];
+        let input = Input { one, centred, means, covariance: calibration.covariance(layer) };
         Source { layer, weight, bias, input }
     };
     let (pixel, pooled, activation) = (u16::from(PIXEL_ONE), POOLED_ONE, u16::from(ACTIVATION_ONE));
@@ -272,50 +238,6 @@ impl Source<'_> {
         Ok(step)
     }
 
-    fn linear(&self, output: Output) -> Result<Linear> {
-        self.check_finite()?;
-        let mut result = Linear { weight: Vec::new(), bias: Vec::new(), multiplier: Vec::new(), report: self.report() };
-        let mut noise = Noise::default();
-        for (weight, bias) in self.channels() {
-            let centre: f64 = weight.iter().map(|&w| f64::from(w)).sum::<f64>() * self.input.centre();
-            let bias = bias + centre + output.offset;
-            let scale = self.scale(weight, bias, output.step, &mut result.report)?;
-            let unit = self.unit(scale);
-            result.multiplier.push((unit / output.step * MULTIPLIER_ONE).round() as i32);
-            let mut correction = 0.0;
-            for (&value, mean) in weight.iter().zip(self.input.means) {
-                let value = f64::from(value);
-                let integer = (value / scale).round();
-                let error = integer * scale - value;
-                noise.add(value, error);
-                correction += error * (mean - self.input.centre());
-                result.weight.push(integer as i8);
-            }
-            result.bias.push(((bias - correction) / unit).round() as i32);
-        }
-        result.report.weight_snr_db = noise.snr_db();
-        Ok(result)
-    }
-
-    /// Value of one unit of a linear accumulator whose weights have this scale.
-    fn unit(&self, scale: f64) -> f64 {
-        scale / f64::from(self.input.one) / f64::from(LINEAR_UNIT)
-    }
-
-    /// The value of one step of an output's weights.
-    fn scale(&self, weight: &[f32], bias: f64, step: f64, report: &mut LayerReport) -> Result<f64> {
-        let wanted = max_magnitude(weight) / f64::from(LINEAR_WEIGHT_MAX);
-        let for_bias = bias.abs() / BIAS_MAX / self.unit(1.0);
-        let for_multiplier = MULTIPLIER_MIN / MULTIPLIER_ONE * step / self.unit(1.0);
-        let scale = wanted.max(for_bias).max(for_multiplier);
-        if self.unit(scale) / step * MULTIPLIER_ONE >= f64::from(i32::MAX) {
-            return Err(scale_does_not_fit(self.layer, max_magnitude(weight).max(bias.abs())));
-        }
-        report.floored_channels += usize::from(scale > wanted);
-        report.scale = [report.scale[0].min(scale), report.scale[1].max(scale)];
-        Ok(scale)
-    }
-
     fn report(&self) -> LayerReport {
         LayerReport {
             layer: self.layer.to_string(),
@@ -324,6 +246,8 @@ impl Source<'_> {
             scale: [f64::INFINITY, 0.0],
             weight_snr_db: 0.0,
             floored_channels: 0,
+            clipped_outputs: 0,
+            cost_left: None,
         }
     }
 }
@@ -357,24 +281,6 @@ impl Noise {
 
     fn snr_db(&self) -> f64 {
         10.0 * (self.signal / self.noise.max(f64::MIN_POSITIVE)).log10()
-    }
-}
-
-impl Linear {
-    fn store<const QUADS: usize, const BLOCKS: usize>(
-        &self,
-        weight: &mut [[[Pair; BLOCK]; QUADS]; BLOCKS],
-        bias: &mut [[i32; BLOCK]; BLOCKS],
-        multiplier: &mut [[i32; BLOCK]; BLOCKS],
-    ) {
-        bias.as_flattened_mut()[..self.bias.len()].copy_from_slice(&self.bias);
-        multiplier.as_flattened_mut()[..self.multiplier.len()].copy_from_slice(&self.multiplier);
-        let fan_in = self.weight.len() / self.bias.len();
-        for (output, row) in self.weight.chunks_exact(fan_in).enumerate() {
-            for (quad, &weights) in row.as_chunks().0.iter().enumerate() {
-                weight[output / BLOCK][quad][output % BLOCK] = pack_weights(weights);
-            }
-        }
     }
 }
 

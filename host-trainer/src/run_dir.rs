@@ -5,6 +5,7 @@
 //! | `checkpoint.safetensors` | the model after the last epoch (or where Ctrl-C stopped it), and all that `--resume` needs |
 //! | `metrics.jsonl` | one JSON object an epoch |
 //! | `curves.svg` | train loss, train accuracy and test accuracy, as d2l draws them |
+//! | `report.html` | everything about the run, where `report` wrote it |
 //! | `weights.bin`, `firmware.elf` | the quantised model and the firmware with it, where `demo` made them |
 
 use std::path::{Path, PathBuf};
@@ -78,7 +79,7 @@ impl RunDir {
     pub fn existing(path: &Path) -> Result<Self> {
         let run = Self { path: path.to_owned() };
         if !run.checkpoint().is_file() {
-            let problem = "there is no checkpoint.safetensors in it, so nothing to resume";
+            let problem = "there is no checkpoint.safetensors in it, so no run";
             return Err(Error::bad_file(path, problem, "name a directory that `train` wrote"));
         }
         Ok(run)
@@ -102,6 +103,11 @@ impl RunDir {
     /// The curves.
     pub fn curves(&self) -> PathBuf {
         self.path.join("curves.svg")
+    }
+
+    /// Everything about the run, where `report` wrote it.
+    pub fn report(&self) -> PathBuf {
+        self.path.join("report.html")
     }
 
     /// The quantised model, where `demo` made one.

@@ -383,10 +383,12 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 fn help_names_every_verb_and_exit_code() {
     let desk = Desk::new();
     let help = desk.ok("--help");
-    for word in ["train", "evaluate", "export", "import", "inspect", "emulate", "board", "demo", "data", "130"] {
+    for word in
+        ["train", "evaluate", "export", "import", "inspect", "report", "emulate", "board", "demo", "data", "130"]
+    {
         assert!(help.contains(word), "{word}: {help}");
     }
-    for verb in ["train", "evaluate", "export", "import", "inspect", "emulate", "board", "demo", "data"] {
+    for verb in ["train", "evaluate", "export", "import", "inspect", "report", "emulate", "board", "demo", "data"] {
         assert!(desk.ok(&format!("{verb} --help")).contains("Usage: host-trainer"), "{verb}");
     }
     assert_eq!(desk.run("").status.code(), Some(2));

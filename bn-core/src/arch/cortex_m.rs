@@ -43,7 +43,7 @@ const ROWS: usize = 8;
 const _: () = {
     assert!(CONV_SHIFT[0] == 13 && CONV_SHIFT[1] == 17 && SIGMOID_LEN == 1 << 10);
     assert!(IMAGE_SIDE == 28 && POOL1_SIDE == 12 && POOL2_SIDE == 4 && TILE == 4 && CONV1_CHANNELS == 6);
-    assert!(FLAT_QUADS % 2 == 0 && LINEAR1_QUADS % 2 == 0 && LINEAR2_QUADS % 2 == 0);
+    assert!(FLAT_QUADS == 64 && LINEAR1_QUADS == 30 && LINEAR2_QUADS == 22);
     assert!(size_of::<Window>() == 1536 && size_of::<Quad>() == 8);
 };
 
@@ -79,8 +79,9 @@ pub fn conv1(model: &Model<'_>, image: &Image, window: &mut Window, pooled: &mut
             column.copy_within(ROWS / 2.., 0);
         }
         for (slot, row) in (ROWS / 2..).zip(rows) {
-            // SAFETY: reads the 28 pixels of `row`; writes one word of each of the 48 columns, from the first one's `slot` on.
-            unsafe { bn_lenet_transform_row(row.as_ptr(), window[slot..].as_mut_ptr()) };
+            // SAFETY: reads the 28 pixels of `row`; writes one word of each of the 48 columns, from the first one's `slot` on: it is
+            // below ROWS.
+            unsafe { bn_lenet_transform_row(row.as_ptr(), window.as_mut_ptr().add(slot)) };
         }
         let Some(tile) = four.checked_sub(1) else { continue };
         for channel in 0..CONV1_CHANNELS {
@@ -105,12 +106,13 @@ pub fn conv2(model: &Model<'_>, input: &Pooled1, window: &mut Window, flat: &mut
     // [point][input channel][row]
     let window: &mut [i32; size_of::<Window>() / 4] = bytemuck::must_cast_mut(window);
     let flat: *mut i16 = flat.as_mut_ptr().cast();
-    for (half, tile) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+    for quarter in 0..4 {
+        let (half, tile) = (quarter / 2, quarter % 2);
         for (pair, map) in input.iter().enumerate() {
-            let columns: *const Pair = map[4 * half..].as_flattened()[TILE * tile..].as_ptr();
+            let columns: *const Pair = map.as_flattened()[4 * half * POOL1_SIDE + TILE * tile..].as_ptr();
             // SAFETY: reads 8 rows of 8 pairs, 12 pairs apart, which end with the map's last row for half 1; writes 8 words in each
-            // of two of the 6 columns of every point.
-            unsafe { bn_lenet_transform_channels(columns, window[2 * ROWS * pair..].as_mut_ptr()) };
+            // of two of the 6 columns of every point, the last of which ends with `window` for pair 2.
+            unsafe { bn_lenet_transform_channels(columns, window.as_mut_ptr().add(2 * ROWS * pair)) };
         }
         for channel in 0..CONV2_CHANNELS {
             let rest = Channel {
@@ -167,7 +169,7 @@ fn requantized<const QUADS: usize, const BLOCKS: usize>(
 ) {
     let inputs = input.as_ptr_range();
     for first in (0..BLOCKS).step_by(2) {
-        let blocks = [first, (first + 1).min(BLOCKS - 1)];
+        let blocks = [first, first + 1].map(|block| block.min(BLOCKS - 1));
         let mut sums = blocks.map(|block| layer.bias[block]);
         let weights = blocks.map(|block| layer.weight[block].as_flattened().as_ptr());
         // SAFETY: reads `input` and as many quads of weights of either block.

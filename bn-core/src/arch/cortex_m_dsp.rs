@@ -23,9 +23,11 @@ global_asm!(".cpu cortex-m33");
 
 global_asm!(
     include_str!("cortex_m_dsp/transform.s"),
+    include_str!("cortex_m_dsp/inverse.s"),
     include_str!("cortex_m_dsp/conv1.s"),
     include_str!("cortex_m_dsp/conv2.s"),
     include_str!("cortex_m_dsp/linear.s"),
+    include_str!("cortex_m_dsp/small_conv1.s"),
     include_str!("cortex_m_dsp/small.s"),
     options(raw)
 );
@@ -39,7 +41,7 @@ const _: () = {
 };
 
 #[repr(C)]
-struct Conv1Row {
+struct Conv1Rows {
     bias: *const i32,
     sigmoid: *const u8,
     pooled: *mut Pair,
@@ -67,8 +69,9 @@ struct Linear {
 }
 
 unsafe extern "C" {
-    fn bn_lenet_transform_rows(rows: *const u8, window: *mut Pair);
-    fn bn_lenet_conv1_row(window: *const Pair, lanes: *const Pair, rest: &Conv1Row);
+    fn bn_lenet_transform_upper(rows: *const u8, window: *mut Pair);
+    fn bn_lenet_transform_lower(rows: *const u8, window: *mut Pair);
+    fn bn_lenet_conv1_rows(window: *const Pair, lanes: *const Pair, rest: &Conv1Rows);
     fn bn_lenet_transform_channels(map: *const Pair, window: *mut Pair);
     fn bn_lenet_conv2_tile(window: *const Pair, lanes: *const Pair, rest: &Conv2Tile<i16>);
     fn bn_lenet_linear(rest: &Linear);
@@ -79,19 +82,24 @@ unsafe extern "C" {
 pub fn conv1(model: &Model<'_>, image: &Image, window: &mut Window, pooled: &mut Pooled1) {
     let layer = model.conv1();
     let pooled: *mut Pair = pooled.as_flattened_mut().as_flattened_mut().as_mut_ptr();
-    for (pair, rows) in image.as_chunks::<2>().0.iter().enumerate() {
-        // SAFETY: reads the 56 pixels of `rows`; reads and writes the first 576 bytes of `window`.
-        unsafe { bn_lenet_transform_rows(rows.as_flattened().as_ptr(), window.as_mut_ptr()) };
-        let Some(y) = pair.checked_sub(2) else { continue };
-        let rest = Conv1Row {
+    for (step, rows) in image.as_chunks::<4>().0.iter().enumerate() {
+        let [upper, lower] = [0, 2].map(|row| rows[row..].as_flattened().as_ptr());
+        // SAFETY: each reads the 56 pixels of two rows; reads and writes the first 768 bytes of `window`.
+        unsafe {
+            bn_lenet_transform_upper(upper, window.as_mut_ptr());
+            bn_lenet_transform_lower(lower, window.as_mut_ptr());
+        }
+        // The window holds eight rows, enough for two pooled ones.
+        let Some(y) = (2 * step).checked_sub(2) else { continue };
+        let rest = Conv1Rows {
             bias: layer.bias.as_ptr(),
             sigmoid: layer.sigmoid.as_ptr(),
-            // SAFETY: `y` is below 12, the rows of the map that the pointer was taken from.
+            // SAFETY: `y` is below 11, and the map that the pointer was taken from has 12 rows.
             pooled: unsafe { pooled.add(y * POOL1_SIDE) },
         };
-        // SAFETY: reads the first 576 bytes of `window`, the lanes and bias of the 6 channels, and the table at indices that
-        // were saturated to it; writes one row of 12 pairs in each of the 3 maps, 576 bytes apart, from row `y` on.
-        unsafe { bn_lenet_conv1_row(window.as_ptr(), layer.lanes.as_ptr().cast(), &rest) };
+        // SAFETY: reads the first 768 bytes of `window`, the lanes and bias of the 6 channels, and the table at indices that
+        // were saturated to it; writes two rows of 12 pairs in each of the 3 maps, 576 bytes apart, from row `y` on.
+        unsafe { bn_lenet_conv1_rows(window.as_ptr(), layer.lanes.as_ptr().cast(), &rest) };
     }
 }
 

@@ -48,6 +48,8 @@ pub enum Command {
     Import(ImportArgs),
     /// Show what is in a checkpoint or a weights.bin
     Inspect(InspectArgs),
+    /// Write one HTML file about a run: curves, BatchNorm, mistakes, quantiser, device
+    Report(ReportArgs),
     /// Run a weights.bin in the emulated microcontroller and compare every logit with the host's
     Emulate(EmulateArgs),
     /// Flash the demo onto a connected board and show its log
@@ -209,6 +211,30 @@ pub struct ImportArgs {
 pub struct InspectArgs {
     /// A checkpoint, or a weights.bin
     pub file: PathBuf,
+    /// Print one JSON object on stdout instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `report`.
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// The run's directory: that of `train` or `demo`, or any with a checkpoint.safetensors
+    pub run: PathBuf,
+    /// Where the report goes [default: RUN/report.html]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Classify the first N test images [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub images: Option<u64>,
+    /// QEMU's machine
+    #[arg(long, value_enum, default_value_t)]
+    pub machine: Machine,
+    /// Leave the emulated device out; the report says so
+    #[arg(long, conflicts_with = "machine")]
+    pub host_only: bool,
     /// Print one JSON object on stdout instead of text
     #[arg(long)]
     pub json: bool,

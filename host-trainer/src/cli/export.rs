@@ -12,6 +12,7 @@ use crate::exchange::{self, Form, Format};
 use crate::export::{ExportReport, ExportRequest, export};
 use crate::files;
 use crate::model_file::ModelFile;
+use crate::quantize::LayerReport;
 use crate::weights::{self, AlignedBytes};
 
 pub(super) fn run(args: ExportArgs, out: &mut dyn Write) -> Result<()> {
@@ -67,16 +68,48 @@ fn integers(args: &ExportArgs, checkpoint: &Checkpoint, out: &mut dyn Write) -> 
     output::text(out, &figures(args, &exported.report, &test))
 }
 
-fn figures(args: &ExportArgs, report: &ExportReport, test: &EvaluateReport) -> String {
-    let mut layers =
-        String::from("layer          bits  largest weight  scale of a step         signal to noise  dead channels\n");
-    for layer in &report.layers {
+fn weights_table(layers: &[LayerReport]) -> String {
+    let mut table = String::from(
+        "weights        bits  largest weight  scale of a step         signal to noise  clipped  cost left  floored\n",
+    );
+    for layer in layers {
         let [low, high] = layer.scale;
-        layers += &format!(
-            "{:<13}  {:>4}  {:>14.4}  {low:.3e} to {high:.3e}  {:>12.1} dB  {:>13}\n",
-            layer.layer, layer.weight_bits, layer.weight_max, layer.weight_snr_db, layer.floored_channels
+        let cost_left = layer.cost_left.map(percent).unwrap_or_default();
+        table += &format!(
+            "{:<13}  {:>4}  {:>14.4}  {low:.3e} to {high:.3e}  {:>12.1} dB  {:>7}  {cost_left:>9}  {:>7}\n",
+            layer.layer,
+            layer.weight_bits,
+            layer.weight_max,
+            layer.weight_snr_db,
+            layer.clipped_outputs,
+            layer.floored_channels
         );
     }
+    table
+}
+
+fn activations_table(report: &ExportReport) -> String {
+    let mut table = String::from(
+        "outputs        range               saturated  signal to noise  largest error, steps  fold gain           dead\n",
+    );
+    for (layer, outputs) in report.layers.iter().zip(&report.activations) {
+        let range = |[low, high]: [f64; 2]| format!("{low:.3} to {high:.3}");
+        table += &format!(
+            "{:<13}  {:<18}  {:>9}  {:>12.1} dB  {:>20.1}  {:<18}  {:>4}\n",
+            layer.layer,
+            range(outputs.range),
+            percent(outputs.saturated),
+            outputs.snr_db,
+            outputs.largest_error_lsb,
+            outputs.fold_gain.map(range).unwrap_or_default(),
+            outputs.dead_channels
+        );
+    }
+    table
+}
+
+fn figures(args: &ExportArgs, report: &ExportReport, test: &EvaluateReport) -> String {
+    let layers = weights_table(&report.layers) + "\n" + &activations_table(report);
     let both = |of: fn(&EvaluateReport) -> Option<f64>, calibration: f64| {
         let test = of(test).map(percent).unwrap_or_default();
         format!("{test:>9} {:>20}", percent(calibration))

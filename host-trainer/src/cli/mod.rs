@@ -12,6 +12,7 @@ mod import;
 mod inspect;
 mod output;
 mod recipe_args;
+mod report;
 mod train;
 
 pub use args::{Cli, Command};
@@ -32,6 +33,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<()> {
         Command::Evaluate(args) => evaluate::run(args, out),
         Command::Export(args) => export::run(args, out),
         Command::Inspect(args) => inspect::run(args, out),
+        Command::Report(args) => report::run(args, out),
         Command::Emulate(args) => emulate::run(args, out),
         Command::Board(args) => board::run(&args),
         Command::Demo(args) => demo::run(args, out),

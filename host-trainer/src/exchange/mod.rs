@@ -1,6 +1,6 @@
 //! Models that other programs wrote or will read: PyTorch state_dicts in safetensors, and ONNX, with BatchNorm on its own or
 //! folded away. A checkpoint is always unfolded; where a file has folded a layer's BatchNorm, the checkpoint gets one that
-//! changes no bit ([`pass_through`]).
+//! changes no bit (`pass_through`).
 //!
 //! `tests/exchange.rs` holds both directions to ONNX Runtime and to files that PyTorch wrote.
 
@@ -33,7 +33,7 @@ const fn layer(weight: &'static str, bias: &'static str, batch_norm: Option<&'st
     Layer { weight, bias, batch_norm }
 }
 
-/// The layers in order. A test holds them to [`TENSORS`].
+/// The layers in order. A test holds them to bn-core's table.
 const LAYERS: [Layer; 5] = [
     layer("0.weight", "0.bias", Some("1")),
     layer("4.weight", "4.bias", Some("5")),

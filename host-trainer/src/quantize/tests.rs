@@ -2,6 +2,7 @@
 
 use super::*;
 use bn_core::lenet::LeNet;
+use bn_core::ops::linear::BLOCK;
 
 fn net() -> FoldedLeNet {
     let mut net = Box::new(LeNet::zero());

@@ -8,7 +8,8 @@
 @       output 2          k0 k1 k2 k3 k4
 @       output 3             k0 k1 k2 k3 k4
 @
-@ As in convolution 1, the second point of a pair goes on from the sums of the first, and sums wrap.
+@ As in convolution 1, the second point of a pair goes on from the sums of the first, sums wrap, and inverse.s takes them
+@ from the stack.
 
 @ void bn_lenet_transform_channels(const uint32_t *map, uint32_t *window): 12 rows of 12 words, of which the 8 from `map` on,
 @ into both halves of the window; half 1 begins at row 4.
@@ -63,14 +64,13 @@ x_c     .req lr
 @ void bn_lenet_conv2_tile(const uint32_t *window, const uint32_t *lanes, const struct { const int32_t *bias;
 @     const int8_t *sigmoid; int16_t *flat; } *)
 @ `flat` is the half of the first quad that belongs to this column; the next pooled row is 8 bytes on.
-.set    BN2_POINTS, 0                           @ [row 4][M(2), even, M(1/2), even, M(1), even, M(0) + even, M(infinity)]
-.set    BN2_TABLE, 128
-.set    BN2_FLAT, 132
-.set    BN2_NEXT_BIAS, 136
-.set    BN2_WINDOW, 140
-.set    BN2_CHANNELS, 144
-.set    BN2_END, 148
-.set    BN2_FRAME, 156
+.set    BN2_TABLE, 0
+.set    BN2_FLAT, 4
+.set    BN2_NEXT_BIAS, 8
+.set    BN2_WINDOW, 12
+.set    BN2_CHANNELS, 16
+.set    BN2_END, 20
+.set    BN2_FRAME, 28                           @ with the nine registers saved, 8-aligned
 
         .section .text.bn_lenet_conv2_tile, "ax", %progbits
         .global bn_lenet_conv2_tile
@@ -127,75 +127,43 @@ bn_lenet_conv2_tile:
         smlad   sum3, x_a, k3, sum3
         smlad   sum3, x_b, k4, sum3
 .endm
-.macro BN2_POINT first, slot
+.macro BN2_POINT first
         BN2_BLOCK \first
         BN2_BLOCK on
         BN2_BLOCK on
-        str     sum0, [sp, #BN2_POINTS + 4 * \slot]
-        str     sum1, [sp, #BN2_POINTS + 4 * \slot + 32]
-        str     sum2, [sp, #BN2_POINTS + 4 * \slot + 64]
-        str     sum3, [sp, #BN2_POINTS + 4 * \slot + 96]
+        push    {sum0, sum1, sum2, sum3}
 .endm
-@ Eight sums of an output row in r2-r9, in the order of the file, to indices of the table in r8, r6, r7, r9.
-.macro BN2_INDICES
-        rsb     r2, r3, r2, lsl #1              @ odd of 2; r3 is the even
-        rsb     r4, r5, r4, lsl #1              @ odd of 1/2
-        rsb     r6, r7, r6, lsl #1              @ odd of 1
-        add     r8, r8, r3
-        add     r8, r8, r5, lsl #3              @ output 0
-        add     r7, r7, r3, lsl #2
-        add     r7, r7, r5, lsl #1              @ output 2
-        add     r9, r9, r6
-        add     r9, r9, r2, lsl #3
-        add     r9, r9, r4                      @ output 3
-        add     r6, r6, r2, lsl #1
-        add     r6, r6, r4, lsl #2              @ output 1
-.irp    output, r8, r6, r7, r9
-        usat    \output, #10, \output, asr #17
-.endr
-.endm
-@ The next output row: activations in r8, r6, r7, r9.
-.macro BN2_OUTPUTS
-        ldm     lr!, {r2-r9}
-        BN2_INDICES
-.irp    output, r8, r6, r7, r9
-        ldrsb   \output, [r10, \output]
-.endr
+@ The second pool: from sums to means in left (a0) and right (a1), then left to 256 a0 - a1.
+.macro BN2_MEANS
+        add     left, left, #2
+        add     right, right, #2
+        asr     left, left, #2
+        asr     right, right, #2
+        rsb     left, right, left, lsl #8
 .endm
 
 1:      @ a half of a channel
-        BN2_POINT new, 0
-        BN2_POINT on, 1
-        BN2_POINT new, 2
-        BN2_POINT on, 3
-        ldr     sum3, [sp, #BN2_NEXT_BIAS]
+        BN2_POINT new
+        BN2_POINT on
+        BN2_POINT new
+        BN2_POINT on
+        ldr     sum3, [sp, #BN_SUMS / 2 + BN2_NEXT_BIAS]        @ four points are pushed
         ldr     sum3, [sum3]
-        BN2_POINT bias, 4
-        BN2_POINT on, 5
-        BN2_POINT on, 6                         @ from the evens of point 1: output 0 needs their sum
-        BN2_POINT new, 7
-        ldr     r10, [sp, #BN2_TABLE]
-        mov     lr, sp
-.irp    pooled, 0, 8
-        BN2_OUTPUTS
-        add     r11, r8, r6
-        add     r12, r7, r9
-        BN2_OUTPUTS
-        add     r11, r11, r8
-        add     r11, r11, r6
-        add     r12, r12, r7
-        add     r12, r12, r9
-        add     r11, r11, #2
-        add     r12, r12, #2
-        asr     r11, r11, #2                    @ the pooled activations
-        asr     r12, r12, #2
-        rsb     r2, r12, r11, lsl #8
-        ldr     r3, [sp, #BN2_FLAT]
-        strh    r12, [r3, #\pooled]
-        strh    r2, [r3, #\pooled + 4]
-.endr
-        add     r3, r3, #16
-        str     r3, [sp, #BN2_FLAT]
+        BN2_POINT bias
+        BN2_POINT on
+        BN2_POINT on                            @ from the evens of point 1: output 0 needs their sum
+        BN2_POINT new
+        ldr     table, [sp, #BN_SUMS + BN2_TABLE]
+        ldr     r12, [sp, #BN_SUMS + BN2_FLAT]
+        BN_OUTPUTS 2, ldrsb, 17
+        BN2_MEANS
+        strh    right, [r12, #8]
+        strh    left, [r12, #12]
+        BN_OUTPUTS 0, ldrsb, 17
+        BN2_MEANS
+        strh    left, [r12, #4]
+        strh    right, [r12], #16
+        str     r12, [sp, #BN2_FLAT]
         ldr     r3, [sp, #BN2_END]
         cmp     r0, r3
         itt     ne

@@ -1,7 +1,7 @@
 //! The stages of the [`small`](crate::small) build: the functions of the parent module in less flash and RAM, bit for bit the same.
 #![allow(unsafe_code)]
 
-use super::{Conv1Row, Conv2Tile, arguments};
+use super::{Conv1Rows, Conv2Tile, arguments};
 use crate::arch::{BLOCK, FLAT_QUADS, LINEAR1_QUADS, LINEAR2_QUADS, LOGIT_BLOCKS, Pooled1};
 use crate::lenet::{IMAGE_SIDE, Image, POOL1_SIDE, POOL2_SIDE};
 use crate::ops::LinearInt8;
@@ -16,7 +16,7 @@ const _: () = {
 
 unsafe extern "C" {
     fn bn_lenet_transform_rows(rows: *const u8, window: *mut Pair);
-    fn bn_lenet_small_conv1_row(window: *const Pair, lanes: *const Pair, rest: &Conv1Row);
+    fn bn_lenet_small_conv1_row(window: *const Pair, lanes: *const Pair, rest: &Conv1Rows);
     fn bn_lenet_small_transform_channels(map: *const Pair, window: *mut Pair);
     fn bn_lenet_small_conv2(window: *const Pair, lanes: *const Pair, rest: &Conv2Tile<i8>);
     fn bn_lenet_small_linear(rest: &super::Linear);
@@ -30,7 +30,7 @@ pub(crate) fn conv1(weights: &Weights, image: &Image, window: &mut Window, poole
         // SAFETY: reads the 56 pixels of `rows`; reads and writes the first 576 bytes of `window`.
         unsafe { bn_lenet_transform_rows(rows.as_flattened().as_ptr(), window.as_mut_ptr()) };
         let Some(y) = pair.checked_sub(2) else { continue };
-        let rest = Conv1Row {
+        let rest = Conv1Rows {
             bias: weights.conv1_bias.as_ptr(),
             sigmoid: weights.conv1_sigmoid.as_ptr(),
             // SAFETY: `y` is below 12, the rows of the map that the pointer was taken from.

@@ -2,8 +2,8 @@
 @
 @       window  [point 8][pair of channels 3][row 8]               lanes   [channel 16][point 8][pair 3][kernel row 5]
 @
-@ The sums of a tile are those of conv2.s, whose diagram and proofs hold here. Twelve instructions more an output, a third of
-@ the code, half of the window.
+@ The sums of a tile are those of conv2.s, whose diagram and proofs hold here. Loops where conv2.s has copies, and half of
+@ the window.
 
 @ void bn_lenet_small_transform_channels(const uint32_t *map, uint32_t *window): 8 rows of 12 words, of which the 8 from `map`
 @ on.
@@ -28,6 +28,25 @@ bn_lenet_small_transform_channels:
         add     sp, #12
         pop     {r4-r11, pc}
         .size   bn_lenet_small_transform_channels, . - bn_lenet_small_transform_channels
+
+@ Eight sums of an output row in r2-r9, in the order of the file, to indices of the table in r8, r6, r7, r9.
+.macro BN2_INDICES
+        rsb     r2, r3, r2, lsl #1              @ odd of 2; r3 is the even
+        rsb     r4, r5, r4, lsl #1              @ odd of 1/2
+        rsb     r6, r7, r6, lsl #1              @ odd of 1
+        add     r8, r8, r3
+        add     r8, r8, r5, lsl #3              @ output 0
+        add     r7, r7, r3, lsl #2
+        add     r7, r7, r5, lsl #1              @ output 2
+        add     r9, r9, r6
+        add     r9, r9, r2, lsl #3
+        add     r9, r9, r4                      @ output 3
+        add     r6, r6, r2, lsl #1
+        add     r6, r6, r4, lsl #2              @ output 1
+.irp    output, r8, r6, r7, r9
+        usat    \output, #10, \output, asr #17
+.endr
+.endm
 
 @ void bn_lenet_small_conv2(const uint32_t *window, const uint32_t *lanes, const struct { const int32_t *bias;
 @     const uint8_t *sigmoid; int8_t *flat; } *)

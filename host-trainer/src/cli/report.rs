@@ -1,0 +1,46 @@
+//! `host-trainer report`.
+
+use std::io::Write;
+
+use super::args::ReportArgs;
+use super::output::{self, Table, percent, thousands};
+use crate::checkpoint::Checkpoint;
+use crate::data;
+use crate::error::Result;
+use crate::report::{ReportRequest, gather, write};
+use crate::run_dir::RunDir;
+
+pub(super) fn run(args: ReportArgs, out: &mut dyn Write) -> Result<()> {
+    let run = RunDir::existing(&args.run)?;
+    let checkpoint = Checkpoint::read(&run.checkpoint())?;
+    let dataset = data::load(&args.data.request(checkpoint.training().map(|t| t.dataset.as_str())))?;
+    let request = ReportRequest {
+        run: &run,
+        checkpoint: &checkpoint,
+        dataset: &dataset,
+        images: args.images.map(|n| n as usize),
+        machine: (!args.host_only).then_some(args.machine),
+    };
+    let summary = write(&gather(&request)?, args.out.unwrap_or_else(|| run.report()))?;
+    if args.json {
+        return output::json(out, &summary);
+    }
+    let mut table = Table::default();
+    table.row(
+        "classified",
+        format!("{} test images of {} ({})", thousands(summary.images), dataset.name, dataset.source),
+    );
+    for (label, accuracy) in [
+        ("accuracy, f32 unfolded", Some(summary.accuracy_f32_unfolded)),
+        ("accuracy, f32 folded", Some(summary.accuracy_f32_folded)),
+        ("accuracy, int8", summary.accuracy_int8),
+        ("accuracy, int8 on the device", summary.accuracy_int8_device),
+    ] {
+        table.row(label, accuracy.map_or("none".into(), percent));
+    }
+    if let Some(why) = &summary.device_not_run {
+        table.row("device not run", why);
+    }
+    table.row("report", format!("{} ({} bytes)", summary.report.display(), thousands(summary.bytes)));
+    output::text(out, &table.render())
+}

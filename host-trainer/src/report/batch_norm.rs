@@ -1,0 +1,123 @@
+//! The BatchNorm layers: what they learned and what they tracked, channel by channel.
+
+use bn_core::lenet::{Role, TENSORS};
+use maud::{Markup, html};
+
+use super::chart::bars;
+use super::table::{figures, wide};
+use crate::parameters::Parameters;
+
+/// One layer's values, `[channels]` each.
+struct Layer<'a> {
+    module: &'a str,
+    /// Name, formula and values of each part.
+    parts: [(&'static str, &'static str, Vec<f64>); 5],
+}
+
+/// The section.
+pub(super) fn section(parameters: &Parameters) -> Markup {
+    let names = ["conv1", "conv2", "linear1", "linear2"];
+    html! {
+        p {
+            "Each channel of a layer becomes gamma · (x − mean) / deviation + beta, where the deviation is √(variance + eps). The gain, "
+            "gamma over deviation, is what folding multiplies the channel's weights by; near zero, the channel is dead."
+        }
+        @for (i, (layer, name)) in layers(parameters).iter().zip(names).enumerate() {
+            h3 { "BatchNorm " (i + 1) ", behind " (name) " (module " (layer.module) ", " (layer.parts[0].2.len()) " channels)" }
+            (one(layer, &format!("BatchNorm {}", i + 1)))
+        }
+    }
+}
+
+fn layers(parameters: &Parameters) -> Vec<Layer<'_>> {
+    let gammas = TENSORS.iter().enumerate().filter(|(_, spec)| spec.role == Role::Gamma);
+    let layer = |(at, spec): (usize, &'static bn_core::lenet::TensorSpec)| {
+        let [gamma, beta, mean, variance] = std::array::from_fn(|part| parameters.tensors[at + part].clone());
+        let deviation: Vec<_> = variance.iter().map(|v| (v + parameters.eps).sqrt()).collect();
+        let gain = gamma.iter().zip(&deviation).map(|(gamma, deviation)| gamma / deviation).collect();
+        Layer {
+            module: spec.name.split('.').next().unwrap_or_default(),
+            parts: [
+                ("gamma", "learned scale", gamma),
+                ("beta", "learned shift", beta),
+                ("mean", "running mean", mean),
+                ("deviation", "square root of running variance and eps", deviation),
+                ("gain", "gamma over deviation", gain),
+            ],
+        }
+    };
+    gammas.map(layer).collect()
+}
+
+fn one(layer: &Layer<'_>, name: &str) -> Markup {
+    let channels = layer.parts[0].2.len();
+    html! {
+        (wide(&format!("{name}, summary"), html! {
+            table {
+                caption { "Over the channels" }
+                thead {
+                    tr { @for heading in ["", "smallest", "median", "largest"] { th scope="col" { (heading) } } }
+                }
+                tbody {
+                    @for (part, _, values) in &layer.parts {
+                        @let [low, median, high] = quantiles(values);
+                        tr { th scope="row" { (part) } @for value in [low, median, high] { td { (figures(value)) } } }
+                    }
+                }
+            }
+        }))
+        div.charts {
+            @for (part, formula, values) in &layer.parts[..4] {
+                @let [low, median, high] = quantiles(values).map(figures);
+                @let summary = format!("{part} of {channels} channels: from {low} to {high}, median {median}");
+                (bars(&format!("{part}: {formula}"), &summary, values))
+            }
+        }
+        details {
+            summary { "All " (channels) " channels in figures" }
+            (wide(&format!("{name}, channels"), html! {
+                table {
+                    caption { (name) ", channel by channel" }
+                    thead {
+                        tr {
+                            th scope="col" { "channel" }
+                            @for (part, ..) in &layer.parts { th scope="col" { (part) } }
+                        }
+                    }
+                    tbody {
+                        @for channel in 0..channels {
+                            tr {
+                                th scope="row" { (channel) }
+                                @for (.., values) in &layer.parts { td { (figures(values[channel])) } }
+                            }
+                        }
+                    }
+                }
+            }))
+        }
+    }
+}
+
+/// Smallest, median (the lower of two) and largest.
+fn quantiles(values: &[f64]) -> [f64; 3] {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    [sorted[0], sorted[(sorted.len() - 1) / 2], sorted[sorted.len() - 1]]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parameters::Variance;
+
+    #[test]
+    fn every_layer_and_channel_is_there() {
+        let parameters = Parameters::zero(Variance::Biased);
+        let html = section(&parameters).into_string();
+        for text in ["behind conv1 (module 1, 6 channels)", "behind linear2 (module 13, 84 channels)"] {
+            assert!(html.contains(text), "{text}");
+        }
+        assert_eq!(html.matches("<th scope=\"row\">").count(), 4 * 5 + 6 + 16 + 120 + 84);
+        assert_eq!(quantiles(&[3.0, -1.0, 2.0, 7.0]), [-1.0, 2.0, 7.0]);
+    }
+}

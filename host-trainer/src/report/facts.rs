@@ -1,0 +1,220 @@
+//! Everything that a report says, computed: the three forms of the model on the test images, and the emulated device.
+
+use bn_core::lenet::CLASSES;
+
+use crate::checkpoint::Checkpoint;
+use crate::data::{Dataset, Split};
+use crate::emulate::{EmulateReport, EmulateRequest, Machine, emulate};
+use crate::error::{Error, Result};
+use crate::export::{ExportReport, ExportRequest, Networks, Outputs, export};
+use crate::firmware::Build;
+use crate::inference;
+use crate::run_dir::{EpochMetrics, RunDir};
+use crate::weights::AlignedBytes;
+
+/// Mistakes that are shown.
+const MISTAKES: usize = 24;
+
+/// What a report is about.
+#[derive(Clone, Copy, Debug)]
+pub struct ReportRequest<'a> {
+    /// The run's directory.
+    pub run: &'a RunDir,
+    /// Its checkpoint.
+    pub checkpoint: &'a Checkpoint,
+    /// The data: calibrates the quantiser, is classified.
+    pub dataset: &'a Dataset,
+    /// Test images; all if there are fewer.
+    pub images: Option<usize>,
+    /// The emulated machine; `None` leaves the device out.
+    pub machine: Option<Machine>,
+}
+
+/// What one form of the model says of the test images.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// Logits, one row an image.
+    pub logits: Vec<[f32; CLASSES]>,
+    /// The class of each.
+    pub classes: Vec<usize>,
+    /// Share correct.
+    pub accuracy: f64,
+}
+
+/// The integers.
+#[derive(Clone, Debug)]
+pub struct Int8 {
+    /// Of the host.
+    pub stage: Stage,
+    /// The quantiser's.
+    pub export: ExportReport,
+    /// Whether the run's `weights.bin` is this model; `None` if it has none.
+    pub is_the_runs_file: Option<bool>,
+}
+
+/// The emulated device.
+#[derive(Clone, Debug)]
+pub enum Device {
+    /// What it took.
+    Ran(Box<EmulateReport>),
+    /// Why it did not run, and what to do.
+    NotRun(String),
+}
+
+/// A test image that is classified wrongly.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Mistake {
+    /// Place in the test split.
+    pub(super) index: usize,
+    /// The right class.
+    pub(super) label: usize,
+    /// What the model says.
+    pub(super) prediction: usize,
+    /// The model's probability of that, by softmax.
+    pub(super) confidence: f64,
+}
+
+/// All of it.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// The model.
+    pub checkpoint: &'a Checkpoint,
+    /// Name of the data set.
+    pub dataset: &'a str,
+    /// The test images behind every figure.
+    pub test: Split,
+    /// The epochs.
+    pub metrics: Vec<EpochMetrics>,
+    /// f32, BatchNorm on its own.
+    pub unfolded: Stage,
+    /// f32, BatchNorm folded.
+    pub folded: Stage,
+    /// The integers, or why the exporter refuses the model.
+    pub int8: Result<Int8, String>,
+    /// The integers on the device.
+    pub device: Device,
+}
+
+/// Computes everything.
+///
+/// # Errors
+/// [`Error::BadArgument`] without test images; [`Error::Disagreement`] if emulator and host differ. A model that the exporter
+/// refuses and a missing emulator are facts, not errors.
+pub fn gather<'a>(request: &ReportRequest<'a>) -> Result<Facts<'a>> {
+    let ReportRequest { run, checkpoint, dataset, .. } = *request;
+    let test = dataset.test.first(request.images.unwrap_or(usize::MAX));
+    if test.is_empty() {
+        return Err(Error::BadArgument {
+            problem: format!("{} has no test images", dataset.source),
+            remedy: "name other data with --data-dir".into(),
+        });
+    }
+    let nets = Networks::new(&checkpoint.parameters);
+    let stage = |logits: Vec<[f32; CLASSES]>| {
+        let classes = inference::classes(&logits);
+        Stage { accuracy: inference::accuracy(&classes, &test.labels), classes, logits }
+    };
+    let calibration = ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0 };
+    let facts = |unfolded, folded, int8, device| Facts {
+        checkpoint,
+        dataset: &dataset.name,
+        metrics: checkpoint.training().map_or(Vec::new(), |training| run.metrics_of(&training.history)),
+        unfolded: stage(unfolded),
+        folded: stage(folded),
+        int8,
+        device,
+        test: test.clone(),
+    };
+    let exported = match export(&checkpoint.parameters, &calibration) {
+        Ok(exported) => exported,
+        Err(refusal @ Error::Refused { .. }) => {
+            let unfolded = inference::unfolded(&nets.unfolded, &test.images);
+            let folded = inference::folded(&nets.folded, &test.images);
+            let device = Device::NotRun("there are no integers to run".into());
+            return Ok(facts(unfolded, folded, Err(refusal.to_string()), device));
+        }
+        Err(other) => return Err(other),
+    };
+    let bytes = AlignedBytes::new(&exported.weights);
+    let model = bytes.model(&run.weights())?;
+    let outputs = Outputs::new(&nets, &model, &test.images);
+    let logits = outputs.int8.iter().map(|p| p.logits.map(|v| (f64::from(v) * outputs.logit_unit) as f32));
+    let int8 = Int8 {
+        stage: stage(logits.collect()),
+        export: exported.report,
+        is_the_runs_file: std::fs::read(run.weights()).ok().map(|file| file == exported.weights),
+    };
+    let device = match request.machine {
+        Some(machine) => {
+            on_device(&EmulateRequest { weights: model, machine, images: &test, build: Build::default() })?
+        }
+        None => Device::NotRun("it was left out by --host-only".into()),
+    };
+    Ok(facts(outputs.unfolded, outputs.folded, Ok(int8), device))
+}
+
+/// A report is worth having without the emulator; it then says so.
+fn on_device(request: &EmulateRequest<'_>) -> Result<Device> {
+    match emulate(request) {
+        Ok(report) => {
+            report.verdict()?;
+            Ok(Device::Ran(Box::new(report)))
+        }
+        Err(missing @ Error::Missing { .. }) => Ok(Device::NotRun(missing.to_string())),
+        Err(other) => Err(other),
+    }
+}
+
+impl Facts<'_> {
+    /// What is shipped: the integers, or f32 where there are none.
+    pub(super) fn shipped(&self) -> &Stage {
+        self.int8.as_ref().map_or(&self.unfolded, |int8| &int8.stage)
+    }
+
+    /// Test images by label and by what is said of them.
+    pub(super) fn confusion(&self) -> [[usize; CLASSES]; CLASSES] {
+        let mut counts = [[0; CLASSES]; CLASSES];
+        for (&label, &class) in self.test.labels.iter().zip(&self.shipped().classes) {
+            counts[usize::from(label)][class] += 1;
+        }
+        counts
+    }
+
+    /// The mistakes that the model is surest of, surest first.
+    pub(super) fn mistakes(&self) -> Vec<Mistake> {
+        let Stage { logits, classes, .. } = self.shipped();
+        let labels = self.test.labels.iter().map(|&label| usize::from(label));
+        let wrong = labels.zip(classes).enumerate().filter(|(_, (label, class))| label != *class);
+        let mut mistakes: Vec<_> = wrong
+            .map(|(index, (label, &prediction))| Mistake {
+                index,
+                label,
+                prediction,
+                confidence: softmax(&logits[index], prediction),
+            })
+            .collect();
+        // A stable sort: equals stay in the order of the test split.
+        mistakes.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+        mistakes.truncate(MISTAKES);
+        mistakes
+    }
+}
+
+/// Probability of a class.
+fn softmax(logits: &[f32; CLASSES], class: usize) -> f64 {
+    let of_class = f64::from(logits[class]);
+    1.0 / logits.iter().map(|&logit| (f64::from(logit) - of_class).exp()).sum::<f64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn softmax_is_a_probability() {
+        let mut logits = [0.0; CLASSES];
+        assert!((softmax(&logits, 3) - 0.1).abs() < 1e-12);
+        logits[3] = 1000.0;
+        assert_eq!((softmax(&logits, 3), softmax(&logits, 4)), (1.0, 0.0));
+    }
+}

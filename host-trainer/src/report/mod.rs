@@ -1,0 +1,70 @@
+//! One HTML file about a run: how it was trained, what it learned, where it errs, what became of it in integers and what the
+//! device needs for it. Self-contained, without scripts, the same bytes for the same run.
+//!
+//! `facts` computes, `page` lays out; `table`, `chart` and `picture` are what a page is made of.
+
+mod batch_norm;
+mod chart;
+mod facts;
+mod mistakes;
+mod page;
+mod picture;
+mod table;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+pub use facts::{Device, Facts, Int8, ReportRequest, Stage, gather};
+
+use crate::error::Result;
+use crate::files;
+
+/// What was written. The keys of `report --json`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ReportSummary {
+    /// The file.
+    pub report: PathBuf,
+    /// Its length.
+    pub bytes: usize,
+    /// Test images behind its figures.
+    pub images: usize,
+    /// Share correct in f32, BatchNorm on its own.
+    pub accuracy_f32_unfolded: f64,
+    /// Share correct in f32, BatchNorm folded.
+    pub accuracy_f32_folded: f64,
+    /// Share correct in integers; null where the exporter refuses the model.
+    pub accuracy_int8: Option<f64>,
+    /// Share correct in integers on the emulated device; null where it was not run.
+    pub accuracy_int8_device: Option<f64>,
+    /// Why the device was not run.
+    pub device_not_run: Option<String>,
+}
+
+/// The page as text.
+pub fn html(facts: &Facts<'_>) -> String {
+    page::page(facts).into_string()
+}
+
+/// Writes the page.
+///
+/// # Errors
+/// [`crate::Error::Io`].
+pub fn write(facts: &Facts<'_>, path: PathBuf) -> Result<ReportSummary> {
+    let text = html(facts);
+    files::write_atomically(&path, text.as_bytes())?;
+    let (device, why) = match &facts.device {
+        Device::Ran(report) => (Some(report.accuracy), None),
+        Device::NotRun(why) => (None, Some(why.clone())),
+    };
+    Ok(ReportSummary {
+        report: path,
+        bytes: text.len(),
+        images: facts.test.len(),
+        accuracy_f32_unfolded: facts.unfolded.accuracy,
+        accuracy_f32_folded: facts.folded.accuracy,
+        accuracy_int8: facts.int8.as_ref().ok().map(|int8| int8.stage.accuracy),
+        accuracy_int8_device: device,
+        device_not_run: why,
+    })
+}

@@ -1,0 +1,257 @@
+//! The page: head, key figures, training, stages, device. [`batch_norm`] and [`mistakes`]
+//! have sections of their own.
+
+use bn_core::lenet::TRAINED_PARAMETERS;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use serde_json::Value;
+
+use super::chart::{Series, lines};
+use super::facts::{Device, Facts, Stage};
+use super::{batch_norm, mistakes, table};
+use crate::checkpoint::{Origin, TrainingState};
+use crate::inference;
+use crate::numbers::{percent, thousands};
+use crate::reestimate::Reestimated;
+
+const STYLE: &str = include_str!("style.css");
+
+/// The whole page.
+pub(super) fn page(facts: &Facts<'_>) -> Markup {
+    let title = format!("BatchNorm LeNet on {}", facts.dataset);
+    let sections = [
+        ("training", "Training", training(facts)),
+        ("stages", "Accuracy at each stage", stages(facts)),
+        ("mistakes", "Where it errs", mistakes::section(facts)),
+        ("batch-norm", "BatchNorm", batch_norm::section(&facts.checkpoint.parameters)),
+        ("quantiser", "The quantiser", quantiser(facts)),
+        ("device", "The device", device(facts)),
+    ];
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                link rel="icon" href="data:,";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    h1 { (title) }
+                    p.lead { (origin(facts)) }
+                    nav aria-label="Sections" {
+                        ul { @for (id, heading, _) in &sections { li { a href=(format!("#{id}")) { (heading) } } } }
+                    }
+                }
+                main {
+                    (key_figures(facts))
+                    @for (id, heading, content) in &sections {
+                        section aria-labelledby=(id) { h2 id=(id) { (heading) } (content) }
+                    }
+                }
+                footer { "Written by host-trainer " (env!("CARGO_PKG_VERSION")) "." }
+            }
+        }
+    }
+}
+
+fn origin(facts: &Facts<'_>) -> String {
+    let parameters = thousands(TRAINED_PARAMETERS);
+    match &facts.checkpoint.origin {
+        Origin::Imported(name) => format!("{parameters} trained parameters, imported from {name}."),
+        Origin::Trained(state) => format!(
+            "{parameters} trained parameters, recipe {}, {} of {} epochs, seed {}, engine {}.",
+            state.recipe.name, state.epoch, state.recipe.epochs, state.seed, state.engine
+        ),
+    }
+}
+
+/// What most readers came for.
+fn key_figures(facts: &Facts<'_>) -> Markup {
+    let mut figures = vec![("accuracy in f32", percent(facts.unfolded.accuracy))];
+    if let Ok(int8) = &facts.int8 {
+        figures.push(("accuracy in integers", percent(int8.stage.accuracy)));
+        figures.push(("bytes of weights", thousands(int8.export.bytes)));
+    }
+    if let Device::Ran(report) = &facts.device {
+        figures.push(("instructions an image", thousands(report.instructions_per_inference as usize)));
+        figures.push(("bytes of RAM", thousands(report.ram_bytes as usize)));
+    }
+    html! {
+        dl.key-figures { @for (name, value) in figures { div { dt { (name) } dd { (value) } } } }
+    }
+}
+
+fn training(facts: &Facts<'_>) -> Markup {
+    let Some(state) = facts.checkpoint.training() else {
+        return html! {
+            p { "This model was imported. Its file says nothing of how it was trained, so there are no curves and no recipe." }
+        };
+    };
+    html! {
+        (curves(facts))
+        div.side {
+            (table::of_one("Recipe", &table::fields(&state.recipe)))
+            (run(state, facts))
+        }
+        @if let Some(changed) = &state.reestimated { (reestimated(changed)) }
+    }
+}
+
+/// Two charts of whatever figures the epochs have: losses and accuracies.
+fn curves(facts: &Facts<'_>) -> Markup {
+    let epochs: Vec<_> = facts.metrics.iter().map(table::fields).collect();
+    let Some(last) = epochs.last() else { return html! { p { "No epoch has ended yet." } } };
+    let chart = |title: &str, part: &str| {
+        let keys: Vec<_> = last.keys().filter(|key| key.contains(part)).collect();
+        let finite = |value: &Value| value.as_f64().filter(|v| v.is_finite());
+        let series = |key: &&String| Series {
+            label: table::label(key),
+            values: epochs.iter().map(|epoch| epoch.get(*key).and_then(finite)).collect(),
+        };
+        let at_last = |key: &&String| format!("{} {}", table::label(key), table::text(key, &last[*key]));
+        let after = keys.iter().map(at_last).collect::<Vec<_>>().join(", ");
+        let summary = format!("{title} over {} epochs; after the last: {after}", epochs.len());
+        lines(title, &summary, &keys.iter().map(series).collect::<Vec<_>>())
+    };
+    html! {
+        div.charts { (chart("Loss", "loss")) (chart("Accuracy", "accuracy")) }
+        details {
+            summary { "The epochs in figures" }
+            (table::of_rows("Losses are means over the examples; a test figure is of the model after the epoch", &facts.metrics))
+        }
+    }
+}
+
+/// What is not the recipe's but the run's.
+fn run(state: &TrainingState, facts: &Facts<'_>) -> Markup {
+    let parameters = &facts.checkpoint.parameters;
+    html! {
+        table.pairs {
+            caption { "Run" }
+            tbody {
+                tr { th scope="row" { "data" } td { (state.dataset) " (digest " (state.dataset_digest) ")" } }
+                tr { th scope="row" { "engine" } td { (state.engine) } }
+                tr { th scope="row" { "seed" } td { (state.seed) } }
+                tr { th scope="row" { "BatchNorm's eps" } td { (table::figures(parameters.eps)) } }
+                tr { th scope="row" { "running variance" } td { (parameters.variance.name()) } }
+                tr { th scope="row" { "batches tracked" } td { (thousands(facts.checkpoint.batches_tracked as usize)) } }
+                @if state.holdout > 0 {
+                    tr {
+                        th scope="row" { "held out" }
+                        td { "the last " (thousands(state.holdout)) " training images; they stand in for the test images above" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What exact statistics changed.
+fn reestimated(changed: &Reestimated) -> Markup {
+    let Reestimated { mean_shift, variance_ratio, before, after } = changed;
+    html! {
+        p {
+            "In the end the moving statistics of BatchNorm gave way to the exact ones of the training images: a mean moved by at most "
+            (table::figures(*mean_shift)) " standard deviations, a variance changed by at most a factor of "
+            (table::figures(*variance_ratio)) "."
+        }
+        table {
+            caption { "The training images as they are, in inference mode" }
+            thead { tr { th scope="col" { "statistics" } th scope="col" { "loss" } th scope="col" { "accuracy" } } }
+            tbody {
+                @for (name, totals) in [("moving", before), ("exact", after)] {
+                    tr {
+                        th scope="row" { (name) }
+                        td { (table::figures(totals.mean_loss())) } td { (percent(totals.accuracy())) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn stages(facts: &Facts<'_>) -> Markup {
+    let differ = |stage: &Stage| percent(inference::disagreement(&stage.classes, &facts.unfolded.classes));
+    html! {
+        p { "The same model on the same " (thousands(facts.test.len())) " test images, from what was trained to what is flashed." }
+        table {
+            caption { "Share of images that are classified right, and that are classified differently from the first line" }
+            thead { tr { th scope="col" { "stage" } th scope="col" { "right" } th scope="col" { "differently" } } }
+            tbody {
+                tr { th scope="row" { "f32, BatchNorm on its own" } td { (percent(facts.unfolded.accuracy)) } td { "–" } }
+                tr {
+                    th scope="row" { "f32, BatchNorm folded" }
+                    td { (percent(facts.folded.accuracy)) } td { (differ(&facts.folded)) }
+                }
+                @if let Ok(int8) = &facts.int8 {
+                    tr {
+                        th scope="row" { "int8 on the host" }
+                        td { (percent(int8.stage.accuracy)) } td { (differ(&int8.stage)) }
+                    }
+                    tr {
+                        th scope="row" { "int8 on the device, emulated" }
+                        @match &facts.device {
+                            // Every logit was the host's, or there would be no report.
+                            Device::Ran(report) => { td { (percent(report.accuracy)) } td { (differ(&int8.stage)) } }
+                            Device::NotRun(_) => { td { "not run" } td { "–" } }
+                        }
+                    }
+                }
+            }
+        }
+        @if let Err(refusal) = &facts.int8 { p { "There are no integers: " (refusal) "." } }
+        @if let Device::NotRun(why) = &facts.device { (not_run(why)) }
+    }
+}
+
+fn not_run(why: &str) -> Markup {
+    html! {
+        p.note {
+            "The device was not run: " (why) ". " code { "host-trainer report RUN" } " with QEMU installed runs every test image through it."
+        }
+    }
+}
+
+fn quantiser(facts: &Facts<'_>) -> Markup {
+    let int8 = match &facts.int8 {
+        Ok(int8) => int8,
+        Err(refusal) => return html! { p { "The exporter refuses this model: " (refusal) "." } },
+    };
+    let export = &int8.export;
+    let file = match int8.is_the_runs_file {
+        Some(true) => "It is the run's weights.bin.",
+        Some(false) => {
+            "The run's weights.bin is another file: it was exported from another checkpoint or with other flags."
+        }
+        None => "The run has no weights.bin; `host-trainer export` writes it.",
+    };
+    html! {
+        p {
+            "BatchNorm folded into the layers before it, then rounded to integers: " (thousands(export.bytes)) " bytes, checksum "
+            code { (format!("{:08x}", export.checksum)) } ". " (file)
+        }
+        (table::of_many("What rounding did to each layer", "layer", &export.layers))
+        (table::of_one("Of the file, read back, on the training images that calibrated it", &table::fields(&export.calibration)))
+    }
+}
+
+fn device(facts: &Facts<'_>) -> Markup {
+    let report = match &facts.device {
+        Device::Ran(report) => report,
+        Device::NotRun(why) => return not_run(why),
+    };
+    let mut figures = table::fields(report);
+    // How long it took here is no property of the run.
+    ["layers", "seconds", "emulators"].iter().for_each(|key| drop(figures.remove(*key)));
+    html! {
+        p {
+            "The firmware in QEMU's " code { (report.machine) } ", over " (thousands(report.images)) " test images: all "
+            (thousands(report.logits_compared)) " logits are the host's, bit for bit. Executed instructions, not cycles."
+        }
+        (table::of_one("An inference on the device", &figures))
+        (table::of_many("Each layer of an inference, its sigmoid and pool included", "layer", &report.layers))
+    }
+}

@@ -1,0 +1,83 @@
+//! The assembly means the same to a second assembler: LLVM's truncates an offset that does not fit its field without a word,
+//! GNU's refuses it. Needs the thumb targets and `arm-none-eabi-as`; writes into a temporary directory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use host_trainer::emulate::Machine;
+use host_trainer::firmware::{self, Build, Inputs, Program};
+use object::{Object, ObjectSection, ObjectSymbol};
+
+use crate::emulator::ready;
+
+/// The second assembler.
+const ASSEMBLER: &str = "arm-none-eabi-as";
+/// In the order in which `arch/cortex_m_dsp.rs` includes them.
+const FILES: [&str; 7] = ["transform", "inverse", "conv1", "conv2", "linear", "small_conv1", "small"];
+/// What the name of every function of the assembly begins with.
+const PREFIX: &str = "bn_lenet_";
+
+/// Name and code of each function that GNU's assembler makes of the files, by name.
+fn assembled(cpu: &str) -> BTreeMap<String, Vec<u8>> {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let source = firmware::workspace_root().expect("the workspace").join("bn-core/src/arch/cortex_m_dsp");
+    let text = |name| fs::read_to_string(source.join(name).with_extension("s")).expect("a file of assembly");
+    let (input, output) = (directory.path().join("all.s"), directory.path().join("all.o"));
+    fs::write(&input, format!(".syntax unified\n.thumb\n{}", FILES.map(text).concat())).expect("a temporary file");
+    let run = Command::new(ASSEMBLER).arg(format!("-mcpu={cpu}")).arg("-o").args([&output, &input]).output();
+    let run = run.expect("the assembler runs");
+    let words = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success() && words.is_empty(), "{ASSEMBLER} for {cpu}: {words}");
+    let bytes = fs::read(&output).expect("an object file");
+    let file = object::File::parse(&*bytes).expect("an object file");
+    let sections = file.sections().filter_map(|section| {
+        let name = section.name().ok()?.strip_prefix(".text.")?.to_owned();
+        Some((name, section.data().expect("code").to_vec()))
+    });
+    sections.collect()
+}
+
+/// As linked into a program of the firmware, by name.
+fn linked(elf: &Path) -> BTreeMap<String, Vec<u8>> {
+    let bytes = fs::read(elf).expect("an ELF");
+    let file = object::File::parse(&*bytes).expect("an ELF");
+    let symbols = file.symbols().filter(|symbol| symbol.size() > 0);
+    symbols
+        .filter_map(|symbol| {
+            let name = symbol.name().ok().filter(|name| name.starts_with(PREFIX))?;
+            let section = file.section_by_index(symbol.section_index()?).expect("the symbol's section");
+            // Bit 0 of a function's address says that it is Thumb.
+            let code = section.data_range(symbol.address() & !1, symbol.size()).expect("code").expect("in the section");
+            Some((name.to_owned(), code.to_vec()))
+        })
+        .collect()
+}
+
+#[test]
+fn two_assemblers_make_the_same_code() {
+    if !ready() {
+        return;
+    }
+    if Command::new(ASSEMBLER).arg("--version").output().is_err() {
+        tests::skipped(
+            "arm-none-eabi-as is not on the PATH",
+            "install it with: apt-get install binutils-arm-none-eabi",
+        );
+        return;
+    }
+    for (machine, cpu) in [(Machine::Netduinoplus2, "cortex-m4"), (Machine::Mps2An505, "cortex-m33")] {
+        let second = assembled(cpu);
+        let mut seen = BTreeSet::new();
+        for build in [Build::Fastest, Build::Small] {
+            let inputs = Inputs { machine, build, ..Inputs::default() };
+            let firmware = firmware::build_programs(&inputs, &[Program::Evaluate]).expect("the firmware builds");
+            for (name, first) in linked(&firmware.elf(Program::Evaluate)) {
+                assert!(second.get(&name) == Some(&first), "{name} for {cpu} is other code to {ASSEMBLER}");
+                seen.insert(name);
+            }
+        }
+        assert!(second.keys().eq(&seen), "{cpu}: compared {seen:?}");
+    }
+}
