@@ -36,8 +36,8 @@ const fn core(machine: Machine, build: Build, code: u64, stack: u64) -> Core {
 const CORES: [Core; 6] = [
     core(Machine::Netduinoplus2, Build::Fastest, 9_724, 368),
     core(Machine::Mps2An505, Build::Fastest, 9_724, 368),
-    core(Machine::Mps2An385, Build::Fastest, 6_860, 488),
-    core(Machine::Microbit, Build::Fastest, 8_034, 512),
+    core(Machine::Mps2An385, Build::Fastest, 6_860, 440),
+    core(Machine::Microbit, Build::Fastest, 8_034, 472),
     core(Machine::Netduinoplus2, Build::Small, 2_646, 304),
     core(Machine::Mps2An505, Build::Small, 2_650, 304),
 ];

@@ -4,6 +4,9 @@
 //! floored where an output is so small (a dead one: gamma near 0) that its bias, counted in steps of the accumulator, would
 //! leave i32.
 
+use std::num::NonZero;
+use std::thread;
+
 use bn_core::ops::linear::BLOCK;
 use bn_core::quant::{LINEAR_UNIT, LINEAR_WEIGHT_MAX, Pair, pack_weights};
 
@@ -42,6 +45,8 @@ struct Row {
     scale: f64,
     clip: f64,
     rounded: Rounded,
+    /// What min-max and the nearest integers would cost.
+    plain: f64,
 }
 
 impl Source<'_> {
@@ -50,11 +55,9 @@ impl Source<'_> {
         let mut result = Linear { weight: Vec::new(), bias: Vec::new(), multiplier: Vec::new(), report: self.report() };
         let mut noise = Noise::default();
         let mut costs = [0.0; 2];
-        for (weight, bias) in self.channels() {
-            let weight: Vec<f64> = weight.iter().map(|&w| f64::from(w)).collect();
-            let centre: f64 = weight.iter().sum::<f64>() * self.input.centre();
-            let bias = bias + centre + output.offset;
-            let Row { scale, clip, rounded } = self.row(&weight, bias, output.step, &mut costs)?;
+        for (weight, bias, row) in self.rows(output) {
+            let Row { scale, clip, rounded, plain } = row?;
+            costs = [costs[0] + rounded.cost, costs[1] + plain];
             let unit = self.unit(scale);
             result.multiplier.push((unit / output.step * MULTIPLIER_ONE).round() as i32);
             let mut correction = 0.0;
@@ -76,13 +79,32 @@ impl Source<'_> {
         Ok(result)
     }
 
+    /// Every output: its weights, its bias with all that is added to it, and its scale and integers. Outputs do not depend
+    /// on each other, so all cores work.
+    fn rows(&self, output: Output) -> Vec<(Vec<f64>, f64, Result<Row>)> {
+        let channels: Vec<_> = self.channels().collect();
+        let share = channels.len().div_ceil(thread::available_parallelism().map_or(1, NonZero::get));
+        let of = |(weight, bias): &(&[f32], f64)| {
+            let weight: Vec<f64> = weight.iter().map(|&w| f64::from(w)).collect();
+            let bias = bias + weight.iter().sum::<f64>() * self.input.centre() + output.offset;
+            let row = self.row(&weight, bias, output.step);
+            (weight, bias, row)
+        };
+        thread::scope(|scope| {
+            let shares =
+                channels.chunks(share).map(|share| scope.spawn(move || share.iter().map(of).collect::<Vec<_>>()));
+            let shares: Vec<_> = shares.collect();
+            shares.into_iter().flat_map(|share| share.join().expect("a share does not panic")).collect()
+        })
+    }
+
     /// Value of one unit of a linear accumulator whose weights have this scale.
     fn unit(&self, scale: f64) -> f64 {
         scale / f64::from(self.input.one) / f64::from(LINEAR_UNIT)
     }
 
-    /// The scale and integers of one output that cost least. Adds what they cost, and what min-max and the nearest would.
-    fn row(&self, weight: &[f64], bias: f64, step: f64, costs: &mut [f64; 2]) -> Result<Row> {
+    /// The scale and integers of one output that cost least.
+    fn row(&self, weight: &[f64], bias: f64, step: f64) -> Result<Row> {
         let max = i32::from(LINEAR_WEIGHT_MAX);
         let wanted = weight.iter().fold(0.0, |max, w| f64::max(max, w.abs())) / f64::from(max);
         let for_bias = bias.abs() / BIAS_MAX / self.unit(1.0);
@@ -95,17 +117,16 @@ impl Source<'_> {
         let Some(covariance) = self.input.covariance else {
             let rounded = plain(&Covariance::identity(weight.len()));
             let clip = if wanted < floor { f64::INFINITY } else { 1.0 };
-            return Ok(Row { scale: wanted.max(floor), clip, rounded });
+            return Ok(Row { scale: wanted.max(floor), clip, plain: 0.0, rounded: Rounded { cost: 0.0, ..rounded } });
         };
+        let plain = plain(covariance).cost;
         let rows = CLIPS.iter().filter(|&&clip| clip == 1.0 || clip * wanted > floor).map(|&clip| {
             let scale = (clip * wanted).max(floor);
-            Row { scale, clip: scale / wanted, rounded: by_cost(weight, scale, max, covariance) }
+            Row { scale, clip: scale / wanted, rounded: by_cost(weight, scale, max, covariance), plain }
         });
         let best = rows.reduce(|best, row| if row.rounded.cost < best.rounded.cost { row } else { best });
         let mut best = best.expect("the first of the clips is always tried");
         best.rounded = by_pairs(weight, best.scale, max, covariance);
-        costs[0] += best.rounded.cost;
-        costs[1] += plain(covariance).cost;
         Ok(best)
     }
 }

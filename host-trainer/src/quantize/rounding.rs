@@ -3,8 +3,9 @@
 //! An error `e` of a row's weights shifts its output by `e . x`. The mean of that goes into the bias; what remains has the
 //! variance `e^T C e`, with `C` the covariance of the inputs. Rounding each weight to its nearest integer makes every `e`
 //! small, but inputs are correlated: an error of one weight can take back another's. So, from the nearest integers on,
-//! single weights and pairs of them move as long as the cost falls (coordinate descent; the idea of choosing the rounding by what it costs on
-//! inputs is AdaRound's, Nagel et al. 2020, "Up or Down? Adaptive Rounding for Post-Training Quantization").
+//! single weights and pairs of them move as long as the cost falls (coordinate descent; the idea of choosing the rounding by
+//! what it costs on inputs is AdaRound's, Nagel et al. 2020, "Up or Down? Adaptive Rounding for Post-Training
+//! Quantization").
 
 /// Passes over a row before it is left as it is. Rows settle after some five.
 const PASSES: usize = 30;
@@ -114,24 +115,28 @@ pub fn by_pairs(weights: &[f64], scale: f64, max: i32, covariance: &Covariance) 
     let Rounded { mut integers, cost } = by_cost(weights, scale, max, covariance);
     let mut gradient = covariance.times(&errors(weights, scale, &integers));
     let room = |integer: i32, step: i32| (integer + step).abs() <= max;
+    let curvatures: Vec<f64> = (0..integers.len()).map(|at| scale * covariance.row(at)[at]).collect();
     for _ in 0..PASSES {
         let mut moved = false;
         for at in 0..integers.len() {
-            for step in [-1, 1].into_iter().filter(|&step| room(integers[at], step)).collect::<Vec<_>>() {
-                let (row, sign) = (covariance.row(at), f64::from(step));
-                let alone = sign * gradient[at] * 2.0 + scale * row[at];
-                // Of the other weight the change of cost by a step down and up, the first weight's step made.
-                let changes = (0..integers.len()).filter(|&other| other != at).flat_map(|other| {
-                    let with = 2.0 * (gradient[other] + sign * scale * row[other]);
-                    let curvature = scale * covariance.row(other)[other];
-                    [-1, 1].map(|step| (alone + f64::from(step) * with + curvature, other, step))
-                });
-                let changes = changes.filter(|&(_, other, step)| room(integers[other], step));
-                let best = changes.min_by(|a, b| a.0.total_cmp(&b.0));
-                let Some((change, other, other_step)) = best.filter(|best| best.0 * scale < -LEAST_GAIN * cost) else {
+            for step in [-1, 1] {
+                if !room(integers[at], step) {
                     continue;
-                };
-                debug_assert!(change < 0.0);
+                }
+                let (row, sign) = (covariance.row(at), f64::from(step));
+                let alone = sign * gradient[at] * 2.0 + curvatures[at];
+                // Of the other weight the change of cost by a step down and up, the first weight's step made.
+                let (mut least, mut best) = (f64::INFINITY, None);
+                for other in (0..integers.len()).filter(|&other| other != at) {
+                    let with = 2.0 * (gradient[other] + sign * scale * row[other]);
+                    for other_step in [-1, 1] {
+                        let change = alone + f64::from(other_step) * with + curvatures[other];
+                        if change < least && room(integers[other], other_step) {
+                            (least, best) = (change, Some((other, other_step)));
+                        }
+                    }
+                }
+                let Some((other, other_step)) = best.filter(|_| least * scale < -LEAST_GAIN * cost) else { continue };
                 for (at, step) in [(at, step), (other, other_step)] {
                     integers[at] += step;
                     let row = covariance.row(at);
