@@ -117,7 +117,7 @@ impl Source<'_> {
         let Some(covariance) = self.input.covariance else {
             let rounded = plain(&Covariance::identity(weight.len()));
             let clip = if wanted < floor { f64::INFINITY } else { 1.0 };
-            return Ok(Row { scale: wanted.max(floor), clip, plain: 0.0, rounded: Rounded { cost: 0.0, ..rounded } });
+            return Ok(Row { scale: wanted.max(floor), clip, plain: rounded.cost, rounded });
         };
         let plain = plain(covariance).cost;
         let rows = CLIPS.iter().filter(|&&clip| clip == 1.0 || clip * wanted > floor).map(|&clip| {

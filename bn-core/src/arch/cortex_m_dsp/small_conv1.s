@@ -1,5 +1,5 @@
 @ Convolution 1 of the small build: one pooled row of all channels from the transformed rows under it, which takes less code
-@ than conv1.s and its two. The table is the upper half of a centred one.
+@ than the two at once of conv1.s. The table is the upper half of a centred one.
 @
 @       window   [tile 6][point 8][3 pairs of input rows]          lanes   [channel 6][point 8][upper, lower][3 pairs]
 @
