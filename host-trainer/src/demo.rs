@@ -93,7 +93,13 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
     let bytes = AlignedBytes::read(&path)?;
     let model = bytes.model(&path)?;
     let file = ModelFile::Weights(bytes.clone());
-    let of_test = Request { file: &path, model: &file, checkpoint: Some(&checkpoint), images: request.images };
+    let of_test = Request {
+        file: &path,
+        model: &file,
+        checkpoint: Some(&checkpoint),
+        images: request.images,
+        build: Build::Default,
+    };
     let evaluate = evaluate(&of_test, dataset)?.report;
 
     let test = dataset.test.first(request.images.unwrap_or(usize::MAX));

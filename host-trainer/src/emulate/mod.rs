@@ -213,7 +213,7 @@ fn run_all(shards: &[Shard<'_>], images: usize) -> Result<Vec<Results>> {
 
 /// Compares with the host and sums up.
 fn report(request: &EmulateRequest<'_>, results: &[Results], sizes: Sizes, seconds: f64) -> EmulateReport {
-    let host = inference::int8(&request.weights, &request.images.images);
+    let host = inference::int8_of(request.build, &request.weights, &request.images.images);
     let device = || results.iter().flat_map(|results| &results.records);
     let (mut right, mut logits_differing, mut classes_differing) = (0, 0, 0);
     for ((host, device), &label) in host.iter().zip(device()).zip(&request.images.labels) {
