@@ -261,7 +261,7 @@ pub struct EmulateArgs {
     /// Force the portable path where the core has a faster one
     #[arg(long)]
     pub portable: bool,
-    /// Show what each layer takes, beside CMSIS-NN
+    /// Show what each layer takes, with a model of a Cortex-M4's cycles, beside CMSIS-NN
     #[arg(long)]
     pub profile: bool,
     /// Classify the first N test images [default: all]
