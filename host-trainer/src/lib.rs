@@ -7,6 +7,7 @@
 pub mod augment;
 pub mod board;
 pub mod checkpoint;
+pub mod claim;
 pub mod cli;
 pub mod curves;
 pub mod data;
@@ -34,6 +35,7 @@ pub mod reestimate;
 pub mod report;
 pub mod run;
 pub mod run_dir;
+pub mod saves;
 pub mod setup;
 mod state_dict;
 pub mod train;
