@@ -3,6 +3,7 @@
 //!
 //! The data's way through: [`data`] → [`engine`] (driven by [`train`]) → [`checkpoint`] → [`export`] → `weights.bin` →
 //! [`emulate`].
+#![cfg_attr(not(test), warn(clippy::print_stderr, clippy::print_stdout))] // they panic when nobody reads, see `notice`
 
 pub mod augment;
 pub mod board;
@@ -26,6 +27,7 @@ pub mod inference;
 pub mod inspect;
 pub mod interrupt;
 pub mod model_file;
+mod notice;
 mod numbers;
 pub mod parameters;
 pub mod progress;
