@@ -24,9 +24,9 @@ fn the_log_of_executed_instructions_is_what_was_counted() {
     let bytes = AlignedBytes::read(&path).expect("shipped weights");
     let images = random_images(&mut ChaCha8Rng::seed_from_u64(4), 1);
     for (machine, build) in [
-        (Machine::Netduinoplus2, Build::Fastest),
+        (Machine::Netduinoplus2, Build::Default),
         (Machine::Netduinoplus2, Build::Small),
-        (Machine::Microbit, Build::Fastest),
+        (Machine::Microbit, Build::Default),
     ] {
         let weights = bytes.model(&path).expect("good weights");
         let inputs = Inputs { machine, build, ..Inputs::default() };

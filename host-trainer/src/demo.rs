@@ -78,7 +78,7 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
     // What is missing is better known before the training than after it.
     setup::ensure_target()?;
     setup::ensure_qemu()?;
-    let run = Run::new(create(EngineName::Auto, 0, Variance::Biased)?, new_run(request), dataset)?;
+    let mut run = Run::new(create(EngineName::Auto, 0, Variance::Biased)?, new_run(request), dataset)?;
     let directory = run.directory().clone();
     notice(&run.describe(dataset));
     let train = run.train(dataset, request.quiet)?;

@@ -17,6 +17,7 @@ use crate::data::Split;
 use crate::emulate::Machine;
 use crate::error::{Error, Result};
 use crate::footprint::{Footprint, footprint};
+use crate::notice::notice;
 use crate::setup;
 
 /// What is baked into the firmware; `None` is what the repository ships.
@@ -203,7 +204,7 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
         write_if_new(&path, &demo_images(images))?;
         cargo.env("BN_LENET_IMAGES", path);
     }
-    eprintln!("building the firmware for {target}");
+    notice(&format!("building the firmware for {target}"));
     let executables = run_cargo(cargo)?;
     let directory = TempDir::new().map_err(Error::io("create a directory in", std::env::temp_dir()))?;
     let firmware = Firmware { directory };
@@ -312,7 +313,7 @@ fn run_cargo(mut cargo: Command) -> Result<Vec<PathBuf>> {
     let mut words = String::new();
     for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines()).map_while(Result::ok)
     {
-        eprintln!("{line}");
+        notice(&line);
         words.push_str(&line);
         words.push('\n');
     }

@@ -24,6 +24,7 @@ use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::firmware::{self, Build, Inputs, Program, Sizes};
 use crate::inference;
+use crate::notice::notice;
 use crate::setup;
 
 use shard::{Results, Shard};
@@ -153,7 +154,7 @@ pub fn emulate_built(elf: &Path, request: &EmulateRequest<'_>) -> Result<Emulate
             directory: directory.path().join(index.to_string()),
         })
         .collect();
-    eprintln!("classifying {} images on {} x {}", images.len(), shards.len(), request.machine);
+    notice(&format!("classifying {} images on {} x {}", images.len(), shards.len(), request.machine));
     let start = Instant::now();
     let results = run_all(&shards, images.len())?;
     let seconds = start.elapsed().as_secs_f64();

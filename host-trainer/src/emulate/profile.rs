@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_layers_are_the_networks() {
-        let layers = profile([7; LAYERS], Build::Fastest);
+        let layers = profile([7; LAYERS], Build::Default);
         assert_eq!(layers.iter().map(|layer| layer.macs).sum::<usize>(), bn_core::lenet::MACS);
         let header = FIELDS.iter().position(|field| field.name == "conv1_bias").expect("a field");
         let parameters: usize = FIELDS[header..].iter().map(|field| field.bytes).sum();
@@ -176,9 +176,9 @@ mod tests {
     #[test]
     fn no_layer_is_lent_more_than_there_is() {
         let most = |build| profile([0; LAYERS], build).iter().map(|layer| layer.ram_bytes).max();
-        assert_eq!(most(Build::Fastest), Some(size_of::<Window>() + size_of::<Pooled1>() + FLAT_QUADS * 8));
+        assert_eq!(most(Build::Default), Some(size_of::<Window>() + size_of::<Pooled1>() + FLAT_QUADS * 8));
         assert_eq!(most(Build::Small), Some(size_of::<Window>() / 2 + size_of::<Pooled1>() + FLAT));
-        assert!(most(Build::Fastest) <= Some(size_of::<bn_core::Scratch>()));
+        assert!(most(Build::Default) <= Some(size_of::<bn_core::Scratch>()));
     }
 
     #[test]
