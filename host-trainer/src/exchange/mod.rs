@@ -91,13 +91,21 @@ pub struct Imported {
 /// # Errors
 /// [`Error::BadFile`] with the first thing that is wrong.
 pub fn import(path: &Path, options: ImportOptions) -> Result<Imported> {
-    let bytes = files::read(path)?;
+    from_bytes(path, &files::read(path)?, options)
+}
+
+/// Reads a file's content; `path` is for messages, for its name in the checkpoint, and for tensors of an ONNX file that lie
+/// beside it.
+///
+/// # Errors
+/// [`Error::BadFile`] with the first thing that is wrong.
+pub fn from_bytes(path: &Path, bytes: &[u8], options: ImportOptions) -> Result<Imported> {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let origin = Origin::Imported(name);
-    if !looks_like_onnx(path, &bytes) {
-        return pytorch::read(path, &bytes, options, origin);
+    if !looks_like_onnx(path, bytes) {
+        return pytorch::read(path, bytes, options, origin);
     }
-    let onnx::Read { parameters, folded } = onnx::read(path, &bytes, options)?;
+    let onnx::Read { parameters, folded } = onnx::read(path, bytes, options)?;
     Ok(Imported {
         checkpoint: Checkpoint { parameters, batches_tracked: 0, origin, moments: None },
         source: Source::Onnx,
