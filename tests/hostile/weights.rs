@@ -17,7 +17,7 @@ const EDIT: usize = 7;
 const HEADER: usize = 64;
 
 /// An inference takes longer than many files; of what is accepted, one in so many is run.
-const RUN_ONE_IN: u32 = 64;
+const RUN_ONE_IN: u32 = 256;
 
 /// A good file, damaged.
 pub struct Weights {
