@@ -107,9 +107,14 @@ impl Error {
         }
     }
 
-    /// A [`Error::BadFile`].
+    /// A [`Error::BadFile`]. The problem may quote the file: what is in it can neither break the line nor command a terminal.
     pub fn bad_file(path: impl AsRef<Path>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Error::BadFile { path: path.as_ref().to_owned(), problem: problem.into(), remedy: remedy.into() }
+        let mut problem = problem.into();
+        if problem.contains(char::is_control) {
+            let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+            problem = problem.chars().map(escaped).collect();
+        }
+        Error::BadFile { path: path.as_ref().to_owned(), problem, remedy: remedy.into() }
     }
 
     /// An [`Error::Io`], for `map_err`.
