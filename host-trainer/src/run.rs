@@ -175,7 +175,7 @@ impl Run {
             dataset.name,
             dataset.source,
             self.engine.name(),
-            self.engine.device(),
+            self.engine.device(self.state.recipe.batch_size),
             self.state.seed,
             self.state.recipe.name,
             self.state.recipe.describe(),
@@ -245,7 +245,7 @@ impl Run {
         let test = last.test.expect("a run ends with the test images");
         TrainReport {
             engine: self.engine.name().into(),
-            device: self.engine.device(),
+            device: self.engine.device(self.state.recipe.batch_size),
             dataset: dataset.name.clone(),
             data_source: dataset.source.clone(),
             seed: self.state.seed,
