@@ -125,7 +125,7 @@ fn code_and_stack_stay_within_their_budgets() {
         let name = core.name();
         setup::ensure_target_of(core.machine.target()).expect("a target");
         let elf = linked(core, &[], directory.path());
-        let Footprint { code, stack, functions } = footprint(&elf, "bn_lenet_predict").expect("a bound");
+        let Footprint { code, stack, functions, .. } = footprint(&elf, "bn_lenet_predict").expect("a bound");
         let (weights, most) = core.flash();
         let whole = loaded(&elf);
         // Nothing is loaded that the call graph does not reach, but for padding between functions.

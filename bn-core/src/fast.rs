@@ -50,7 +50,7 @@ const ODD_SUM_MAX: i64 = (1 << (64 - 1 - 2 * FIELD)) / PIXEL_ONE as i64;
 /// Words of a packed image.
 pub(crate) const IMAGE_WORDS: usize = IMAGE_SIDE * IMAGE_SIDE / 2;
 /// A packed image, and after it the columns 1 and 3 of each row.
-pub(crate) type Packed = [u32; IMAGE_WORDS + IMAGE_SIDE];
+pub type Packed = [u32; IMAGE_WORDS + IMAGE_SIDE];
 /// Words of a packed kernel row.
 const ROW_WORDS: usize = KERNEL.div_ceil(2);
 
