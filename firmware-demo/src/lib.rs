@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `demo` | classifies the images that were baked in and logs what it thinks of each |
 //! | `evaluate` | classifies images that an emulator's host streams in, and returns every logit |
+//! | `float` | runs an f32 network instead, BatchNorm unfolded and folded, to compare what that costs; feature `float` |
 //! | `inference` | the inference and nothing else, for the tests that prove what it takes; it is never run |
 //! | `crash` | panics or faults on purpose, to prove that a broken firmware is noticed |
 //!
@@ -23,6 +24,8 @@ pub mod classifier;
 pub mod counter;
 #[cfg(target_os = "none")]
 pub mod device;
+#[cfg(target_os = "none")]
+pub mod files;
 #[cfg(target_os = "none")]
 pub mod images;
 #[cfg(target_os = "none")]

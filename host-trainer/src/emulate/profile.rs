@@ -78,6 +78,11 @@ impl Executed {
         sum
     }
 
+    /// Of everything in a log.
+    pub(super) fn of_all(trace: &Trace, machine: Machine) -> Self {
+        Self::of(trace.steps(0..trace.len()), machine)
+    }
+
     /// All executed instructions.
     pub fn instructions(&self) -> u64 {
         self.executed_arithmetic
@@ -97,7 +102,7 @@ pub(super) fn explain(layers: &mut [LayerProfile], trace: &Trace, machine: Machi
         let steps: Option<Range<usize>> = function.and_then(|function| trace.execution_of(&function));
         layer.executed = steps.map(|steps| Executed::of(trace.steps(steps), machine));
     }
-    Executed::of(trace.steps(0..trace.len()), machine)
+    Executed::of_all(trace, machine)
 }
 
 const ALL: [(Layer, &str, usize); LAYERS] = [
