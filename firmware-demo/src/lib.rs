@@ -1,5 +1,5 @@
-//! What the firmware's programs share: where they run, how they log, count and end. Everything but [`protocol`] and [`stream`]
-//! exists on the device alone.
+//! What the firmware's programs share: where they run, how they log, count and end. Everything but [`choice`],
+//! [`protocol`] and [`stream`] exists on the device alone.
 //!
 //! | program | what it does |
 //! |---|---|
@@ -13,6 +13,7 @@
 //! follow.
 #![no_std]
 
+pub mod choice;
 pub mod protocol;
 pub mod stream;
 

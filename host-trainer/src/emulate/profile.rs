@@ -40,7 +40,7 @@ pub struct LayerProfile {
     pub executed: Option<Executed>,
 }
 
-/// What the log of every executed instruction says of the last image.
+/// What QEMU's log of every executed instruction of one inference says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Executed {
     /// Executed instructions: arithmetic, moves, comparisons, and all that is none of the following.
