@@ -33,7 +33,8 @@ impl Classifier {
         self.counter.as_ref()
     }
 
-    /// Classifies, and counts if it can.
+    /// Classifies, and counts if it can. One copy: what surrounds it in a program must not change the count.
+    #[inline(never)]
     pub fn classify(&mut self, image: &Image) -> (Prediction, Option<u32>) {
         let Self { model, scratch, counter } = self;
         match counter {

@@ -261,9 +261,12 @@ pub struct EmulateArgs {
     /// Force the portable path where the core has a faster one
     #[arg(long)]
     pub portable: bool,
-    /// Show what each layer takes, with a model of a Cortex-M4's cycles, beside CMSIS-NN
+    /// Show what each layer takes, with a model of a Cortex-M4's cycles, beside CMSIS-NN, and what folding BatchNorm saves
     #[arg(long)]
     pub profile: bool,
+    /// The profile's f32 network: a checkpoint [default: PyTorch's trained model of tests/golden]
+    #[arg(long, value_name = "FILE", requires = "profile")]
+    pub checkpoint: Option<PathBuf>,
     /// Classify the first N test images [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub images: Option<u64>,
