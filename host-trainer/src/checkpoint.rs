@@ -326,4 +326,4 @@ pub fn first_batch_norm(parameters: &Parameters) -> (&[f64], &[f64]) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -75,6 +75,14 @@ pub enum Error {
         /// Where the work so far lies and how to go on.
         saved: String,
     },
+    /// A file of a run could not be written; what was saved before stands. Exit code 1.
+    #[error("{problem}; {remedy}")]
+    Unsaved {
+        /// Which file, and what the system said.
+        problem: String,
+        /// How to go on.
+        remedy: String,
+    },
     /// The operating system refused a file operation. Exit code 1.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -91,7 +99,7 @@ impl Error {
     /// The program's exit code for this error. 0 is success; 2 is also what a wrong command line gives.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Disagreement { .. } | Error::Tool { .. } | Error::Io { .. } => 1,
+            Error::Disagreement { .. } | Error::Tool { .. } | Error::Unsaved { .. } | Error::Io { .. } => 1,
             Error::BadFile { .. } | Error::BadArgument { .. } | Error::Refused { .. } => 2,
             Error::Missing { .. } => 3,
             Error::Diverged { .. } => 4,
