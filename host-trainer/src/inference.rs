@@ -4,8 +4,9 @@ use std::num::NonZero;
 
 use bn_core::fast;
 use bn_core::infer::{self, ScratchF32, argmax};
+use bn_core::lenet::FLAT;
 use bn_core::wide::{WideInt8Scratch, WideLeNet, WideModel, WideScratch};
-use bn_core::{CLASSES, FoldedLeNet, Image, LeNet, Model, Prediction};
+use bn_core::{CLASSES, FoldedLeNet, Image, LeNet, Model, Prediction, Scratch};
 
 use crate::firmware::Build;
 
@@ -35,6 +36,15 @@ pub fn int8_of(build: Build, model: &Model<'_>, images: &[Image]) -> Vec<Predict
             each(images, fast::Scratch::new, |image, scratch| fast::predict(&weights, image, scratch))
         }
     }
+}
+
+/// What reaches the first linear layer of the integer network, one row an image: channel, row, column, centred.
+pub fn flat(model: &Model<'_>, images: &[Image]) -> Vec<[i8; FLAT]> {
+    each(images, Scratch::new, |image, scratch| {
+        infer::predict(model, image, scratch);
+        let (_, [flat, ..]) = scratch.stages();
+        std::array::from_fn(|i| flat[i / 4].values()[i % 4])
+    })
 }
 
 /// Class of each row of logits.

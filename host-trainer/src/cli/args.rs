@@ -13,6 +13,7 @@ use crate::exchange::Format;
 use crate::export::DEFAULT_LIMIT;
 use crate::firmware::Build;
 use crate::parameters::Variance;
+use crate::quantize::fine_tune::DEFAULT_EPOCHS;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -181,6 +182,13 @@ pub struct ExportArgs {
     /// Refuse to export when the integers lose more accuracy than this on the calibration images, in percentage points
     #[arg(long, value_name = "POINTS", default_value_t = DEFAULT_LIMIT, value_parser = positive)]
     pub limit: f64,
+    /// Fine-tune the integers for some epochs before they are written, so that they say what f32 says of the training images
+    #[arg(long)]
+    pub qat: bool,
+    /// Epochs of --qat
+    #[arg(long, value_name = "N", requires = "qat", default_value_t = DEFAULT_EPOCHS,
+          value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub qat_epochs: u64,
     /// Print one JSON object on stdout instead of text
     #[arg(long)]
     pub json: bool,
