@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::data::Split;
 use crate::error::{Error, Result};
+use crate::firmware::Build;
 use crate::inference;
 use crate::parameters::Parameters;
 use crate::quantize::fine_tune::{FineTuned, FineTuning, fine_tune};
@@ -153,10 +154,15 @@ pub struct Outputs {
 impl Outputs {
     /// Runs all three forms over some images.
     pub fn new(nets: &Networks, model: &Model<'_>, images: &[Image]) -> Self {
+        Self::of_build(Build::Default, nets, model, images)
+    }
+
+    /// As [`new`](Self::new), with the integers of a build.
+    pub fn of_build(build: Build, nets: &Networks, model: &Model<'_>, images: &[Image]) -> Self {
         Self {
             unfolded: inference::unfolded(&nets.unfolded, images),
             folded: inference::folded(&nets.folded, images),
-            int8: inference::int8(model, images),
+            int8: inference::int8_of(build, model, images),
             logit_unit: (-f64::from(model.logit_fraction_bits())).exp2(),
         }
     }
@@ -209,12 +215,7 @@ fn reread(bytes: &[u8]) -> Result<Model<'_>> {
 
 /// A model can be folded only if its statistics were gathered and are numbers.
 pub(crate) fn check_statistics(parameters: &Parameters) -> Result<()> {
-    if let Some(t) = TENSORS.iter().zip(&parameters.tensors).find(|(_, values)| !values.iter().all(|v| v.is_finite())) {
-        return Err(refused(
-            format!("{} holds a value that is not finite", t.0.name),
-            "train again with a smaller --lr",
-        ));
-    }
+    check_finite(parameters)?;
     for (i, spec) in TENSORS.iter().enumerate().filter(|(_, spec)| spec.role == Role::RunningVar) {
         let (means, variances) = (&parameters.tensors[i - 1], &parameters.tensors[i]);
         if variances.iter().any(|&v| v < 0.0) {
@@ -231,6 +232,16 @@ pub(crate) fn check_statistics(parameters: &Parameters) -> Result<()> {
         return Err(refused(format!("eps is {}", parameters.eps), "give a positive --eps to `import`"));
     }
     Ok(())
+}
+
+/// Every value is a number.
+pub(crate) fn check_finite(parameters: &Parameters) -> Result<()> {
+    match TENSORS.iter().zip(&parameters.tensors).find(|(_, values)| !values.iter().all(|v| v.is_finite())) {
+        None => Ok(()),
+        Some((spec, _)) => {
+            Err(refused(format!("{} holds a value that is not finite", spec.name), "train again with a smaller --lr"))
+        }
+    }
 }
 
 fn largest(values: impl Iterator<Item = f64>) -> f64 {

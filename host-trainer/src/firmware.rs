@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use bn_core::{Model, small};
+use bn_core::{FormatError, Model, fast, small};
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
 use serde::Serialize;
 use tempfile::TempDir;
@@ -17,6 +17,7 @@ use crate::data::Split;
 use crate::emulate::Machine;
 use crate::error::{Error, Result};
 use crate::footprint::{Footprint, footprint};
+use crate::notice::notice;
 use crate::setup;
 
 /// What is baked into the firmware; `None` is what the repository ships.
@@ -34,16 +35,18 @@ pub struct Inputs<'a> {
     pub build: Build,
 }
 
-/// A build of the network. All give the same bits.
+/// A build of the network. All but [`Fast`](Build::Fast) give the same bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Build {
     /// The fastest path that the core has.
     #[default]
-    Fastest,
+    Default,
     /// The portable path, even where the core has a faster one.
     Portable,
-    /// The fast path in less flash and RAM.
+    /// Fewer instructions for a little accuracy, [`bn_core::fast`].
+    Fast,
+    /// Less flash and RAM, [`bn_core::small`].
     Small,
 }
 
@@ -51,6 +54,27 @@ impl Build {
     /// The cargo profile of the firmware.
     pub fn profile(self) -> &'static str {
         if self == Build::Small { "firmware-small" } else { "firmware" }
+    }
+
+    /// The feature of the firmware that asks for it.
+    pub fn feature(self) -> Option<&'static str> {
+        match self {
+            Build::Default | Build::Portable => None,
+            Build::Fast => Some("fast"),
+            Build::Small => Some("small"),
+        }
+    }
+
+    /// What the firmware has of a model in flash.
+    ///
+    /// # Errors
+    /// [`FormatError::Sigmoid`] when the small build cannot hold it.
+    pub fn baked(self, model: &Model<'_>) -> std::result::Result<Vec<u8>, FormatError> {
+        Ok(match self {
+            Build::Default | Build::Portable => model.file().bytes().to_vec(),
+            Build::Fast => fast::Weights::of(model).bytes().to_vec(),
+            Build::Small => small::Weights::of(model)?.bytes().to_vec(),
+        })
     }
 }
 
@@ -107,7 +131,7 @@ pub struct Sizes {
 }
 
 /// The one function of the programs below which an inference happens: part of its symbol.
-const INFERENCE: &str = "firmware_demo10classifier5infer";
+pub(crate) const INFERENCE: &str = "firmware_demo10classifier5infer";
 
 /// The directory of the workspace that this program was built from.
 ///
@@ -163,12 +187,10 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
     cargo.args(programs.iter().flat_map(|program| ["--bin", program.name()]));
     cargo.arg("--message-format=json-render-diagnostics").env_remove("BN_LENET_WEIGHTS").env_remove("BN_LENET_IMAGES");
     cargo.args(["--no-default-features", "--features", board]);
-    if inputs.build == Build::Small {
-        cargo.args(["--features", "small"]);
-    }
+    cargo.args(inputs.build.feature().iter().flat_map(|feature| ["--features", feature]));
     if inputs.build == Build::Portable {
-        let name = target.to_uppercase().replace(['-', '.'], "_");
-        cargo.env(format!("CARGO_TARGET_{name}_RUSTFLAGS"), "--cfg bn_lenet_arch=\"portable\"");
+        // In place of what .cargo/config.toml has for the target; other ways to say it would add to that.
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", "--cfg\x1fbn_lenet_arch=\"portable\"");
     }
     // The shipped weights under another name would only make cargo link again.
     let shipped = fs::read(shipped_weights()?).unwrap_or_default();
@@ -182,7 +204,7 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
         write_if_new(&path, &demo_images(images))?;
         cargo.env("BN_LENET_IMAGES", path);
     }
-    eprintln!("building the firmware for {target}");
+    notice(&format!("building the firmware for {target}"));
     let executables = run_cargo(cargo)?;
     let directory = TempDir::new().map_err(Error::io("create a directory in", std::env::temp_dir()))?;
     let firmware = Firmware { directory };
@@ -235,17 +257,9 @@ pub fn replace_weights(elf: &Path, build: Build, weights: Model<'_>) -> Result<(
         let (start, _) = section.file_range()?;
         usize::try_from(start + symbol.address().checked_sub(section.address())?).ok()
     });
-    let small;
-    let weights = match build {
-        Build::Small => {
-            small = small::Weights::of(&weights)
-                .map_err(|error| Error::bad_file(elf, error.to_string(), "export it anew"))?;
-            small.bytes().as_slice()
-        }
-        Build::Fastest | Build::Portable => weights.file().bytes(),
-    };
+    let weights = build.baked(&weights).map_err(|error| Error::bad_file(elf, error.to_string(), "export it anew"))?;
     match position.and_then(|start| bytes.get_mut(start..start + weights.len())) {
-        Some(place) => place.copy_from_slice(weights),
+        Some(place) => place.copy_from_slice(&weights),
         None => return Err(Error::bad_file(elf, "no weights are in it", "build it again")),
     }
     fs::write(elf, bytes).map_err(Error::io("write", elf))
@@ -299,7 +313,7 @@ fn run_cargo(mut cargo: Command) -> Result<Vec<PathBuf>> {
     let mut words = String::new();
     for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines()).map_while(Result::ok)
     {
-        eprintln!("{line}");
+        notice(&line);
         words.push_str(&line);
         words.push('\n');
     }

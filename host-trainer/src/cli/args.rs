@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::recipe_args::RecipeArgs;
+use super::reestimate::ReestimateArgs;
 use crate::board::Board;
 use crate::data::{DatasetName, Request};
 use crate::emulate::Machine;
@@ -47,6 +48,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Turn another program's model, a PyTorch state_dict (safetensors) or ONNX, into a checkpoint
     Import(ImportArgs),
+    /// Replace BatchNorm's moving statistics in a checkpoint by the exact ones of the training images; say what that changes
+    Reestimate(ReestimateArgs),
     /// Show what is in a checkpoint or a weights.bin
     Inspect(InspectArgs),
     /// Write one HTML file about a run: curves, BatchNorm, mistakes, quantiser, device
@@ -152,6 +155,9 @@ pub struct EvaluateArgs {
     /// Classify the first N test images [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub images: Option<u64>,
+    /// Take the integers of the firmware's fast build
+    #[arg(long)]
+    pub fast: bool,
     /// Write FILE's logits here, little-endian f32, ten an image (of a checkpoint: f32 unfolded)
     #[arg(long, value_name = "OUT")]
     pub logits: Option<PathBuf>,
@@ -258,12 +264,15 @@ pub struct EmulateArgs {
     #[arg(long, value_enum, default_value_t)]
     pub machine: Machine,
     /// Take the small build, for parts with little flash and RAM; the core needs the DSP extension
-    #[arg(long, conflicts_with = "portable")]
+    #[arg(long, conflicts_with_all = ["portable", "fast"])]
     pub small: bool,
+    /// Take the fast build, fewer instructions for a little accuracy; the core needs the DSP extension
+    #[arg(long, conflicts_with = "portable")]
+    pub fast: bool,
     /// Force the portable path where the core has a faster one
     #[arg(long)]
     pub portable: bool,
-    /// Show what each layer takes, beside CMSIS-NN
+    /// Show what each layer takes, with a model of a Cortex-M4's cycles, beside CMSIS-NN
     #[arg(long)]
     pub profile: bool,
     /// Classify the first N test images [default: all]
@@ -285,10 +294,11 @@ pub struct EmulateArgs {
 impl EmulateArgs {
     /// Which build of the network.
     pub fn build(&self) -> Build {
-        match (self.small, self.portable) {
-            (true, _) => Build::Small,
-            (_, true) => Build::Portable,
-            _ => Build::Fastest,
+        match (self.small, self.fast, self.portable) {
+            (true, ..) => Build::Small,
+            (_, true, _) => Build::Fast,
+            (.., true) => Build::Portable,
+            _ => Build::Default,
         }
     }
 }
