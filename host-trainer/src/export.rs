@@ -215,12 +215,7 @@ fn reread(bytes: &[u8]) -> Result<Model<'_>> {
 
 /// A model can be folded only if its statistics were gathered and are numbers.
 pub(crate) fn check_statistics(parameters: &Parameters) -> Result<()> {
-    if let Some(t) = TENSORS.iter().zip(&parameters.tensors).find(|(_, values)| !values.iter().all(|v| v.is_finite())) {
-        return Err(refused(
-            format!("{} holds a value that is not finite", t.0.name),
-            "train again with a smaller --lr",
-        ));
-    }
+    check_finite(parameters)?;
     for (i, spec) in TENSORS.iter().enumerate().filter(|(_, spec)| spec.role == Role::RunningVar) {
         let (means, variances) = (&parameters.tensors[i - 1], &parameters.tensors[i]);
         if variances.iter().any(|&v| v < 0.0) {
@@ -237,6 +232,16 @@ pub(crate) fn check_statistics(parameters: &Parameters) -> Result<()> {
         return Err(refused(format!("eps is {}", parameters.eps), "give a positive --eps to `import`"));
     }
     Ok(())
+}
+
+/// Every value is a number.
+pub(crate) fn check_finite(parameters: &Parameters) -> Result<()> {
+    match TENSORS.iter().zip(&parameters.tensors).find(|(_, values)| !values.iter().all(|v| v.is_finite())) {
+        None => Ok(()),
+        Some((spec, _)) => {
+            Err(refused(format!("{} holds a value that is not finite", spec.name), "train again with a smaller --lr"))
+        }
+    }
 }
 
 fn largest(values: impl Iterator<Item = f64>) -> f64 {
