@@ -34,9 +34,9 @@ mod engines;
 mod exchange;
 mod hostile_input;
 mod house;
-mod profile;
 #[cfg(unix)]
 mod kill;
+mod profile;
 mod proofs;
 mod readme;
 mod report;
