@@ -14,6 +14,7 @@
 //! | [`exchange`] | models to and from PyTorch and ONNX: PyTorch's files import, ONNX Runtime computes our logits |
 //! | [`hostile_input`] | files from outside, damaged and forged: refused with a reason, or harmless |
 //! | [`house`] | who may use whom, where unsafe may stand, how a file begins |
+//! | [`kill`] | training that is killed at random moments and resumed ends in the same bits, on every engine |
 //! | [`profile`] | what each layer takes: the log of executed instructions agrees with the counter |
 //! | [`proofs`] | what the machine code proves: no panic is reachable, bounds of stack and flash |
 //! | [`readme`] | what the README says that code can check |
@@ -33,6 +34,8 @@ mod engines;
 mod exchange;
 mod hostile_input;
 mod house;
+#[cfg(unix)]
+mod kill;
 mod profile;
 mod proofs;
 mod readme;

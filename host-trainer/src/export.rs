@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::data::Split;
 use crate::error::{Error, Result};
+use crate::firmware::Build;
 use crate::inference;
 use crate::parameters::Parameters;
 use crate::quantize::measure::{Activations, measure};
@@ -141,10 +142,15 @@ pub struct Outputs {
 impl Outputs {
     /// Runs all three forms over some images.
     pub fn new(nets: &Networks, model: &Model<'_>, images: &[Image]) -> Self {
+        Self::of_build(Build::Default, nets, model, images)
+    }
+
+    /// As [`new`](Self::new), with the integers of a build.
+    pub fn of_build(build: Build, nets: &Networks, model: &Model<'_>, images: &[Image]) -> Self {
         Self {
             unfolded: inference::unfolded(&nets.unfolded, images),
             folded: inference::folded(&nets.folded, images),
-            int8: inference::int8(model, images),
+            int8: inference::int8_of(build, model, images),
             logit_unit: (-f64::from(model.logit_fraction_bits())).exp2(),
         }
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use bn_core::Model;
+use bn_core::{FormatError, Model, fast, small};
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
 use serde::Serialize;
 use tempfile::TempDir;
@@ -19,6 +19,7 @@ use crate::data::Split;
 use crate::emulate::Machine;
 use crate::error::{Error, Result};
 use crate::footprint::{Footprint, footprint};
+use crate::notice::notice;
 use crate::setup;
 
 pub use patch::{replace_networks, replace_weights};
@@ -38,16 +39,18 @@ pub struct Inputs<'a> {
     pub build: Build,
 }
 
-/// A build of the network. All give the same bits.
+/// A build of the network. All but [`Fast`](Build::Fast) give the same bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Build {
     /// The fastest path that the core has.
     #[default]
-    Fastest,
+    Default,
     /// The portable path, even where the core has a faster one.
     Portable,
-    /// The fast path in less flash and RAM.
+    /// Fewer instructions for a little accuracy, [`bn_core::fast`].
+    Fast,
+    /// Less flash and RAM, [`bn_core::small`].
     Small,
 }
 
@@ -55,6 +58,27 @@ impl Build {
     /// The cargo profile of the firmware.
     pub fn profile(self) -> &'static str {
         if self == Build::Small { "firmware-small" } else { "firmware" }
+    }
+
+    /// The feature of the firmware that asks for it.
+    pub fn feature(self) -> Option<&'static str> {
+        match self {
+            Build::Default | Build::Portable => None,
+            Build::Fast => Some("fast"),
+            Build::Small => Some("small"),
+        }
+    }
+
+    /// What the firmware has of a model in flash.
+    ///
+    /// # Errors
+    /// [`FormatError::Sigmoid`] when the small build cannot hold it.
+    pub fn baked(self, model: &Model<'_>) -> std::result::Result<Vec<u8>, FormatError> {
+        Ok(match self {
+            Build::Default | Build::Portable => model.file().bytes().to_vec(),
+            Build::Fast => fast::Weights::of(model).bytes().to_vec(),
+            Build::Small => small::Weights::of(model)?.bytes().to_vec(),
+        })
     }
 }
 
@@ -171,12 +195,8 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
     cargo.args(programs.iter().flat_map(|program| ["--bin", program.name()]));
     cargo.arg("--message-format=json-render-diagnostics").env_remove("BN_LENET_WEIGHTS").env_remove("BN_LENET_IMAGES");
     cargo.args(["--no-default-features", "--features", board]);
-    if inputs.build == Build::Small {
-        cargo.args(["--features", "small"]);
-    }
-    if programs.contains(&Program::Float) {
-        cargo.args(["--features", "float"]);
-    }
+    let float = programs.contains(&Program::Float).then_some("float");
+    cargo.args(inputs.build.feature().into_iter().chain(float).flat_map(|feature| ["--features", feature]));
     if inputs.build == Build::Portable {
         // In place of what .cargo/config.toml has for the target; other ways to say it would add to that.
         cargo.env("CARGO_ENCODED_RUSTFLAGS", "--cfg\x1fbn_lenet_arch=\"portable\"");
@@ -193,7 +213,7 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
         write_if_new(&path, &demo_images(images))?;
         cargo.env("BN_LENET_IMAGES", path);
     }
-    eprintln!("building the firmware for {target}");
+    notice(&format!("building the firmware for {target}"));
     let executables = run_cargo(cargo)?;
     let directory = TempDir::new().map_err(Error::io("create a directory in", std::env::temp_dir()))?;
     let firmware = Firmware { directory };
@@ -277,7 +297,7 @@ fn run_cargo(mut cargo: Command) -> Result<Vec<PathBuf>> {
     let mut words = String::new();
     for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines()).map_while(Result::ok)
     {
-        eprintln!("{line}");
+        notice(&line);
         words.push_str(&line);
         words.push('\n');
     }

@@ -2,9 +2,12 @@
 
 use std::num::NonZero;
 
+use bn_core::fast;
 use bn_core::infer::{self, ScratchF32, argmax};
 use bn_core::wide::{WideInt8Scratch, WideLeNet, WideModel, WideScratch};
 use bn_core::{CLASSES, FoldedLeNet, Image, LeNet, Model, Prediction};
+
+use crate::firmware::Build;
 
 /// f32 logits with BatchNorm computed on its own, one row an image.
 pub fn unfolded(net: &LeNet, images: &[Image]) -> Vec<[f32; CLASSES]> {
@@ -21,6 +24,17 @@ pub fn folded(net: &FoldedLeNet, images: &[Image]) -> Vec<[f32; CLASSES]> {
 pub fn int8(model: &Model<'_>, images: &[Image]) -> Vec<Prediction> {
     let model = Box::new(WideModel::new(*model));
     each(images, WideInt8Scratch::new, |image, scratch| model.predict(image, scratch))
+}
+
+/// What the integer network of a build says, one prediction an image.
+pub fn int8_of(build: Build, model: &Model<'_>, images: &[Image]) -> Vec<Prediction> {
+    match build {
+        Build::Default | Build::Portable | Build::Small => int8(model, images),
+        Build::Fast => {
+            let weights = Box::new(fast::Weights::of(model));
+            each(images, fast::Scratch::new, |image, scratch| fast::predict(&weights, image, scratch))
+        }
+    }
 }
 
 /// Class of each row of logits.

@@ -11,6 +11,7 @@ use crate::evaluate::{EvaluateReport, Request, evaluate};
 use crate::exchange::{self, Form, Format};
 use crate::export::{ExportReport, ExportRequest, export};
 use crate::files;
+use crate::firmware::Build;
 use crate::model_file::ModelFile;
 use crate::quantize::LayerReport;
 use crate::weights::{self, AlignedBytes};
@@ -59,7 +60,8 @@ fn integers(args: &ExportArgs, checkpoint: &Checkpoint, out: &mut dyn Write) -> 
     weights::write(&args.out, &exported.weights)?;
     // What is reported is the file that now lies on the disk.
     let file = ModelFile::Weights(AlignedBytes::read(&args.out)?);
-    let request = Request { file: &args.out, model: &file, checkpoint: Some(checkpoint), images: None };
+    let request =
+        Request { file: &args.out, model: &file, checkpoint: Some(checkpoint), images: None, build: Build::Default };
     let test = evaluate(&request, &dataset)?.report;
     if args.json {
         let report = serde_json::json!({ "weights": args.out, "export": exported.report, "test": test });

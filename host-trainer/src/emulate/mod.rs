@@ -25,6 +25,7 @@ use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::firmware::{self, Build, Inputs, Program, Sizes};
 use crate::inference;
+use crate::notice::notice;
 use crate::setup;
 
 use shard::{Results, Shard};
@@ -158,7 +159,7 @@ pub fn emulate_built(elf: &Path, request: &EmulateRequest<'_>) -> Result<Emulate
             directory: directory.path().join(index.to_string()),
         })
         .collect();
-    eprintln!("classifying {} images on {} x {}", images.len(), shards.len(), request.machine);
+    notice(&format!("classifying {} images on {} x {}", images.len(), shards.len(), request.machine));
     let start = Instant::now();
     let results = run_all(&shards, images.len())?;
     let seconds = start.elapsed().as_secs_f64();
@@ -244,7 +245,7 @@ fn run_all(shards: &[Shard<'_>], images: usize) -> Result<Vec<Results>> {
 
 /// Compares with the host and sums up.
 fn report(request: &EmulateRequest<'_>, results: &[Results], sizes: Sizes, seconds: f64) -> EmulateReport {
-    let host = inference::int8(&request.weights, &request.images.images);
+    let host = inference::int8_of(request.build, &request.weights, &request.images.images);
     let device = || results.iter().flat_map(|results| &results.records);
     let (mut right, mut logits_differing, mut classes_differing) = (0, 0, 0);
     for ((host, device), &label) in host.iter().zip(device()).zip(&request.images.labels) {

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use bn_core::Model;
 use bn_core::lenet::{FoldedLeNet, LeNet, Role, TENSORS};
-use bn_core::{Model, small};
 use object::{Object, ObjectSection, ObjectSymbol};
 
 use super::{Build, parse_elf};
@@ -18,16 +18,8 @@ pub(super) const WEIGHTS: &str = "5model7WEIGHTS";
 /// # Errors
 /// [`Error::Io`], or [`Error::BadFile`] when it is not a program with weights, or the small build cannot hold these.
 pub fn replace_weights(elf: &Path, build: Build, weights: Model<'_>) -> Result<()> {
-    let small;
-    let weights = match build {
-        Build::Small => {
-            small = small::Weights::of(&weights)
-                .map_err(|error| Error::bad_file(elf, error.to_string(), "export it anew"))?;
-            small.bytes().as_slice()
-        }
-        Build::Fastest | Build::Portable => weights.file().bytes(),
-    };
-    replace(elf, &[(WEIGHTS, weights)])
+    let weights = build.baked(&weights).map_err(|error| Error::bad_file(elf, error.to_string(), "export it anew"))?;
+    replace(elf, &[(WEIGHTS, &weights)])
 }
 
 /// Puts f32 networks into a built [`Program::Float`], in place.
