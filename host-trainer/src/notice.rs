@@ -1,12 +1,13 @@
 //! What is said on stderr beside the results. Nothing fails when nobody listens, which is what `eprintln!` does.
 
-use std::io::Write;
-
 /// Says a line on stderr.
 pub(crate) fn notice(line: &str) {
-    if cfg!(test) {
-        return eprintln!("{line}"); // which the harness shows when the test fails
+    #[cfg(test)]
+    eprintln!("{line}"); // the harness shows it where the test fails
+    #[cfg(not(test))]
+    {
+        use std::io::Write;
+        // A closed stderr is no reason to stop.
+        let _ = writeln!(anstream::stderr(), "{line}");
     }
-    // A closed stderr is no reason to stop.
-    let _ = writeln!(anstream::stderr(), "{line}");
 }
