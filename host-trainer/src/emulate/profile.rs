@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bn_core::arch::{BLOCK, FLAT_QUADS, LINEAR1_QUADS, LINEAR2_QUADS, LOGIT_BLOCKS, Pooled1, Window};
-use bn_core::format::{FIELDS, LAYERS, Layer};
+use bn_core::fast;
+use bn_core::format::{FIELDS, LAYERS, Layer, WEIGHTS_BYTES};
 use bn_core::lenet::{CLASSES, CONV1_CHANNELS, CONV1_SIDE, CONV2_CHANNELS, CONV2_SIDE, FLAT, KERNEL, LINEAR1, LINEAR2};
 use bn_core::quant::Quad;
 use serde::Serialize;
@@ -40,7 +41,7 @@ pub struct LayerProfile {
     pub executed: Option<Executed>,
 }
 
-/// What the log of every executed instruction says of the last image.
+/// What QEMU's log of every executed instruction of one inference says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Executed {
     /// Executed instructions: arithmetic, moves, comparisons, and all that is none of the following.
@@ -78,6 +79,11 @@ impl Executed {
         sum
     }
 
+    /// Of everything in a log.
+    pub(super) fn of_all(trace: &Trace, machine: Machine) -> Self {
+        Self::of(trace.steps(0..trace.len()), machine)
+    }
+
     /// All executed instructions.
     pub fn instructions(&self) -> u64 {
         self.executed_arithmetic
@@ -97,7 +103,7 @@ pub(super) fn explain(layers: &mut [LayerProfile], trace: &Trace, machine: Machi
         let steps: Option<Range<usize>> = function.and_then(|function| trace.execution_of(&function));
         layer.executed = steps.map(|steps| Executed::of(trace.steps(steps), machine));
     }
-    Executed::of(trace.steps(0..trace.len()), machine)
+    Executed::of_all(trace, machine)
 }
 
 const ALL: [(Layer, &str, usize); LAYERS] = [
@@ -130,8 +136,11 @@ pub(super) fn profile(counts: [u32; LAYERS], build: Build) -> Vec<LayerProfile> 
         .collect()
 }
 
-/// Of the fields of a weights.bin whose names begin so.
+/// Of the fields of a weights.bin whose names begin so; convolution 1 of the fast build has others.
 fn flash_bytes(prefix: &str, build: Build) -> usize {
+    if build == Build::Fast && prefix == ALL[0].1 {
+        return fast::WEIGHTS_BYTES - WEIGHTS_BYTES;
+    }
     let fields = FIELDS.iter().filter(|field| field.name.starts_with(prefix));
     // The small build has half of each table.
     let halves = |name: &str| if build == Build::Small && name.ends_with("_sigmoid") { 2 } else { 1 };
@@ -146,6 +155,7 @@ fn ram_bytes(layer: Layer, build: Build) -> usize {
     let [flat, linear1, linear2] = [FLAT_QUADS, LINEAR1_QUADS, LINEAR2_QUADS].map(|quads| quads * size_of::<Quad>());
     let logits = LOGIT_BLOCKS * BLOCK * size_of::<i32>();
     match layer {
+        Layer::Conv1 if build == Build::Fast => size_of::<fast::Packed>() + pooled1,
         Layer::Conv1 => window + pooled1,
         // The small build keeps these as bytes, until linear 1 makes quads of them.
         Layer::Conv2 if small => pooled1 + window + FLAT,
