@@ -22,6 +22,10 @@ pub const EXIT_FAILED: i32 = 1;
 pub const EXIT_PANIC: i32 = 101;
 /// Exit code: the processor refused an instruction or an access.
 pub const EXIT_FAULT: i32 = 102;
+/// Exit code: the stack was full.
+pub const EXIT_STACK_OVERFLOW: i32 = 103;
+/// Exit code: the watchdog found the program hanging.
+pub const EXIT_WATCHDOG: i32 = 104;
 
 /// What the device says of one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
