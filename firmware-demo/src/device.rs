@@ -2,19 +2,17 @@
 
 use core::panic::PanicInfo;
 
-use cortex_m::Peripherals;
-
-use crate::arch::logger;
+use crate::arch::{logger, stack};
 use crate::counter::Counter;
 use crate::place::{self, Place};
 use crate::protocol::{EXIT_FAILED, EXIT_PANIC};
 
 /// Opens the log and starts the counter. `None` as counter: this emulator does not count instructions.
 pub fn start() -> (Place, Option<Counter>) {
+    stack::init();
     let place = Place::here();
     logger::init(place);
-    let counter = Peripherals::take().and_then(|peripherals| Counter::new(place, peripherals));
-    (place, counter)
+    (place, Counter::new(place))
 }
 
 /// Logs why the program cannot go on, and ends it.

@@ -7,9 +7,11 @@ fn main() {
 }
 
 #[cfg(target_os = "none")]
-#[cortex_m_rt::entry]
+#[firmware_demo::entry]
 fn main() -> ! {
-    use firmware_demo::{arch::stack, device, place::Place};
+    use firmware_demo::arch::{fault, stack};
+    use firmware_demo::device;
+    use firmware_demo::place::Place;
 
     let (place, _) = device::start();
     if place == Place::Board {
@@ -18,9 +20,9 @@ fn main() -> ! {
     let Ok(arguments) = semihosting::experimental::env::args::<128>() else { device::fail("no command line") };
     match (&arguments).nth(1) {
         Some(Ok("panic")) => panic!("on purpose"),
-        Some(Ok("fault")) => cortex_m::asm::udf(),
+        Some(Ok("fault")) => fault::illegal_instruction(),
         Some(Ok("hang")) => loop {
-            cortex_m::asm::nop();
+            core::hint::spin_loop();
         },
         _ => {
             defmt::info!("still alive, {=u32} bytes of stack used", stack::high_water());

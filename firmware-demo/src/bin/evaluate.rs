@@ -27,7 +27,7 @@ mod device {
     /// Longest file name, with its terminating zero.
     const NAME: usize = 64;
 
-    #[cortex_m_rt::entry]
+    #[firmware_demo::entry]
     fn main() -> ! {
         let (place, counter) = device::start();
         if place == Place::Board {

@@ -1,4 +1,4 @@
-//! Counts what an inference costs: executed instructions in an emulator, processor cycles on a board.
+//! Counts with the timers of a Cortex-M core.
 //!
 //! The emulator advances its clock by a fixed step for each executed instruction when QEMU is started with `-icount`; SysTick
 //! then counts instructions, scaled by a factor that a loop of known length reveals. QEMU's own trace of every executed
@@ -14,6 +14,7 @@ use cortex_m::peripheral::DWT;
 use cortex_m::peripheral::SYST;
 use cortex_m::peripheral::syst::SystClkSource;
 
+use super::Unit;
 use crate::place::Place;
 
 /// SysTick counts down through 24 bits.
@@ -22,25 +23,6 @@ const SYSTICK_MASK: u32 = 0x00FF_FFFF;
 const ITERATIONS: u32 = 8_000;
 /// Instructions by which they differ: an iteration of [`delay`] is a subtraction and a branch.
 const CALIBRATION: u32 = 2 * ITERATIONS;
-
-/// What is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Executed instructions.
-    Instructions,
-    /// Cycles of the processor's clock.
-    Cycles,
-}
-
-impl Unit {
-    /// For people, in the plural.
-    pub fn name(self) -> &'static str {
-        match self {
-            Unit::Instructions => "instructions",
-            Unit::Cycles => "cycles",
-        }
-    }
-}
 
 enum Source {
     /// So many ticks are [`CALIBRATION`] units.
@@ -57,8 +39,9 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// Starts the counter of this place. `None` in an emulator whose clock does not follow the instructions.
-    pub fn new(place: Place, peripherals: Peripherals) -> Option<Self> {
+    /// Starts the counter of this place. `None` in an emulator whose clock does not follow the instructions, and the second time.
+    pub fn new(place: Place) -> Option<Self> {
+        let peripherals = Peripherals::take()?;
         match place {
             Place::Board => Some(Self::of_cycles(peripherals)),
             Place::Emulator => Self::of_instructions(peripherals.SYST),
