@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 use crate::error::{Error, Result};
 use crate::firmware;
@@ -71,6 +72,9 @@ pub fn ensure_target_of(target: &str) -> Result<()> {
 /// # Errors
 /// [`Error::Missing`] with the command to type.
 pub fn ensure_tool(tool: &Tool) -> Result<()> {
+    /// Two threads that install at once would be in each other's way.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock();
     if is_there(tool.name) {
         return Ok(());
     }

@@ -224,4 +224,4 @@ impl<'a> Model<'a> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

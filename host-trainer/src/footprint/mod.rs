@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use object::{Architecture, Object, ObjectSection, ObjectSymbol, SymbolKind};
+use object::{Architecture, Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 
 use crate::error::{Error, Result};
 
@@ -83,7 +83,8 @@ impl<'a> Code<'a> {
     fn of(file: &object::File<'a>) -> Self {
         let decode = if file.architecture() == Architecture::Riscv32 { riscv::decode } else { thumb::decode };
         let (mut symbols, mut data) = (BTreeMap::new(), BTreeMap::new());
-        for symbol in file.symbols() {
+        let is_code = |section| file.section_by_index(section).is_ok_and(|s| s.kind() == SectionKind::Text);
+        for symbol in file.symbols().filter(|symbol| symbol.section_index().is_some_and(is_code)) {
             let name = symbol.name().unwrap_or_default();
             if name.starts_with("$d") {
                 data.insert(symbol.address(), true);
