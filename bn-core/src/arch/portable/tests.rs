@@ -56,7 +56,7 @@ fn linear<const QUADS: usize, const BLOCKS: usize>(
 fn logits(model: &Model<'_>, image: &Image) -> Vec<i32> {
     let (conv1, conv2) = (model.conv1(), model.conv2());
     let taps = |rows: &[Pair; 3]| [rows[0].low, rows[0].high, rows[1].low, rows[1].high, rows[2].low];
-    let half = |pair: Pair, channel: usize| if channel % 2 == 0 { pair.low } else { pair.high };
+    let half = |pair: Pair, channel: usize| if channel.is_multiple_of(2) { pair.low } else { pair.high };
     let pooled1: Vec<_> = (0..CONV1_CHANNELS)
         .map(|channel| {
             let lane = |_, p: usize, row: usize| taps(&conv1.lanes[channel][p][0])[row];
