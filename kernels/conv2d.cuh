@@ -105,3 +105,62 @@ __device__ inline void conv2d_d_weight_row(float (&d_weight)[KERNEL], float &d_b
     }
 }
 static_assert(CONV1_SIDE % (2 * VECTOR) == 0 && CONV2_SIDE % (2 * VECTOR) == 0, "rows are read eight values at a time");
+
+// Columns of zeros on both sides of d_y2, so that the gradient of the input needs no bounds.
+constexpr int PADDED = CONV2_SIDE + 2 * PAD;
+static_assert(PAD % VECTOR == 0 && PADDED % VECTOR == 0, "padded rows are loaded four values at a time");
+
+// d_y2 of one example into shared memory, [16][8][PADDED]; the padding has been zeroed.
+__device__ inline void conv2d_2_d_y(float *d_y, const float *y2, const float *d_flat, unsigned example, unsigned n,
+                                    const Channel *channels, const ChannelGradient *channel_gradients) {
+    for (int i = threadIdx.x; i < CONV2_OUT; i += blockDim.x) {
+        const int o = i / CONV2_MAP, row = i % CONV2_MAP / CONV2_SIDE, column = i % CONV2_SIDE;
+        const int feature = o * POOL2_MAP + row / POOL * POOL2_SIDE + column / POOL;
+        const float x_hat = channels[o].x_hat(y2[example * CONV2_OUT + i]);
+        const float d_z = avg_pool2d_backward(d_flat[feature * n + example], x_hat, channels[o]);
+        d_y[(o * CONV2_SIDE + row) * PADDED + PAD + column] = channel_gradients[o].d_x(channels[o], d_z, x_hat);
+    }
+}
+
+// Four neighbours of d_pool1 in plane `i`, from half of the output channels.
+__device__ inline void conv2d_2_d_input(float *d_pool, const float *d_y, const float *layer, int half, int i, int row,
+                                        int column) {
+    float sums[VECTOR] = {0.0f, 0.0f, 0.0f, 0.0f};
+    for (int o = half * CONV2_CHANNELS / 2; o < (half + 1) * CONV2_CHANNELS / 2; o++) {
+        for (int a = 0; a < KERNEL; a++) {
+            if (row - a < 0 || row - a >= CONV2_SIDE) {
+                continue;
+            }
+            float d[SPAN];
+            load_row(d, d_y + (o * CONV2_SIDE + row - a) * PADDED + column);
+            for (int b = 0; b < KERNEL; b++) {
+                const float w = layer[((o * CONV1_CHANNELS + i) * KERNEL + a) * KERNEL + b];
+                for (int k = 0; k < VECTOR; k++) {
+                    sums[k] += w * d[k - b + PAD];
+                }
+            }
+        }
+    }
+    store4(d_pool + i * POOL1_MAP + row * POOL1_SIDE + column, sums);
+}
+
+// The squares' way back through pool and sigmoid of layer 1: d_pool1 [n][6][12][12], and for BN 1 the sums over each
+// square, sums[2][6][12][12].
+__device__ inline void avg_pool2d_1_backward(float *d_pool1, float *sums, const float *halves, const float *y1,
+                                             unsigned example, const Channel *channels) {
+    for (int i = threadIdx.x; i < POOL1_OUT; i += blockDim.x) {
+        const float d_pool = halves[i] + halves[POOL1_OUT + i];
+        d_pool1[example * POOL1_OUT + i] = d_pool;
+        const int c = i / POOL1_MAP, row = i % POOL1_MAP / POOL1_SIDE, column = i % POOL1_SIDE;
+        const float *x = y1 + example * CONV1_OUT + c * CONV1_MAP + row * POOL * CONV1_SIDE + column * POOL;
+        float sum = 0.0f, along = 0.0f;
+        for (int k = 0; k < POOL * POOL; k++) {
+            const float x_hat = channels[c].x_hat(x[k / POOL * CONV1_SIDE + k % POOL]);
+            const float d_z = avg_pool2d_backward(d_pool, x_hat, channels[c]);
+            sum += d_z;
+            along += d_z * x_hat;
+        }
+        sums[i] = sum;
+        sums[POOL1_OUT + i] = along;
+    }
+}

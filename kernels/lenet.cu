@@ -1,5 +1,5 @@
-// The one translation unit: every kernel of a training step and of inference. It includes no header of CUDA's, so that
-// NVRTC compiles it as it is.
+// The first of two translation units, beside persistent.cu: every kernel of the graph of a training step, and of inference. It
+// includes no header of CUDA's, so that NVRTC compiles it as it is.
 #include "lenet.h"
 
 #include "common.cuh"

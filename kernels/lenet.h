@@ -24,6 +24,9 @@ constexpr int CONV1_BACKWARD_THREADS = 256;
 constexpr int CONV2_BACKWARD_THREADS = 480;
 constexpr int LINEAR_THREADS = 256;
 constexpr int SUM_THREADS = 256;
+constexpr int PERSISTENT_THREADS = 512;
+constexpr int PERSISTENT_SHARED = 98304;
+constexpr int WORKSPACE_PER_EXAMPLE = 1374;
 constexpr int TOTAL_COUNT = 4;
 constexpr int COEFFICIENT_COUNT = 3;
 

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use host_trainer::engine::Engine;
-use host_trainer::engine::cuda::Cuda;
+use host_trainer::engine::cuda::{Cuda, Level};
 use host_trainer::parameters::Variance;
 use tests::skipped;
 
@@ -25,7 +25,7 @@ fn modified(path: &Path) -> SystemTime {
 }
 
 /// The directory with the fake driver, compiled if its sources are newer; `None` without a compiler, after [`skipped`].
-fn fake_driver() -> Option<&'static Path> {
+pub(crate) fn fake_driver() -> Option<&'static Path> {
     static DIRECTORY: OnceLock<Option<PathBuf>> = OnceLock::new();
     let directory = DIRECTORY.get_or_init(|| {
         let compiler = std::env::var("CXX").unwrap_or_else(|_| "g++".into());
@@ -48,7 +48,8 @@ fn compile(compiler: &str) -> PathBuf {
         return directory;
     }
     std::fs::create_dir_all(&directory).unwrap();
-    let ptx = std::fs::read_to_string(kernels().join("lenet.ptx")).unwrap();
+    let ptx =
+        ["lenet.ptx", "persistent.ptx"].map(|file| std::fs::read_to_string(kernels().join(file)).unwrap()).concat();
     let names = ptx.lines().filter_map(|line| line.strip_prefix(".visible .entry ")?.strip_suffix('('));
     let register: String = names.map(|name| format!("REGISTER({name})\n")).collect();
     std::fs::write(directory.join("kernels.inc"), register).unwrap();
@@ -84,6 +85,9 @@ fn the_cpu_build_finds_mistakes() {
         ("places", "wait in different places"),
         ("lane", "a lane that does not exist"),
         ("poison", "not a number"),
+        ("grid", "stuck barrier"),
+        ("grid", "waiting for other blocks"),
+        ("spin", "trap"),
     ] {
         let (succeeded, text) = run(mode, "1");
         assert!(!succeeded && text.contains(report), "{mode}: {text}");
@@ -116,8 +120,10 @@ fn assert_passed(output: &Output, at_least: usize) {
 
 #[test]
 fn the_engine_suite_passes_on_the_cpu_build() {
-    let Some(output) = on_the_fake_driver("engines::cuda::", &[]) else { return };
-    assert_passed(&output, 15);
+    for suite in ["engines::cuda_graph::", "engines::cuda_persistent::"] {
+        let Some(output) = on_the_fake_driver(suite, &[]) else { return };
+        assert_passed(&output, 15);
+    }
 }
 
 #[test]
@@ -129,10 +135,20 @@ fn each_operation_agrees_with_its_twin_on_the_cpu_build() {
 /// The bits of 18 steps, more than one graph of many, for whoever compares two runs.
 #[test]
 #[ignore = "needs an NVIDIA GPU"]
-fn cuda_bits_of_18_steps() {
+fn cuda_graph_bits_of_18_steps() {
+    print_bits_of_18_steps(Level::Graph);
+}
+
+#[test]
+#[ignore = "needs an NVIDIA GPU that the persistent kernel fits"]
+fn cuda_persistent_bits_of_18_steps() {
+    print_bits_of_18_steps(Level::Persistent);
+}
+
+fn print_bits_of_18_steps(level: Level) {
     let split = noise(1, 3 * 34);
     let order: Vec<u32> = (0..6 * split.len() as u32).map(|i| i % split.len() as u32).collect();
-    let mut engine = Cuda::new(5, Variance::Unbiased).unwrap();
+    let mut engine = Cuda::new(5, Variance::Unbiased, level).unwrap();
     let totals = engine.train(&split, &order, 34, 0.5).unwrap();
     assert_eq!(totals.examples, order.len());
     let tested = engine.evaluate(&split).unwrap();
@@ -154,10 +170,12 @@ fn bits(output: &Output) -> String {
 /// A thread that reads what another has not surely written gives other bits once threads and blocks run in another order.
 #[test]
 fn bits_do_not_depend_on_the_order_of_threads_and_blocks() {
-    let Some(in_order) = on_the_fake_driver("cuda_bits_of_18_steps", &[]) else { return };
-    for seed in ["1", "2"] {
-        let shuffled = on_the_fake_driver("cuda_bits_of_18_steps", &[("BN_LENET_SHIM_SEED", seed)]).unwrap();
-        assert_eq!(bits(&in_order), bits(&shuffled), "schedule {seed}");
+    for level in ["cuda_graph_bits", "cuda_persistent_bits"] {
+        let Some(in_order) = on_the_fake_driver(level, &[]) else { return };
+        for seed in ["1", "2"] {
+            let shuffled = on_the_fake_driver(level, &[("BN_LENET_SHIM_SEED", seed)]).unwrap();
+            assert_eq!(bits(&in_order), bits(&shuffled), "{level}, schedule {seed}");
+        }
     }
 }
 
@@ -167,14 +185,14 @@ fn bits_do_not_depend_on_the_order_of_threads_and_blocks() {
 fn cuda_notices_a_split_changed_in_place() {
     let mut split = noise(4, 64);
     let order: Vec<u32> = (0..64).collect();
-    let mut engine = Cuda::new(1, Variance::Biased).unwrap();
+    let mut engine = Cuda::new(1, Variance::Biased, Level::Auto).unwrap();
     engine.train(&split, &order, 32, 0.5).unwrap();
     let start = engine.parameters();
     let address = split.images.as_ptr();
     split.images[40][13][7] ^= 0x80;
     split.labels[2] = 9 - split.labels[2];
     assert_eq!(split.images.as_ptr(), address);
-    let mut fresh = Cuda::new(1, Variance::Biased).unwrap();
+    let mut fresh = Cuda::new(1, Variance::Biased, Level::Auto).unwrap();
     fresh.set_parameters(&start);
     for engine in [&mut engine, &mut fresh] {
         engine.train(&split, &order, 32, 0.5).unwrap();
@@ -190,38 +208,59 @@ fn a_changed_split_is_noticed_and_a_run_resumes_on_the_cpu_build() {
     assert_passed(&on_the_fake_driver("cuda_resumes", &[]).unwrap(), 1);
 }
 
-/// What the engine says when the driver refuses, one line each; for [`refusals_say_what_is_missing`].
+/// What the engine says when the driver refuses or the device is too small, one line each; for
+/// [`refusals_say_what_is_missing`].
 #[test]
 #[ignore = "needs a driver that refuses; `cuda::` runs it with the fake one"]
 fn cuda_refusal() {
     let split = noise(3, 512);
-    let refused =
-        Cuda::new(0, Variance::Biased).and_then(|mut engine| engine.evaluate(&split).map(|_| engine.device()));
-    match refused {
-        Ok(device) => println!("refusal: none on {device}"),
-        Err(error) => println!("refusal: {} {error}", error.exit_code()),
+    let order: Vec<u32> = (0..20).collect();
+    for level in [Level::Auto, Level::Graph, Level::Persistent] {
+        let trained = Cuda::new(0, Variance::Biased, level).and_then(|mut engine| {
+            let device = engine.device(order.len());
+            engine.evaluate(&split)?;
+            engine.train(&split, &order, order.len(), 1.0).map(|_| device)
+        });
+        match trained {
+            Ok(device) => println!("refusal: none on {device}"),
+            Err(error) => println!("refusal: {} {error}", error.exit_code()),
+        }
     }
 }
 
 #[test]
 fn refusals_say_what_is_missing() {
     let remedy = "install an NVIDIA driver of CUDA 12 or later, or use --engine cpu";
+    let every = |line: String| [line.clone(), line.clone(), line];
+    let graph = "none on CPU shim, CUDA graph, f32".to_owned();
+    let persistent = "none on CPU shim, persistent CUDA kernel, f32".to_owned();
+    let limited = |limit: &str| {
+        let auto = format!("none on CPU shim, CUDA graph, as the persistent kernel {limit}, f32");
+        let other = format!("2 the persistent kernel {limit}; use --engine cuda or --engine cuda-graph");
+        [auto, graph.clone(), other]
+    };
+    let dead = "1 CUDA failed: cannot run the kernels: unspecified launch failure";
+    let broken = format!("{dead}, most likely a barrier of the persistent kernel; try --engine cuda-graph");
     let cases = [
-        ("", "none on CPU shim, CUDA graph, f32".to_owned()),
-        ("no-device", format!("3 no CUDA device (no CUDA-capable device is detected); {remedy}")),
+        ("", [persistent.clone(), graph.clone(), persistent]),
+        ("small-gpu", limited("takes batches of up to 16 here")),
+        ("pascal", limited("does not fit this device")),
+        // Whatever a process asks of a device behind a trap fails.
+        ("broken-barrier", [broken, dead.to_owned(), dead.to_owned()]),
+        ("no-device", every(format!("3 no CUDA device (no CUDA-capable device is detected); {remedy}"))),
         (
             "old-driver",
-            format!(
+            every(format!(
                 "3 the CUDA driver does not load PTX 8.0 (the provided PTX was compiled with an unsupported toolchain.); {remedy}"
-            ),
+            )),
         ),
-        ("no-memory", "1 CUDA failed: cannot allocate memory: out of memory".to_owned()),
+        ("no-memory", every("1 CUDA failed: cannot allocate memory: out of memory".to_owned())),
     ];
     for (what, expected) in cases {
         let Some(output) = on_the_fake_driver("cuda_refusal", &[("BN_LENET_FAKE_CUDA", what)]) else { return };
         let text = text(&output);
-        let said = text.lines().find_map(|line| line.split_once("refusal: ")).unwrap_or_else(|| panic!("{text}")).1;
-        assert_eq!(said, expected, "{what}");
+        let said: Vec<&str> = text.lines().filter_map(|line| Some(line.split_once("refusal: ")?.1)).collect();
+        assert_eq!(said, expected, "{what}: {text}");
     }
 }
 
@@ -231,7 +270,7 @@ fn without_a_driver_the_engine_names_what_it_looked_for() {
     if host_trainer::engine::cuda::is_present() {
         return;
     }
-    let error = Cuda::new(0, Variance::Biased).err().unwrap();
+    let error = Cuda::new(0, Variance::Biased, Level::Auto).err().unwrap();
     assert_eq!(error.exit_code(), 3);
     let text = error.to_string();
     assert!(text.starts_with("no CUDA driver (looked for ") && text.contains("cuda") && !text.contains('\n'), "{text}");

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use bn_core::lenet::{CLASSES, CONV1_CHANNELS, CONV2_CHANNELS, FLAT, POOL1_SIDE, POOL2_SIDE};
 use host_trainer::data::Split;
 use host_trainer::engine::Engine;
-use host_trainer::engine::cuda::Cuda;
+use host_trainer::engine::cuda::{Cuda, Level};
 use host_trainer::engine::reference::avg_pool2d::{avg_pool2d_backward, avg_pool2d_forward};
 use host_trainer::engine::reference::batch_norm::{batch_norm_backward, batch_norm_train};
 use host_trainer::engine::reference::conv2d::{conv2d_backward_input, conv2d_backward_parameters, conv2d_forward};
@@ -39,7 +39,7 @@ impl Step {
     /// and no beta 0.
     fn new() -> Self {
         let (split, batch) = (noise(21, 50), (0..37).map(|i| (i * 11 + 3) % 50).collect::<Vec<u32>>());
-        let mut engine = Cuda::new(3, Variance::Biased).unwrap();
+        let mut engine = Cuda::new(3, Variance::Biased, Level::Graph).unwrap();
         engine.set_parameters(&stirred(engine.parameters()));
         let net = LeNet::from_parameters(&engine.parameters());
         let (_, gradients) = engine.gradients(&split, &batch).unwrap();

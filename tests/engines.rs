@@ -3,7 +3,7 @@
 use host_trainer::data::Split;
 use host_trainer::engine::Engine;
 use host_trainer::engine::cpu::Cpu;
-use host_trainer::engine::cuda::Cuda;
+use host_trainer::engine::cuda::{Cuda, Level};
 use host_trainer::engine::reference::Reference;
 
 use crate::engine_suite::{Tolerances, engine_suite, gradients_are_central_differences};
@@ -15,8 +15,14 @@ engine_suite!(cpu, |seed, variance| Box::new(Cpu::new(seed, variance, None)), To
 engine_suite!(cpu_plain, |seed, variance| Box::new(Cpu::each(seed, variance, None).pop().unwrap()), Tolerances::F32);
 engine_suite!(
     #[ignore = "needs an NVIDIA GPU; `cuda::` runs it on the CPU build of the kernels"]
-    cuda,
-    |seed, variance| Box::new(Cuda::new(seed, variance).unwrap()),
+    cuda_graph,
+    |seed, variance| Box::new(Cuda::new(seed, variance, Level::Graph).unwrap()),
+    Tolerances::F32
+);
+engine_suite!(
+    #[ignore = "needs an NVIDIA GPU; `cuda::` runs it on the CPU build of the kernels"]
+    cuda_persistent,
+    |seed, variance| Box::new(Cuda::new(seed, variance, Level::Persistent).unwrap()),
     Tolerances::F32
 );
 

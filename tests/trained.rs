@@ -11,6 +11,7 @@ use host_trainer::engine::Engine;
 use host_trainer::engine::select::{AVAILABLE, EngineName, create};
 use host_trainer::evaluate::{Request, evaluate};
 use host_trainer::exchange::{ImportOptions, Imported, Source, import};
+use host_trainer::firmware::Build;
 use host_trainer::model_file::ModelFile;
 use host_trainer::parameters::{Parameters, Variance};
 use host_trainer::recipe::{BEST, Recipe, Reestimate, SEED};
@@ -30,7 +31,7 @@ fn pytorchs_model_has_pytorchs_accuracy_and_logits() {
     assert_eq!((source, checkpoint.parameters.variance), (Source::Torch, Variance::Unbiased));
     let bytes = checkpoint.to_bytes().unwrap();
     let model = ModelFile::Checkpoint(Box::new(Checkpoint::from_bytes(&path, &bytes).unwrap()));
-    let request = Request { file: &path, model: &model, checkpoint: None, images: None };
+    let request = Request { file: &path, model: &model, checkpoint: None, images: None, build: Build::Default };
     let evaluated = evaluate(&request, dataset).unwrap();
 
     assert_eq!(evaluated.report.images, 10_000);
@@ -89,7 +90,11 @@ fn every_engine_resumes_to_the_same_bits() {
 #[test]
 #[ignore = "needs an NVIDIA GPU; `cuda::` runs it on the CPU build of the kernels"]
 fn cuda_resumes_to_the_same_bits() {
-    [short(), short_best()].iter().for_each(|recipe| assert_resumes_to_the_same_bits(EngineName::Cuda, recipe));
+    for recipe in [short(), short_best()] {
+        [EngineName::CudaGraph, EngineName::CudaPersistent]
+            .iter()
+            .for_each(|&name| assert_resumes_to_the_same_bits(name, &recipe));
+    }
 }
 
 fn short() -> Recipe {

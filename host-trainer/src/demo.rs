@@ -76,14 +76,14 @@ pub struct Shown {
 pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> Result<DemoReport> {
     // What is missing is better known before the training than after it.
     emulate::ensure(Machine::default())?;
-    let run = Run::new(create(EngineName::Auto, 0, Variance::Biased)?, new_run(request), dataset)?;
+    let mut run = Run::new(create(EngineName::Auto, 0, Variance::Biased)?, new_run(request), dataset)?;
     let directory = run.directory().clone();
     notice(&run.describe(dataset));
     let train = run.train(dataset, request.quiet)?;
 
     notice("folding BatchNorm and quantising");
     let checkpoint = Checkpoint::read(&directory.checkpoint())?;
-    let calibration = ExportRequest { calibration: &dataset.train, accuracy_limit: DEFAULT_LIMIT };
+    let calibration = ExportRequest { calibration: &dataset.train, accuracy_limit: DEFAULT_LIMIT, fine_tuning: None };
     let exported = export(&checkpoint.parameters, &calibration)?;
     let path = directory.weights();
     weights::write(&path, &exported.weights)?;
@@ -91,7 +91,13 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
     let bytes = AlignedBytes::read(&path)?;
     let model = bytes.model(&path)?;
     let file = ModelFile::Weights(bytes.clone());
-    let of_test = Request { file: &path, model: &file, checkpoint: Some(&checkpoint), images: request.images };
+    let of_test = Request {
+        file: &path,
+        model: &file,
+        checkpoint: Some(&checkpoint),
+        images: request.images,
+        build: Build::Default,
+    };
     let evaluate = evaluate(&of_test, dataset)?.report;
 
     let test = dataset.test.first(request.images.unwrap_or(usize::MAX));

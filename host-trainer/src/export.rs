@@ -7,8 +7,10 @@ use serde::Serialize;
 
 use crate::data::Split;
 use crate::error::{Error, Result};
+use crate::firmware::Build;
 use crate::inference;
 use crate::parameters::Parameters;
+use crate::quantize::fine_tune::{FineTuned, FineTuning, fine_tune};
 use crate::quantize::measure::{Activations, measure};
 use crate::quantize::{Calibration, LayerReport, quantize};
 
@@ -28,6 +30,8 @@ pub struct ExportRequest<'a> {
     pub calibration: &'a Split,
     /// Points of accuracy (percent) that the integers may lose on them.
     pub accuracy_limit: f64,
+    /// Quantisation-aware fine-tuning on all of `calibration`, at least two examples.
+    pub fine_tuning: Option<FineTuning>,
 }
 
 /// How the three forms of a model compare on some examples.
@@ -60,6 +64,8 @@ pub struct ExportReport {
     pub logit_fraction_bits: u8,
     /// The quantiser's table: what became of the weights.
     pub layers: Vec<LayerReport>,
+    /// What fine-tuning did, where that was asked for; the weights of `layers` are those before it.
+    pub fine_tuned: Option<FineTuned>,
     /// And of the activations, on the calibration images; in the order of the layers.
     pub activations: [Activations; 5],
     /// On the calibration images, of the file as it was re-read.
@@ -101,7 +107,13 @@ pub fn export(parameters: &Parameters, request: &ExportRequest<'_>) -> Result<Ex
     check_statistics(parameters)?;
     let nets = Networks::new(parameters);
     let sample = request.calibration.first(CALIBRATION_IMAGES);
-    let (file, layers) = quantize(&nets.folded, &Calibration::new(&nets.folded, &sample.images))?;
+    let (mut file, layers) = quantize(&nets.folded, &Calibration::new(&nets.folded, &sample.images))?;
+    let mut fine_tuned = None;
+    if let Some(fine_tuning) = request.fine_tuning {
+        reread(file.bytes())?;
+        let (tuned, found) = fine_tune(&file, &nets.folded, request.calibration, fine_tuning);
+        (file, fine_tuned) = (tuned, Some(found));
+    }
     let weights = file.bytes().to_vec();
     let model = reread(file.bytes())?;
     let outputs = Outputs::new(&nets, &model, &sample.images);
@@ -120,6 +132,7 @@ pub fn export(parameters: &Parameters, request: &ExportRequest<'_>) -> Result<Ex
         logit_fraction_bits: model.logit_fraction_bits(),
         activations: measure(&nets.unfolded, &nets.folded, &model, &sample.images),
         layers,
+        fine_tuned,
         calibration: comparison,
     };
     Ok(Exported { weights, report })
@@ -141,10 +154,15 @@ pub struct Outputs {
 impl Outputs {
     /// Runs all three forms over some images.
     pub fn new(nets: &Networks, model: &Model<'_>, images: &[Image]) -> Self {
+        Self::of_build(Build::Default, nets, model, images)
+    }
+
+    /// As [`new`](Self::new), with the integers of a build.
+    pub fn of_build(build: Build, nets: &Networks, model: &Model<'_>, images: &[Image]) -> Self {
         Self {
             unfolded: inference::unfolded(&nets.unfolded, images),
             folded: inference::folded(&nets.folded, images),
-            int8: inference::int8(model, images),
+            int8: inference::int8_of(build, model, images),
             logit_unit: (-f64::from(model.logit_fraction_bits())).exp2(),
         }
     }
@@ -254,7 +272,8 @@ mod tests {
     fn refusal(change: impl FnOnce(&mut Parameters)) -> String {
         let (mut parameters, split) = model();
         change(&mut parameters);
-        let error = export(&parameters, &ExportRequest { calibration: &split, accuracy_limit: 1.0 }).unwrap_err();
+        let error = export(&parameters, &ExportRequest { calibration: &split, accuracy_limit: 1.0, fine_tuning: None })
+            .unwrap_err();
         assert!(matches!(error, Error::Refused { .. }), "{error}");
         assert_eq!(error.exit_code(), 2);
         let text = error.to_string();
@@ -265,7 +284,9 @@ mod tests {
     #[test]
     fn a_good_model_exports_and_parses() {
         let (parameters, split) = model();
-        let exported = export(&parameters, &ExportRequest { calibration: &split, accuracy_limit: 5.0 }).unwrap();
+        let exported =
+            export(&parameters, &ExportRequest { calibration: &split, accuracy_limit: 5.0, fine_tuning: None })
+                .unwrap();
         assert_eq!(exported.weights.len(), bn_core::format::WEIGHTS_BYTES);
         assert_eq!(exported.report.calibration.accuracy_f32_folded, 1.0);
         assert!(exported.report.calibration.fold_difference < 1e-4);
@@ -300,7 +321,7 @@ mod tests {
         let (parameters, mut split) = model();
         split.labels = split.labels.iter().map(|l| (l + 1) % 10).collect();
         // Nothing to lose at accuracy 0; a negative limit asks for a gain that cannot be.
-        let request = ExportRequest { calibration: &split, accuracy_limit: -50.0 };
+        let request = ExportRequest { calibration: &split, accuracy_limit: -50.0, fine_tuning: None };
         assert!(export(&parameters, &request).unwrap_err().to_string().contains("points of accuracy"));
     }
 }

@@ -4,8 +4,11 @@
 // Every thread of a block is a fiber with a stack of its own. Fibers switch at barriers and shuffles alone, in an order
 // shuffled by BN_LENET_SHIM_SEED: a result that depends on it is a race. A barrier that some threads never reach, or that
 // they reach in different places, ends the program with a report. Shared memory is poisoned with NaN before each block.
-// Blocks run one after the other, in shuffled order, so static shared memory needs one copy.
+// Blocks run one after the other, in shuffled order, so static shared memory needs one copy. Those of a cooperative launch are all
+// alive at once, each with dynamic shared memory of its own; they take turns when all threads of one wait for others.
 #pragma once
+
+#define CUDA_SHIM
 
 #include <algorithm>
 #include <cmath>
@@ -15,11 +18,14 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
 #include <sys/mman.h>
+
+#include "switch.h"
 
 #define __global__
 #define __device__
@@ -57,7 +63,8 @@ struct Place {
     bool operator==(const Place &other) const { return line == other.line && (file == other.file || !strcmp(file, other.file)); }
 };
 
-enum class State { Ready, AtBlock, AtWarp, Done };
+// Spinning: asks again once other blocks have run.
+enum class State { Ready, AtBlock, AtWarp, Spinning, Done };
 
 struct Fiber {
     State state = State::Done;
@@ -80,89 +87,32 @@ struct Block {
     Fiber *current = nullptr;
     std::mt19937 random;
     bool shuffled = false;
+    // Dynamic shared memory, cooperative launches alone; the order of its lanes and warps.
+    std::vector<std::max_align_t> memory;
+    std::vector<unsigned> lanes, warps;
 };
 
-inline Block block;
+// The block that runs. Those of an ordinary launch take turns in one, those of a cooperative launch have one each.
+inline Block the_block;
+inline Block *block = &the_block;
 
 [[noreturn]] inline void fail(const std::string &what) {
-    fprintf(stderr, "CUDA shim: %s, block %u: %s\n", block.kernel, block.index.x, what.c_str());
+    fprintf(stderr, "CUDA shim: %s, block %u: %s\n", block->kernel, block->index.x, what.c_str());
     fflush(stderr);
     abort();
 }
 
-// Leaves the stack of one fiber for that of another: saves the registers that a function must preserve, and returns on
-// the other side. setjmp and longjmp would do the same on every processor, at ten times the price.
-extern "C" void shim_switch(void **save, void *load);
-#if defined(__x86_64__)
-asm(R"(.text
-.hidden shim_switch
-.globl shim_switch
-shim_switch:
-    push %rbp
-    push %rbx
-    push %r12
-    push %r13
-    push %r14
-    push %r15
-    mov %rsp, (%rdi)
-    mov %rsi, %rsp
-    pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %rbx
-    pop %rbp
-    ret
-)");
-constexpr size_t SAVED_REGISTERS = 6, LINK_SLOT = 6;
-#elif defined(__aarch64__)
-asm(R"(.text
-.hidden shim_switch
-.globl shim_switch
-shim_switch:
-    sub sp, sp, #160
-    stp x19, x20, [sp, #0]
-    stp x21, x22, [sp, #16]
-    stp x23, x24, [sp, #32]
-    stp x25, x26, [sp, #48]
-    stp x27, x28, [sp, #64]
-    stp x29, x30, [sp, #80]
-    stp d8, d9, [sp, #96]
-    stp d10, d11, [sp, #112]
-    stp d12, d13, [sp, #128]
-    stp d14, d15, [sp, #144]
-    mov x9, sp
-    str x9, [x0]
-    mov sp, x1
-    ldp x19, x20, [sp, #0]
-    ldp x21, x22, [sp, #16]
-    ldp x23, x24, [sp, #32]
-    ldp x25, x26, [sp, #48]
-    ldp x27, x28, [sp, #64]
-    ldp x29, x30, [sp, #80]
-    ldp d8, d9, [sp, #96]
-    ldp d10, d11, [sp, #112]
-    ldp d12, d13, [sp, #128]
-    ldp d14, d15, [sp, #144]
-    add sp, sp, #160
-    ret
-)");
-constexpr size_t SAVED_REGISTERS = 20, LINK_SLOT = 11;
-#else
-#error "the shim switches stacks on x86-64 and aarch64 alone"
-#endif
-
 // Back to the scheduler, until the barrier is complete.
 inline void wait(State state, Place place) {
-    Fiber &self = *block.current;
+    Fiber &self = *block->current;
     self.state = state;
     self.place = place;
-    shim_switch(&self.stack, block.scheduler);
+    shim_switch(&self.stack, block->scheduler);
 }
 
 inline void fiber_main() {
     for (;;) {
-        block.body();
+        block->body();
         wait(State::Done, {"end", 0});
     }
 }
@@ -181,11 +131,11 @@ inline void *new_stack(unsigned thread) {
 }
 
 inline void resume(Fiber &fiber) {
-    block.current = &fiber;
+    block->current = &fiber;
     if (!fiber.stack) {
         fiber.stack = new_stack(fiber.thread.x);
     }
-    shim_switch(&block.scheduler, fiber.stack);
+    shim_switch(&block->scheduler, fiber.stack);
 }
 
 // 0 to count - 1, in the order of this run.
@@ -194,8 +144,8 @@ inline std::vector<unsigned> schedule(unsigned count) {
     for (unsigned i = 0; i < count; i++) {
         order[i] = i;
     }
-    if (block.shuffled) {
-        std::shuffle(order.begin(), order.end(), block.random);
+    if (block->shuffled) {
+        std::shuffle(order.begin(), order.end(), block->random);
     }
     return order;
 }
@@ -203,13 +153,13 @@ inline std::vector<unsigned> schedule(unsigned count) {
 // Lets go the threads [first, last) if all of them wait in `state`. Threads of one barrier must wait in one place.
 inline bool release(unsigned first, unsigned last, State state) {
     for (unsigned i = first; i < last; i++) {
-        if (block.fibers[i].state != state) {
+        if (block->fibers[i].state != state) {
             return false;
         }
     }
-    const Place place = block.fibers[first].place;
+    const Place place = block->fibers[first].place;
     for (unsigned i = first; i < last; i++) {
-        Fiber &fiber = block.fibers[i];
+        Fiber &fiber = block->fibers[i];
         if (!(fiber.place == place)) {
             fail("threads " + std::to_string(first) + " and " + std::to_string(i) + " wait in different places, " +
                  place.file + ":" + std::to_string(place.line) + " and " + fiber.place.file + ":" +
@@ -222,11 +172,11 @@ inline bool release(unsigned first, unsigned last, State state) {
 
 [[noreturn]] inline void stuck() {
     std::string report = "stuck barrier:";
-    for (unsigned i = 0; i < block.threads; i++) {
-        const Fiber &fiber = block.fibers[i];
-        const bool news = i == 0 || fiber.state != block.fibers[i - 1].state || !(fiber.place == block.fibers[i - 1].place);
+    for (unsigned i = 0; i < block->threads; i++) {
+        const Fiber &fiber = block->fibers[i];
+        const bool news = i == 0 || fiber.state != block->fibers[i - 1].state || !(fiber.place == block->fibers[i - 1].place);
         if (news) {
-            const char *states[] = {"ready", "at a block's barrier", "at a warp's barrier", "gone"};
+            const char *states[] = {"ready", "at a block's barrier", "at a warp's barrier", "waiting for other blocks", "gone"};
             report += "\n  from thread " + std::to_string(i) + " on: " + states[static_cast<int>(fiber.state)] + " " +
                       fiber.place.file + ":" + std::to_string(fiber.place.line);
         }
@@ -236,12 +186,12 @@ inline bool release(unsigned first, unsigned last, State state) {
 
 // Runs a warp until its lanes wait for the rest of the block, or are gone. Whether anything ran.
 inline bool run_warp(unsigned first, const std::vector<unsigned> &lanes) {
-    const unsigned last = std::min(first + LANES, block.threads);
+    const unsigned last = std::min(first + LANES, block->threads);
     bool progress = false;
     do {
         for (unsigned lane : lanes) {
-            if (first + lane < last && block.fibers[first + lane].state == State::Ready) {
-                resume(block.fibers[first + lane]);
+            if (first + lane < last && block->fibers[first + lane].state == State::Ready) {
+                resume(block->fibers[first + lane]);
                 progress = true;
             }
         }
@@ -249,53 +199,115 @@ inline bool run_warp(unsigned first, const std::vector<unsigned> &lanes) {
     return progress;
 }
 
-inline void run_block() {
-    memset(__start_cuda_shared, 0xff, __stop_cuda_shared - __start_cuda_shared);
-    for (unsigned i = 0; i < block.threads; i++) {
-        block.fibers[i].state = State::Ready;
-        block.fibers[i].thread = {i, 0, 0};
+inline void begin_block() {
+    for (unsigned i = 0; i < block->threads; i++) {
+        block->fibers[i].state = State::Ready;
+        block->fibers[i].thread = {i, 0, 0};
     }
-    const std::vector<unsigned> lanes = schedule(LANES);
-    const std::vector<unsigned> warps = schedule((block.threads + LANES - 1) / LANES);
-    const auto done = [](const Fiber &fiber) { return fiber.state == State::Done; };
+    block->lanes = schedule(LANES);
+    block->warps = schedule((block->threads + LANES - 1) / LANES);
+}
+
+inline bool any(State state) {
+    const auto end = block->fibers.begin() + block->threads;
+    return std::any_of(block->fibers.begin(), end, [=](const Fiber &fiber) { return fiber.state == state; });
+}
+
+// Runs the block until its threads are gone or, in a cooperative launch, wait for another block. Whether any of them did more than
+// look once more whether it may go on.
+inline bool run_block() {
+    bool news = false;
     for (;;) {
         bool progress = false;
-        for (unsigned w : warps) {
-            progress |= run_warp(w * LANES, lanes);
+        for (unsigned w : block->warps) {
+            progress |= run_warp(w * LANES, block->lanes);
         }
-        if (std::all_of(block.fibers.begin(), block.fibers.begin() + block.threads, done)) {
-            return;
+        const auto done = [](const Fiber &fiber) { return fiber.state == State::Done; };
+        if (std::all_of(block->fibers.begin(), block->fibers.begin() + block->threads, done)) {
+            return true;
         }
-        if (!release(0, block.threads, State::AtBlock) && !progress) {
+        if (release(0, block->threads, State::AtBlock)) {
+            news = true;
+        } else if (any(State::Spinning)) {
+            return news;
+        } else if (!progress) {
             stuck();
         }
     }
 }
 
-// Runs a kernel over its grid. `body` calls it with its arguments.
-inline void run_grid(const char *kernel, unsigned blocks, unsigned threads, std::function<void()> body) {
+// Makes `block` ready for blocks of this launch.
+inline void set_launch(const char *kernel, unsigned blocks, unsigned threads, const std::function<void()> &body) {
     static const char *seed = getenv("BN_LENET_SHIM_SEED");
     static const unsigned start = seed ? static_cast<unsigned>(strtoul(seed, nullptr, 10)) : 0;
     static unsigned launches = 0;
-    block.shuffled = seed != nullptr;
-    block.random.seed(start + 7919 * launches++);
-    block.kernel = kernel;
-    block.body = std::move(body);
-    block.threads = threads;
-    block.grid = {blocks, 1, 1};
+    block->shuffled = seed != nullptr;
+    block->random.seed(start + 7919 * launches++);
+    block->kernel = kernel;
+    block->body = body;
+    block->threads = threads;
+    block->grid = {blocks, 1, 1};
+}
+
+// Runs a kernel over its grid. `body` calls it with its arguments.
+inline void run_grid(const char *kernel, unsigned blocks, unsigned threads, const std::function<void()> &body) {
+    set_launch(kernel, blocks, threads, body);
     for (unsigned index : schedule(blocks)) {
-        block.index = {index, 0, 0};
+        block->index = {index, 0, 0};
+        memset(__start_cuda_shared, 0xff, __stop_cuda_shared - __start_cuda_shared);
+        begin_block();
         run_block();
     }
 }
 
+// Likewise for a cooperative launch with `shared` bytes of dynamic shared memory a block. Blocks and their stacks are kept for
+// the next one.
+inline void run_cooperative_grid(const char *kernel, unsigned blocks, unsigned threads, size_t shared,
+                                 const std::function<void()> &body) {
+    static std::vector<std::unique_ptr<Block>> all;
+    while (all.size() < blocks) {
+        all.push_back(std::make_unique<Block>());
+    }
+    for (unsigned i = 0; i < blocks; i++) {
+        block = all[i].get();
+        set_launch(kernel, blocks, threads, body);
+        block->index = {i, 0, 0};
+        block->memory.resize((shared + sizeof(std::max_align_t) - 1) / sizeof(std::max_align_t));
+        // No memset: a kernel without shared memory of its own has a null pointer here.
+        std::fill_n(reinterpret_cast<unsigned char *>(block->memory.data()),
+                    block->memory.size() * sizeof(std::max_align_t), 0xff);
+        begin_block();
+    }
+    std::vector<unsigned> alive = schedule(blocks);
+    while (!alive.empty()) {
+        bool news = false;
+        std::vector<unsigned> rest;
+        for (unsigned i : alive) {
+            block = all[i].get();
+            for (unsigned t = 0; t < threads; t++) {
+                Fiber &fiber = block->fibers[t];
+                fiber.state = fiber.state == State::Spinning ? State::Ready : fiber.state;
+            }
+            news |= run_block();
+            if (any(State::Spinning)) {
+                rest.push_back(i);
+            }
+        }
+        if (!news) {
+            stuck();
+        }
+        alive = std::move(rest);
+    }
+    block = &the_block;
+}
+
 } // namespace shim
 
-#define threadIdx (shim::block.current->thread)
-#define blockIdx (shim::block.index)
-#define gridDim (shim::block.grid)
+#define threadIdx (shim::block->current->thread)
+#define blockIdx (shim::block->index)
+#define gridDim (shim::block->grid)
 struct shim_block_dim {
-    dim3 operator()() const { return {shim::block.threads, 1, 1}; }
+    dim3 operator()() const { return {shim::block->threads, 1, 1}; }
 };
 #define blockDim (shim_block_dim{}())
 
@@ -311,14 +323,34 @@ inline T __shfl_xor_sync(unsigned mask, T value, unsigned distance, const char *
     if (mask != 0xffffffffu) {
         shim::fail("a shuffle of a part of a warp");
     }
-    shim::Fiber &self = *shim::block.current;
+    shim::Fiber &self = *shim::block->current;
     const unsigned turn = self.turn++ % 2;
     memcpy(&self.shown[turn], &value, sizeof(T));
     const unsigned other = self.thread.x ^ distance;
-    if (other >= shim::block.threads || other / shim::LANES != self.thread.x / shim::LANES) {
+    if (other >= shim::block->threads || other / shim::LANES != self.thread.x / shim::LANES) {
         shim::fail("a shuffle from a lane that does not exist");
     }
     shim::wait(shim::State::AtWarp, {file, line});
-    memcpy(&value, &shim::block.fibers[other].shown[turn], sizeof(T));
+    memcpy(&value, &shim::block->fibers[other].shown[turn], sizeof(T));
     return value;
+}
+
+// One block runs at a time, and threads switch at barriers alone: memory is always in order.
+inline void __threadfence() {}
+inline unsigned atomicAdd(unsigned *address, unsigned value) {
+    const unsigned before = *address;
+    *address += value;
+    return before;
+}
+[[noreturn]] inline void __trap() { shim::fail("trap"); }
+
+inline void spin_pause(const char *file = __builtin_FILE(), int line = __builtin_LINE()) {
+    shim::wait(shim::State::Spinning, {file, line});
+}
+
+template <typename T> T &dynamic_shared() {
+    if (sizeof(T) > shim::block->memory.size() * sizeof(std::max_align_t)) {
+        shim::fail("the launch asked for too little dynamic shared memory");
+    }
+    return *reinterpret_cast<T *>(shim::block->memory.data());
 }

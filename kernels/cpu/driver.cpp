@@ -5,7 +5,8 @@
 // - a capture runs nothing, and a graph keeps the arguments of its launches by value;
 // - a module must be PTX of a version that a driver of CUDA 12.0 takes, and knows the kernels that stand in it alone.
 //
-// BN_LENET_FAKE_CUDA makes it refuse: `no-device`, `old-driver` (knows PTX up to 7.8), `no-memory`.
+// BN_LENET_FAKE_CUDA makes it refuse: `no-device`, `old-driver` (knows PTX up to 7.8), `no-memory`, `small-gpu` (8 multiprocessors),
+// `pascal` (compute capability 6.0), `broken-barrier` (cooperative launches end in a trap).
 //
 // Compiled with kernels.inc, which registers every kernel: one line REGISTER(name) each.
 #include "cuda_shim.h"
@@ -17,6 +18,7 @@
 #include <utility>
 
 #include "../lenet.cu"
+#include "../persistent.cu"
 
 namespace {
 
@@ -28,6 +30,8 @@ enum Result : int {
     INVALID_PTX = 218,
     UNSUPPORTED_PTX_VERSION = 222,
     NOT_FOUND = 500,
+    LAUNCH_FAILED = 719,
+    COOPERATIVE_LAUNCH_TOO_LARGE = 720,
     CAPTURE_UNSUPPORTED = 900,
 };
 
@@ -65,6 +69,8 @@ struct Launch {
     const char *kernel;
     unsigned blocks, threads;
     Call call;
+    bool cooperative = false;
+    size_t shared = 0;
 };
 
 struct Graph {
@@ -81,6 +87,8 @@ struct Module {
 
 // One kernel at a time, whatever thread asks: the shim has one block.
 std::mutex device;
+// Like a context after a trap: what every later wait for the device answers.
+int failed = SUCCESS;
 std::map<uintptr_t, std::pair<char *, size_t>> allocations;
 
 bool refuses(const char *what) {
@@ -88,7 +96,18 @@ bool refuses(const char *what) {
     return wish && !strcmp(wish, what);
 }
 
-void run(const Launch &launch) { shim::run_grid(launch.kernel, launch.blocks, launch.threads, launch.call); }
+void run(const Launch &launch) {
+    if (launch.cooperative) {
+        shim::run_cooperative_grid(launch.kernel, launch.blocks, launch.threads, launch.shared, launch.call);
+    } else {
+        shim::run_grid(launch.kernel, launch.blocks, launch.threads, launch.call);
+    }
+}
+
+// A GPU of 128 multiprocessors, each with room for one block of the most shared memory that a block may ask for; or a small one.
+int multiprocessors() { return refuses("small-gpu") ? 8 : 128; }
+int compute_capability() { return refuses("pascal") ? 6 : 9; }
+constexpr int SHARED_A_BLOCK = 99 * 1024;
 
 } // namespace
 
@@ -105,6 +124,8 @@ int cuGetErrorString(int error, const char **text) {
         {INVALID_PTX, "a PTX JIT compilation failed"},
         {UNSUPPORTED_PTX_VERSION, "the provided PTX was compiled with an unsupported toolchain."},
         {NOT_FOUND, "named symbol not found"},
+        {LAUNCH_FAILED, "unspecified launch failure"},
+        {COOPERATIVE_LAUNCH_TOO_LARGE, "too many blocks in cooperative launch"},
         {CAPTURE_UNSUPPORTED, "operation not permitted when stream is capturing"},
     };
     const auto found = texts.find(error);
@@ -117,8 +138,17 @@ int cuDeviceGetCount(int *count) { return *count = 1, SUCCESS; }
 int cuDeviceGet(int *result, int ordinal) { return *result = ordinal, ordinal == 0 ? SUCCESS : INVALID_VALUE; }
 int cuDeviceGetName(char *name, int length, int) { return snprintf(name, length, "CPU shim"), SUCCESS; }
 int cuDeviceGetAttribute(int *value, int attribute, int) {
+    // The rest are zero.
+    constexpr int MULTIPROCESSOR_COUNT = 16, COOPERATIVE_LAUNCH = 95, SHARED_MEMORY_PER_BLOCK_OPTIN = 97;
+    constexpr int COMPUTE_CAPABILITY_MAJOR = 75;
     constexpr int MEMORY_POOLS_SUPPORTED = 115; // as every driver of CUDA 12 on a supported GPU
-    return *value = attribute == MEMORY_POOLS_SUPPORTED, SUCCESS;
+    const std::map<int, int> values = {{MULTIPROCESSOR_COUNT, multiprocessors()},
+                                       {COMPUTE_CAPABILITY_MAJOR, compute_capability()},
+                                       {COOPERATIVE_LAUNCH, 1},
+                                       {SHARED_MEMORY_PER_BLOCK_OPTIN, SHARED_A_BLOCK},
+                                       {MEMORY_POOLS_SUPPORTED, 1}};
+    const auto found = values.find(attribute);
+    return *value = found == values.end() ? 0 : found->second, SUCCESS;
 }
 int cuDevicePrimaryCtxRetain(void **context, int) { return *context = &device, SUCCESS; }
 int cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
@@ -128,7 +158,7 @@ int cuCtxSynchronize() { return SUCCESS; }
 
 int cuStreamCreate(Stream **stream, unsigned) { return *stream = new Stream, SUCCESS; }
 int cuStreamDestroy_v2(Stream *stream) { return delete stream, SUCCESS; }
-int cuStreamSynchronize(Stream *stream) { return stream->capture ? CAPTURE_UNSUPPORTED : SUCCESS; }
+int cuStreamSynchronize(Stream *stream) { return stream->capture ? CAPTURE_UNSUPPORTED : failed; }
 
 int cuMemAllocAsync(uintptr_t *address, size_t bytes, Stream *stream) {
     if (stream->capture) {
@@ -190,6 +220,10 @@ int cuModuleLoadData(Module **module, const char *ptx) {
     if (strtod(version + strlen("\n.version "), nullptr) > (refuses("old-driver") ? 7.8 : 8.0)) {
         return UNSUPPORTED_PTX_VERSION;
     }
+    const char *target = strstr(ptx, "\n.target sm_");
+    if (!target || atoi(target + strlen("\n.target sm_")) > 10 * compute_capability()) {
+        return INVALID_PTX;
+    }
     return *module = new Module{ptx}, SUCCESS;
 }
 int cuModuleUnload(Module *module) { return delete module, SUCCESS; }
@@ -218,6 +252,29 @@ int cuLaunchKernel(const Kernel *kernel, unsigned blocks, unsigned, unsigned, un
     }
     std::lock_guard<std::mutex> lock(device);
     return run(launch), SUCCESS;
+}
+
+int cuFuncSetAttribute(const Kernel *, int, int value) { return value > SHARED_A_BLOCK ? INVALID_VALUE : SUCCESS; }
+int cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, const Kernel *, int, size_t shared, unsigned) {
+    return *blocks = shared <= SHARED_A_BLOCK, SUCCESS;
+}
+int cuLaunchCooperativeKernel(const Kernel *kernel, unsigned blocks, unsigned, unsigned, unsigned threads, unsigned,
+                              unsigned, unsigned shared, Stream *stream, void **arguments) {
+    if (blocks == 0 || threads == 0 || threads > 1024 || shared > SHARED_A_BLOCK) {
+        return INVALID_VALUE;
+    }
+    if (blocks > static_cast<unsigned>(multiprocessors())) {
+        return COOPERATIVE_LAUNCH_TOO_LARGE;
+    }
+    if (stream->capture) {
+        return CAPTURE_UNSUPPORTED;
+    }
+    std::lock_guard<std::mutex> lock(device);
+    if (refuses("broken-barrier")) {
+        failed = LAUNCH_FAILED;
+        return SUCCESS;
+    }
+    return run({kernel->name, blocks, threads, kernel->bind(arguments), true, shared}), SUCCESS;
 }
 
 int cuStreamBeginCapture_v2(Stream *stream, int) { return stream->capture.reset(new Graph), SUCCESS; }

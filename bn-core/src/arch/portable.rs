@@ -213,5 +213,5 @@ fn hidden<const QUADS: usize, const BLOCKS: usize, const OUT: usize>(
     });
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_endian = "little"))]
 mod tests;

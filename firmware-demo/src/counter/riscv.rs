@@ -8,8 +8,7 @@ use core::hint::black_box;
 use riscv::asm::delay;
 use riscv::register::minstret;
 
-use super::Unit;
-use crate::place::Place;
+use crate::choice::Unit;
 
 /// Instructions by which the two calibration loops differ: [`delay`] takes their number.
 const CALIBRATION: u32 = 16_000;
@@ -23,7 +22,7 @@ pub struct Counter {
 
 impl Counter {
     /// `None` in an emulator whose counter does not follow the instructions.
-    pub fn new(_: Place) -> Option<Self> {
+    pub fn new() -> Option<Self> {
         let grown = calibrate();
         if grown == 0 || !grown.is_multiple_of(CALIBRATION) || (0..3).any(|_| calibrate() != grown) {
             return None;

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::profile::{self, LayerProfile};
+use super::profile::{self, Executed, LayerProfile};
 use super::protocol::Trailer;
-use crate::firmware::Sizes;
+use crate::firmware::{Build, Sizes};
 
 /// What an inference takes. The fields are keys of `emulate --json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -15,6 +15,9 @@ pub struct Cost {
     pub instructions_range: [u32; 2],
     /// What each layer takes.
     pub layers: Vec<LayerProfile>,
+    /// What the log of every executed instruction of an inference says; only when it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub executed: Option<Executed>,
     /// Statics of the program and the scratch memory of an inference.
     pub ram_bytes: u64,
     /// The scratch memory alone.
@@ -33,7 +36,7 @@ pub struct Cost {
 
 impl Cost {
     /// Of what each emulator counted, and of the program's sizes. `None` when nothing was counted.
-    pub(super) fn of(trailers: &[Trailer], sizes: Sizes) -> Option<Self> {
+    pub(super) fn of(trailers: &[Trailer], sizes: Sizes, build: Build) -> Option<Self> {
         let first = trailers.first()?;
         let most = |of: fn(&Trailer) -> u32| trailers.iter().map(of).max();
         let images: u64 = trailers.iter().map(|trailer| u64::from(trailer.images)).sum();
@@ -45,7 +48,8 @@ impl Cost {
                 trailers.iter().map(|trailer| trailer.instructions_min).min()?,
                 most(|trailer| trailer.instructions_max)?,
             ],
-            layers: profile::profile(first.layers),
+            layers: profile::profile(first.layers, build),
+            executed: None,
             ram_bytes: sizes.statics + scratch_bytes,
             scratch_bytes,
             stack_bytes: most(|trailer| trailer.stack_bytes)?.into(),

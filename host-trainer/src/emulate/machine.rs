@@ -65,6 +65,21 @@ impl Machine {
         }
     }
 
+    /// Whether the model of a Cortex-M4's cycles is its own.
+    pub(super) fn is_cortex_m4(self) -> bool {
+        matches!(self, Machine::Netduinoplus2 | Machine::OlimexStm32H405 | Machine::Mps2An386)
+    }
+
+    /// Whether its core has a floating-point unit.
+    pub fn has_float_unit(self) -> bool {
+        self.target().ends_with("eabihf")
+    }
+
+    /// Whether its executed instructions can be told apart: the log is read as Thumb code.
+    pub fn is_arm(self) -> bool {
+        self.target().starts_with("thumb")
+    }
+
     /// Its name here, which is also QEMU's for an Arm machine.
     pub fn name(self) -> &'static str {
         match self {

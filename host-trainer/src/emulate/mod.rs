@@ -1,6 +1,9 @@
-//! Runs the firmware in QEMU, or as a WebAssembly module in Node.js: streams images through it, compares every logit with the host's, and reports what it took.
+//! Runs the firmware in QEMU, or as a WebAssembly module in Node.js: streams images through it, compares every logit with the
+//! host's, and reports what it took.
 
+mod cortex_m4;
 mod cost;
+mod float;
 mod log;
 mod machine;
 mod node;
@@ -10,6 +13,7 @@ pub mod protocol;
 mod qemu;
 mod run;
 mod shard;
+mod trace;
 
 use std::path::Path;
 use std::thread;
@@ -25,14 +29,18 @@ use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::firmware::{self, Build, Inputs, Program, Sizes};
 use crate::inference;
+use crate::notice::notice;
 use crate::setup;
 
 use shard::{Results, Shard};
+use trace::Trace;
 
+pub use cortex_m4::Cycles;
 pub use cost::Cost;
+pub use float::{FloatCost, FloatReport, FloatRequest, float};
 pub use log::{Level, LogLine};
 pub use machine::Machine;
-pub use profile::LayerProfile;
+pub use profile::{CMSIS_NN, Executed, LayerProfile};
 pub use run::{Outcome, Run, run};
 
 /// How often the progress is looked at.
@@ -75,6 +83,9 @@ pub struct EmulateReport {
     /// What an inference takes of the device; `None` where nothing can be counted.
     #[serde(flatten)]
     pub cost: Option<Cost>,
+    /// The network in f32 on the same machine; only when it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub float: Option<FloatReport>,
     /// Emulators that ran side by side.
     pub emulators: usize,
     /// Wall time of the emulation, without the build.
@@ -136,11 +147,33 @@ pub fn emulate_built(elf: &Path, request: &EmulateRequest<'_>) -> Result<Emulate
             directory: directory.path().join(index.to_string()),
         })
         .collect();
-    eprintln!("classifying {} images on {} x {}", images.len(), shards.len(), request.machine);
+    notice(&format!("classifying {} images on {} x {}", images.len(), shards.len(), request.machine));
     let start = Instant::now();
     let results = run_all(&shards, images.len())?;
     let seconds = start.elapsed().as_secs_f64();
     Ok(report(request, &results, sizes, seconds))
+}
+
+/// Adds to a report of [`emulate_built`] what QEMU's log of every executed instruction says of one more inference. Nothing
+/// unless it is a log of Thumb code.
+///
+/// # Errors
+/// As [`emulate`].
+pub fn profile(elf: &Path, request: &EmulateRequest<'_>, report: &mut EmulateReport) -> Result<()> {
+    check(request)?;
+    let Some(cost) = report.cost.as_mut().filter(|_| request.machine.is_arm()) else { return Ok(()) };
+    let directory = working_directory()?;
+    let shard = Shard {
+        elf,
+        machine: request.machine,
+        weights: &[],
+        images: request.images,
+        range: 0..1,
+        directory: directory.path().to_owned(),
+    };
+    let trace = shard.run_with(|run| Trace::of_last(run, firmware::INFERENCE))?;
+    cost.executed = Some(profile::explain(&mut cost.layers, &trace, request.machine));
+    Ok(())
 }
 
 /// Before anything is built: whether there is something to do, and something to do it with.
@@ -218,7 +251,7 @@ fn run_all(shards: &[Shard<'_>], images: usize) -> Result<Vec<Results>> {
 
 /// Compares with the host and sums up.
 fn report(request: &EmulateRequest<'_>, results: &[Results], sizes: Option<Sizes>, seconds: f64) -> EmulateReport {
-    let host = inference::int8(&request.weights, &request.images.images);
+    let host = inference::int8_of(request.build, &request.weights, &request.images.images);
     let device = || results.iter().flat_map(|results| &results.records);
     let (mut right, mut logits_differing, mut classes_differing) = (0, 0, 0);
     for ((host, device), &label) in host.iter().zip(device()).zip(&request.images.labels) {
@@ -237,7 +270,8 @@ fn report(request: &EmulateRequest<'_>, results: &[Results], sizes: Option<Sizes
         logits_compared: images * CLASSES,
         logits_differing,
         classes_differing,
-        cost: sizes.and_then(|sizes| Cost::of(&trailers, sizes)),
+        cost: sizes.and_then(|sizes| Cost::of(&trailers, sizes, request.build)),
+        float: None,
         emulators: results.len(),
         seconds,
     }

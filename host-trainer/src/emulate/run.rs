@@ -3,8 +3,8 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, ExitStatus, Stdio};
-use std::thread::{self, JoinHandle};
+use std::process::{Child, ChildStderr, ExitStatus, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::log::{self, Level, LogLine};
@@ -66,25 +66,35 @@ impl Outcome {
 /// [`Error::Tool`] when the emulator does not start, does not end in time, or the log cannot be decoded. An exit code other than 0
 /// is no error here: see [`Outcome::succeeded`].
 pub fn run(run: &Run<'_>) -> Result<Outcome> {
+    let (outcome, stderr) = run_reading(run, &[], read_all)?;
+    Ok(Outcome { stderr: String::from_utf8_lossy(&stderr).into_owned(), ..outcome })
+}
+
+/// [`run`] with more options, and with what `read` makes of the emulator's stderr, where QEMU's own logs go, in place of that.
+pub(super) fn run_reading<T: Default + Send + 'static>(
+    run: &Run<'_>,
+    options: &[&str],
+    read: impl FnOnce(ChildStderr) -> T + Send + 'static,
+) -> Result<(Outcome, T)> {
     let machine = run.machine;
-    let mut command = if machine == Machine::Wasm32 { node::command(run)? } else { qemu::command(run) };
-    command.current_dir(run.directory).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let failed = |problem| failed(machine, problem);
+    let mut command = if machine == Machine::Wasm32 { node::command(run)? } else { qemu::command(run) };
+    command.args(options).current_dir(run.directory);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = Guard(command.spawn().map_err(|error| failed(error.to_string()))?);
-    let stdout = read_all(child.0.stdout.take());
-    let stderr = read_all(child.0.stderr.take());
+    let stdout = child.0.stdout.take().map(|stream| thread::spawn(move || read_all(stream)));
+    let stderr = child.0.stderr.take().map(|stream| thread::spawn(move || read(stream)));
     let status = wait(&mut child.0, run.limit).map_err(failed)?;
     drop(child);
-    let stdout = stdout.join().unwrap_or_default();
-    let stderr = String::from_utf8_lossy(&stderr.join().unwrap_or_default()).into_owned();
-    let log = match machine {
-        Machine::Wasm32 => Vec::new(),
-        _ => {
-            let elf = std::fs::read(run.elf).map_err(Error::io("read", run.elf))?;
-            log::decode(&elf, &stdout).map_err(failed)?
-        }
+    let stdout = stdout.and_then(|thread| thread.join().ok()).unwrap_or_default();
+    let stderr = stderr.and_then(|thread| thread.join().ok()).unwrap_or_default();
+    let log = if machine == Machine::Wasm32 {
+        Vec::new()
+    } else {
+        let elf = std::fs::read(run.elf).map_err(Error::io("read", run.elf))?;
+        log::decode(&elf, &stdout).map_err(failed)?
     };
-    Ok(Outcome { machine, code: status.code(), log, stderr })
+    Ok((Outcome { machine, code: status.code(), log, stderr: String::new() }, stderr))
 }
 
 /// Stops the emulator when something else fails.
@@ -112,13 +122,11 @@ fn wait(child: &mut Child, limit: Duration) -> std::result::Result<ExitStatus, S
     }
 }
 
-fn read_all(stream: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // What a killed emulator did not say is missed by nobody.
-        let _ = stream.map(|mut stream| stream.read_to_end(&mut bytes));
-        bytes
-    })
+fn read_all(mut stream: impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // What a killed emulator did not say is missed by nobody.
+    let _ = stream.read_to_end(&mut bytes);
+    bytes
 }
 
 pub(super) fn failed(machine: Machine, problem: String) -> Error {

@@ -55,11 +55,11 @@ impl std::ops::AddAssign for Totals {
 /// Training and inference are two functions, never a mode: [`train`](Engine::train) normalises with batch statistics and
 /// updates the moving ones; [`evaluate`](Engine::evaluate) uses the moving ones and changes nothing.
 pub trait Engine {
-    /// `reference`, `cpu` or `cuda`.
+    /// As on the command line, see [`EngineName`].
     fn name(&self) -> &'static str;
 
-    /// What it runs on, for people: `CPU, 1 thread, f32`.
-    fn device(&self) -> String;
+    /// What it runs on, and how it trains on batches of that size, for people: `CPU, 1 thread, f32`.
+    fn device(&self, batch_size: usize) -> String;
 
     /// A copy of the model.
     fn parameters(&self) -> Parameters;

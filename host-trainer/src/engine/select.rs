@@ -1,8 +1,10 @@
 //! Engines by their command-line names, and which of them this build has.
 
+use clap::ValueEnum;
+
 use super::Engine;
 use super::cpu::Cpu;
-use super::cuda::Cuda;
+use super::cuda::{Cuda, Level};
 use super::reference::Reference;
 use crate::error::Result;
 use crate::parameters::Variance;
@@ -14,8 +16,12 @@ pub enum EngineName {
     Reference,
     /// Every core, every vector unit
     Cpu,
-    /// The GPU engine, for NVIDIA GPUs
+    /// The GPU engine, for NVIDIA GPUs: one persistent kernel where a batch fits the GPU, else CUDA graphs
     Cuda,
+    /// The GPU engine, in CUDA graphs
+    CudaGraph,
+    /// The GPU engine, in one persistent kernel or not at all
+    CudaPersistent,
     /// The fastest that has proved itself: cpu
     Auto,
 }
@@ -27,7 +33,7 @@ pub const AVAILABLE: [EngineName; 2] = [EngineName::Cpu, EngineName::Reference];
 impl EngineName {
     /// The engine that trained a run, by the name in its checkpoint.
     pub fn of_run(name: &str) -> Option<Self> {
-        [EngineName::Reference, EngineName::Cpu, EngineName::Cuda].into_iter().find(|e| e.name() == name)
+        Self::value_variants().iter().copied().find(|e| *e != EngineName::Auto && e.name() == name)
     }
 
     /// As on the command line.
@@ -36,6 +42,8 @@ impl EngineName {
             EngineName::Reference => "reference",
             EngineName::Cpu => "cpu",
             EngineName::Cuda => "cuda",
+            EngineName::CudaGraph => "cuda-graph",
+            EngineName::CudaPersistent => "cuda-persistent",
             EngineName::Auto => "auto",
         }
     }
@@ -50,7 +58,9 @@ pub fn create(name: EngineName, seed: u64, variance: Variance) -> Result<Box<dyn
         EngineName::Auto => create(AVAILABLE[0], seed, variance),
         EngineName::Reference => Ok(Box::new(Reference::<f32>::new(seed, variance))),
         EngineName::Cpu => Ok(Box::new(Cpu::new(seed, variance, None))),
-        EngineName::Cuda => Ok(Box::new(Cuda::new(seed, variance)?)),
+        EngineName::Cuda => Ok(Box::new(Cuda::new(seed, variance, Level::Auto)?)),
+        EngineName::CudaGraph => Ok(Box::new(Cuda::new(seed, variance, Level::Graph)?)),
+        EngineName::CudaPersistent => Ok(Box::new(Cuda::new(seed, variance, Level::Persistent)?)),
     }
 }
 
@@ -67,6 +77,7 @@ mod tests {
     #[test]
     fn a_run_names_its_engine() {
         assert_eq!(EngineName::of_run("reference"), Some(EngineName::Reference));
+        assert_eq!(EngineName::of_run("cuda-graph"), Some(EngineName::CudaGraph));
         assert_eq!(EngineName::of_run("auto"), None);
     }
 }

@@ -28,7 +28,7 @@ impl Engine for Recorder {
         "recorder"
     }
 
-    fn device(&self) -> String {
+    fn device(&self, _: usize) -> String {
         "memory".into()
     }
 

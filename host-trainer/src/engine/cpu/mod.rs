@@ -114,7 +114,7 @@ impl Engine for Cpu {
         "cpu"
     }
 
-    fn device(&self) -> String {
+    fn device(&self, _: usize) -> String {
         let threads = self.backend.threads();
         let plural = if threads == 1 { "" } else { "s" };
         format!(

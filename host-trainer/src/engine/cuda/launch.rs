@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode, is_culib_present};
+use cudarc::driver::sys::{
+    CUdevice_attribute, CUfunction_attribute_enum, CUgraphInstantiate_flags, CUstreamCaptureMode, is_culib_present,
+};
 use cudarc::driver::{
     CudaContext, CudaFunction, CudaGraph, CudaSlice, CudaStream, DeviceRepr, DriverError, LaunchConfig, PushKernelArg,
     ValidAsZeroBits,
@@ -21,6 +23,7 @@ const LIBRARIES: &str = if cfg!(windows) { "nvcuda.dll" } else { "libcuda.so, li
 
 /// A CUDA device with the kernels loaded.
 pub(super) struct Device {
+    context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     kernels: Vec<(&'static str, CudaFunction)>,
     name: String,
@@ -79,13 +82,15 @@ impl Device {
         // SAFETY: events order the work of several streams; everything of this device goes to one.
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream().map_err(refused("make a stream"))?;
-        let module = context.load_module(Ptx::from_src(ptx::PTX)).map_err(|error| too_old(&error))?;
-        let kernels = ptx::kernels().map(|kernel| {
-            module.load_function(kernel).map(|function| (kernel, function)).map_err(refused("find a kernel"))
-        });
-        let kernels = kernels.collect::<Result<_>>()?;
+        let mut kernels = Vec::new();
+        let capability = compute_capability(&context)?;
+        let [graph, persistent] = &*ptx::MODULES;
+        load(&context, graph, &mut kernels)?;
+        if capability >= persistent.compute_capability() {
+            load(&context, persistent, &mut kernels)?;
+        }
         let name = context.name().map_err(refused("name the device"))?;
-        Ok(Self { stream, kernels, name })
+        Ok(Self { context, stream, kernels, name })
     }
 
     /// The device's name.
@@ -120,7 +125,41 @@ impl Device {
     /// # Panics
     /// If the kernel is not of this crate, or takes other arguments.
     pub(super) fn launch(&self, launch: &Launch<'_>) -> Result<()> {
-        let (_, function) = self.kernels.iter().find(|(name, _)| *name == launch.kernel).expect("a kernel of ours");
+        self.launch_any(launch, None)
+    }
+
+    /// Queues a kernel whose blocks meet at barriers of the grid, with `shared` bytes of dynamic shared memory a block.
+    ///
+    /// # Panics
+    /// As [`launch`](Self::launch).
+    pub(super) fn launch_cooperative(&self, launch: &Launch<'_>, shared: usize) -> Result<()> {
+        self.launch_any(launch, Some(shared))
+    }
+
+    /// How many blocks of a kernel, of `threads` threads and `shared` bytes of dynamic shared memory, are on the device side by
+    /// side in a cooperative launch; 0 if it has no such launches, or the kernel asks for more than a block of its may have.
+    pub(super) fn resident_blocks(&self, kernel: &'static str, threads: usize, shared: usize) -> Result<usize> {
+        let attribute = |what| self.context.attribute(what).map_err(refused("read the device's limits"));
+        let cooperative = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH)?;
+        let most_shared = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
+        let Some(function) = self.function(kernel) else { return Ok(0) };
+        if cooperative == 0 || (most_shared as usize) < shared {
+            return Ok(0);
+        }
+        let dynamic = CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        function.set_attribute(dynamic, shared as i32).map_err(refused("reserve shared memory"))?;
+        let each = function.occupancy_max_active_blocks_per_multiprocessor(threads as u32, shared, None);
+        let each = each.map_err(refused("ask for the occupancy"))?;
+        Ok(each as usize * attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize)
+    }
+
+    /// A kernel, unless the device is too old for it.
+    fn function(&self, kernel: &str) -> Option<&CudaFunction> {
+        self.kernels.iter().find(|(name, _)| *name == kernel).map(|(_, function)| function)
+    }
+
+    fn launch_any(&self, launch: &Launch<'_>, cooperative: Option<usize>) -> Result<()> {
+        let function = self.function(launch.kernel).expect("a kernel of ours that this device takes");
         let sizes = launch.arguments.iter().map(|argument| match argument {
             Argument::Count(_) => 4,
             _ => 8,
@@ -140,12 +179,19 @@ impl Device {
         let config = LaunchConfig {
             grid_dim: (launch.blocks as u32, 1, 1),
             block_dim: (launch.threads as u32, 1, 1),
-            shared_mem_bytes: 0,
+            shared_mem_bytes: cooperative.unwrap_or(0) as u32,
         };
         // SAFETY: number and sizes of the arguments were compared with the kernel's declaration above; `step` builds every
         // launch from buffers of the lengths that the kernels' headers state, and the tests of the CPU build run each one
         // against memory with guard pages behind it. The stream keeps kernels in order, so none writes what another reads.
-        unsafe { builder.launch(config) }.map_err(refused(launch.kernel))?;
+        // A cooperative launch is refused by the driver if its blocks are not all resident.
+        unsafe {
+            match cooperative {
+                None => builder.launch(config),
+                Some(_) => builder.launch_cooperative(config),
+            }
+        }
+        .map_err(refused(launch.kernel))?;
         Ok(())
     }
 
@@ -164,6 +210,25 @@ impl Device {
     pub(super) fn replay(&self, graph: &CudaGraph) -> Result<()> {
         graph.launch().map_err(refused("launch a graph"))
     }
+}
+
+/// Loads a module, and adds its kernels.
+fn load(
+    context: &Arc<CudaContext>,
+    module: &'static ptx::Module,
+    kernels: &mut Vec<(&'static str, CudaFunction)>,
+) -> Result<()> {
+    let loaded = context.load_module(Ptx::from_src(module.text)).map_err(|error| too_old(&error, module))?;
+    for kernel in module.kernels() {
+        kernels.push((kernel, loaded.load_function(kernel).map_err(refused("find a kernel"))?));
+    }
+    Ok(())
+}
+
+/// 70 for 7.0.
+fn compute_capability(context: &Arc<CudaContext>) -> Result<i32> {
+    let (major, minor) = context.compute_capability().map_err(refused("ask for the compute capability"))?;
+    Ok(10 * major + minor)
 }
 
 /// Whether the driver's library can be loaded. cudarc panics in every other call without it.
@@ -186,6 +251,6 @@ fn words(error: &DriverError) -> String {
 }
 
 /// The driver's compiler did not take the PTX.
-fn too_old(error: &DriverError) -> Error {
-    missing(format!("the CUDA driver does not load PTX {} ({})", ptx::version(), words(error)))
+fn too_old(error: &DriverError, module: &ptx::Module) -> Error {
+    missing(format!("the CUDA driver does not load PTX {} ({})", module.version(), words(error)))
 }

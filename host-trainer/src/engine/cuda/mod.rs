@@ -1,10 +1,11 @@
-//! The CUDA engine: the kernels of `kernels/`, training steps captured in CUDA graphs.
+//! The CUDA engine: the kernels of `kernels/`, training steps in one persistent kernel or captured in CUDA graphs.
 //!
 //! The data set lies on the device as bytes, the order of the examples is uploaded with each call, and gathering,
 //! normalising, statistics, losses and hits stay there: a call ends with one read of its totals and of the parameters.
 //! Every sum has a fixed order, so that one seed gives one set of bits on a device.
 
 mod launch;
+mod persistent;
 mod ptx;
 mod shapes;
 mod split;
@@ -24,6 +25,7 @@ use crate::data::Split;
 use crate::error::Result;
 use crate::parameters::{Parameters, Variance};
 
+pub use persistent::Level;
 pub use shapes::definitions;
 
 /// Whether there is a CUDA driver to try. Opening the device may still fail.
@@ -38,6 +40,10 @@ pub struct Cuda {
     splits: DeviceSplits,
     batch: Option<Batch>,
     graphs: Option<Graphs>,
+    level: Level,
+    /// The largest batch of the persistent kernel on this device.
+    largest_batch: usize,
+    workspace: Option<persistent::Workspace>,
     /// The model, as it was set or as the last call left it.
     parameters: Vec<f32>,
     /// Likewise what AdamW remembers, once it has taken a step.
@@ -66,8 +72,9 @@ impl Cuda {
     /// # Errors
     /// [`Error::Missing`](crate::Error::Missing) without a driver or a device; [`Error::Tool`](crate::Error::Tool) when the
     /// driver refuses.
-    pub fn new(seed: u64, variance: Variance) -> Result<Self> {
+    pub fn new(seed: u64, variance: Variance, level: Level) -> Result<Self> {
         let device = Device::open()?;
+        let largest_batch = persistent::largest_batch(&device)?;
         let model = Model::new(&device)?;
         let mut engine = Self {
             device,
@@ -75,6 +82,9 @@ impl Cuda {
             splits: DeviceSplits::default(),
             batch: None,
             graphs: None,
+            level,
+            largest_batch,
+            workspace: None,
             parameters: Vec::new(),
             moments: None,
             eps: 0.0,
@@ -172,6 +182,22 @@ impl Cuda {
         (0..steps % STEPS_PER_GRAPH).try_for_each(|_| device.replay(&graphs.one))
     }
 
+    /// Whether the persistent kernel takes batches of `n`.
+    fn takes_persistent(&self, n: usize) -> bool {
+        self.level != Level::Graph && n <= self.largest_batch
+    }
+
+    /// Queues steps over the order that lies on the device.
+    fn queue(&mut self, steps: &Steps<'_>) -> Result<()> {
+        let Steps { batch_size: n, optimizer, .. } = *steps;
+        if !self.takes_persistent(n) {
+            return self.queue_steps(steps.lrs.len(), optimizer);
+        }
+        let Self { device, model, splits, workspace, .. } = self;
+        let steps = persistent::Steps { count: steps.lrs.len(), n, optimizer };
+        persistent::train(device, model, splits.newest(), workspace, &steps)
+    }
+
     /// Values in the places of the parameters, tensor by tensor.
     fn read_tensors(&self, from: &CudaSlice<f32>) -> Result<Tensors<f32>> {
         let mut rest = self.device.read(from)?.into_iter();
@@ -190,11 +216,20 @@ impl Cuda {
 
 impl Engine for Cuda {
     fn name(&self) -> &'static str {
-        "cuda"
+        match self.level {
+            Level::Auto => "cuda",
+            Level::Graph => "cuda-graph",
+            Level::Persistent => "cuda-persistent",
+        }
     }
 
-    fn device(&self) -> String {
-        format!("{}, CUDA graph, f32", self.device.name())
+    fn device(&self, batch_size: usize) -> String {
+        let name = self.device.name();
+        match self.level {
+            _ if self.takes_persistent(batch_size) => format!("{name}, persistent CUDA kernel, f32"),
+            Level::Graph => format!("{name}, CUDA graph, f32"),
+            _ => format!("{name}, CUDA graph, as {}, f32", persistent::limit(self.largest_batch)),
+        }
     }
 
     fn parameters(&self) -> Parameters {
@@ -227,12 +262,17 @@ impl Engine for Cuda {
         if order.is_empty() {
             return Ok(Totals::default());
         }
+        let persistent = self.takes_persistent(steps.batch_size);
+        if self.level == Level::Persistent && !persistent {
+            return Err(persistent::too_small(self.largest_batch));
+        }
         self.run_on(split, steps.label_smoothing, |engine| {
             engine.prepare_batches(order, steps.batch_size)?;
             engine.prepare_steps(steps)?;
-            engine.queue_steps(steps.lrs.len(), steps.optimizer)
+            engine.queue(steps)
         })?;
-        self.parameters = self.device.read(&self.model.parameters)?;
+        let read = self.device.read(&self.model.parameters);
+        self.parameters = if persistent { read.map_err(persistent::broken) } else { read }?;
         if steps.optimizer == Optimizer::Adamw {
             let [first, second] = &self.model.moments;
             self.moments = Some(Moments { first: self.read_tensors(first)?, second: self.read_tensors(second)? });

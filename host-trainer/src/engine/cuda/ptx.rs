@@ -1,30 +1,48 @@
 //! The kernels as the driver gets them: PTX, which it compiles for the device at hand.
 //!
-//! `kernels/lenet.ptx` is made by NVRTC 12.0 from `kernels/lenet.cu` (`kernels/check --write`), in PTX 8.0 for compute
-//! capability 6.0 and later. A driver loads every PTX up to its own version, so that one text serves all drivers of CUDA 12 and 13, and
-//! nobody needs a compiler to train. Tests compare it with the sources and hand it to the assemblers of both.
+//! `kernels/*.ptx` are made by NVRTC 12.0 from the `.cu` beside them (`kernels/check --write`), in PTX 8.0. A driver loads every PTX
+//! up to its own version, so that one text serves all drivers of CUDA 12 and 13, and nobody needs a compiler to train. Tests compare
+//! them with the sources and hand them to the assemblers of both.
 
 use std::sync::LazyLock;
 
-/// The text.
-pub(super) const PTX: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../kernels/lenet.ptx"));
+/// What is loaded at once: the text, and what it declares.
+pub(super) struct Module {
+    pub(super) text: &'static str,
+    /// Name and sizes in bytes of the parameters of every kernel.
+    kernels: Vec<(&'static str, Vec<usize>)>,
+}
 
-/// Name and sizes in bytes of the parameters of every kernel.
-static KERNELS: LazyLock<Vec<(&'static str, Vec<usize>)>> = LazyLock::new(|| parse(PTX));
+/// The kernels of the graph, which every device takes, and the persistent one.
+pub(super) static MODULES: LazyLock<[Module; 2]> = LazyLock::new(|| {
+    [
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../kernels/lenet.ptx")),
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../kernels/persistent.ptx")),
+    ]
+    .map(|text| Module { text, kernels: parse(text) })
+});
 
-/// Names of all kernels.
-pub(super) fn kernels() -> impl Iterator<Item = &'static str> {
-    KERNELS.iter().map(|(name, _)| *name)
+impl Module {
+    /// Names of its kernels.
+    pub(super) fn kernels(&self) -> impl Iterator<Item = &'static str> {
+        self.kernels.iter().map(|(name, _)| *name)
+    }
+
+    /// Version of the PTX, `8.0`.
+    pub(super) fn version(&self) -> &'static str {
+        directive(self.text, ".version")
+    }
+
+    /// The compute capability that it asks of a device, 70 for 7.0.
+    pub(super) fn compute_capability(&self) -> i32 {
+        directive(self.text, ".target sm_").parse().expect("NVRTC names the target")
+    }
 }
 
 /// Sizes in bytes of a kernel's parameters; none for an unknown one.
 pub(super) fn parameter_sizes(kernel: &str) -> impl Iterator<Item = usize> {
-    KERNELS.iter().find(|(name, _)| *name == kernel).into_iter().flat_map(|(_, sizes)| sizes.iter().copied())
-}
-
-/// Version of the PTX, `8.0`.
-pub(super) fn version() -> &'static str {
-    directive(PTX, ".version")
+    let all = MODULES.iter().flat_map(|module| &module.kernels);
+    all.filter(move |(name, _)| *name == kernel).flat_map(|(_, sizes)| sizes.iter().copied())
 }
 
 /// What stands behind a directive at the beginning of a line.
@@ -66,9 +84,12 @@ mod tests {
         let mut sources: Vec<PathBuf> = entries.filter(is_source).collect();
         sources.sort();
         let sources: Vec<Vec<u8>> = sources.iter().map(|path| std::fs::read(path).unwrap()).collect();
-        let (first_line, rest) = PTX.split_once('\n').unwrap();
-        let expected = format!("MD5 of the sources {}, of the rest {}", md5(&sources.concat()), md5(rest.as_bytes()));
-        assert!(first_line.ends_with(&expected), "kernels/lenet.ptx is old; make it anew with kernels/check --write");
+        for module in MODULES.iter() {
+            let (first_line, rest) = module.text.split_once('\n').unwrap();
+            let expected =
+                format!("MD5 of the sources {}, of the rest {}", md5(&sources.concat()), md5(rest.as_bytes()));
+            assert!(first_line.ends_with(&expected), "kernels/*.ptx is old; make it anew with kernels/check --write");
+        }
     }
 
     fn md5(bytes: &[u8]) -> String {
@@ -77,8 +98,8 @@ mod tests {
 
     #[test]
     fn kernels_and_their_parameters_are_found() {
-        assert_eq!(version(), "8.0");
-        assert_eq!(kernels().count(), 16);
+        let of_modules = MODULES.each_ref().map(|m| (m.version(), m.compute_capability(), m.kernels().count()));
+        assert_eq!(of_modules, [("8.0", 60, 16), ("8.0", 80, 1)]);
         assert_eq!(parameter_sizes("infer_totals").collect::<Vec<_>>(), [8, 8, 4]);
         assert_eq!(parameter_sizes("absent").count(), 0);
     }

@@ -30,6 +30,14 @@ pub(super) const CONV2_BACKWARD_THREADS: usize = CONV2_CHANNELS * CONV1_CHANNELS
 pub(super) const LINEAR_THREADS: usize = 256;
 /// Threads a block of what sums slots or walks over the parameters.
 pub(super) const SUM_THREADS: usize = 256;
+/// Threads a block of `persistent_train`: those of conv2 for each of its examples.
+pub(super) const PERSISTENT_THREADS: usize = EXAMPLES_PER_BLOCK * CONV2_THREADS;
+/// Bytes of shared memory a block of `persistent_train` asks for; the kernel's structure fits in.
+pub(super) const PERSISTENT_SHARED: usize = 96 * 1024;
+/// Floats of the persistent kernel's workspace an example: the slots of BatchNorm forward and backward, and what the
+/// gradients of the linear layers are made of.
+pub(super) const WORKSPACE_PER_EXAMPLE: usize =
+    4 * (CONV1_CHANNELS + CONV2_CHANNELS) + 5 * (LINEAR1 + LINEAR2) + FLAT + CLASSES;
 /// Weights and biases of both convolutions.
 pub(super) const CONV_PARAMETERS: usize =
     CONV1_CHANNELS * (KERNEL * KERNEL + 1) + CONV2_CHANNELS * (CONV1_CHANNELS * KERNEL * KERNEL + 1);
@@ -77,7 +85,7 @@ const MODULES: [(&str, &str); 9] = [
 ];
 
 /// Dimensions, counts and launch sizes.
-const SIZES: [(&str, usize); 24] = [
+const SIZES: [(&str, usize); 27] = [
     ("IMAGE_SIDE", IMAGE_SIDE),
     ("PIXELS", PIXELS),
     ("KERNEL", KERNEL),
@@ -100,6 +108,9 @@ const SIZES: [(&str, usize); 24] = [
     ("CONV2_BACKWARD_THREADS", CONV2_BACKWARD_THREADS),
     ("LINEAR_THREADS", LINEAR_THREADS),
     ("SUM_THREADS", SUM_THREADS),
+    ("PERSISTENT_THREADS", PERSISTENT_THREADS),
+    ("PERSISTENT_SHARED", PERSISTENT_SHARED),
+    ("WORKSPACE_PER_EXAMPLE", WORKSPACE_PER_EXAMPLE),
     ("TOTAL_COUNT", TOTAL_COUNT),
     ("COEFFICIENT_COUNT", COEFFICIENT_COUNT),
 ];

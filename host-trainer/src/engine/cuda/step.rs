@@ -21,11 +21,11 @@ pub(super) struct Model {
     pub(super) parameters: CudaSlice<f32>,
     /// Their gradients, in the same places; zero where nothing is trained.
     pub(super) gradients: CudaSlice<f32>,
-    batch_mean: CudaSlice<f32>,
-    batch_var: CudaSlice<f32>,
+    pub(super) batch_mean: CudaSlice<f32>,
+    pub(super) batch_var: CudaSlice<f32>,
     /// AdamW's running means of gradients and of their squares.
     pub(super) moments: [CudaSlice<f32>; 2],
-    treatments: CudaSlice<u8>,
+    pub(super) treatments: CudaSlice<u8>,
     /// `eps`, unbiased, label smoothing.
     pub(super) settings: CudaSlice<f32>,
     /// `rate`, `decay` and `root` of each step of the call.

@@ -54,7 +54,7 @@ impl<T: Real> Engine for Reference<T> {
         "reference"
     }
 
-    fn device(&self) -> String {
+    fn device(&self, _: usize) -> String {
         format!("CPU, 1 thread, {}", T::NAME)
     }
 
