@@ -200,10 +200,8 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
     cargo.args(programs.iter().flat_map(|program| [kind(*program), program.name()]));
     cargo.arg("--message-format=json-render-diagnostics").env_remove("BN_LENET_WEIGHTS").env_remove("BN_LENET_IMAGES");
     cargo.args(["--no-default-features", "--features", board]);
-    cargo.args(inputs.build.feature().iter().flat_map(|feature| ["--features", feature]));
-    if programs.contains(&Program::Float) {
-        cargo.args(["--features", "float"]);
-    }
+    let float = programs.contains(&Program::Float).then_some("float");
+    cargo.args(inputs.build.feature().into_iter().chain(float).flat_map(|feature| ["--features", feature]));
     if inputs.build == Build::Portable {
         // In place of what .cargo/config.toml has for the target; other ways to say it would add to that.
         cargo.env("CARGO_ENCODED_RUSTFLAGS", "--cfg\x1fbn_lenet_arch=\"portable\"");

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::recipe_args::RecipeArgs;
+use super::reestimate::ReestimateArgs;
 use crate::board::Board;
 use crate::data::{DatasetName, Request};
 use crate::emulate::Machine;
@@ -47,6 +48,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Turn another program's model, a PyTorch state_dict (safetensors) or ONNX, into a checkpoint
     Import(ImportArgs),
+    /// Replace BatchNorm's moving statistics in a checkpoint by the exact ones of the training images; say what that changes
+    Reestimate(ReestimateArgs),
     /// Show what is in a checkpoint or a weights.bin
     Inspect(InspectArgs),
     /// Write one HTML file about a run: curves, BatchNorm, mistakes, quantiser, device
