@@ -75,9 +75,9 @@ pub fn conv1_with(
 ) {
     let layer = model.conv1();
     let window: &mut [Columns; TILES1] = bytemuck::must_cast_mut(window);
-    for (block, rows) in image.as_chunks::<TILE>().0.iter().enumerate() {
-        for (tile, columns) in window.iter_mut().enumerate() {
-            move_down(rows, TILE * tile, columns);
+    for block in 0..IMAGE_SIDE / TILE {
+        for tile in 0..TILES1 {
+            move_down(image, [TILE * block, TILE * tile], &mut window[tile]);
         }
         let Some(y) = block.checked_sub(1) else { continue };
         for channel in 0..CONV1_CHANNELS {
@@ -102,16 +102,16 @@ pub fn conv1_with(
     }
 }
 
-/// Moves a tile's window down by four rows: four stay, four are transformed from the image.
+/// Moves a tile's window down by four rows: four stay, four are transformed from the image, from `y` and `x` on.
 #[inline(always)]
-fn move_down(rows: &[[u8; IMAGE_SIDE]; TILE], x: usize, columns: &mut Columns) {
+fn move_down(image: &Image, [y, x]: [usize; 2], columns: &mut Columns) {
     for p in 0..POINTS {
         for row in 0..TILE {
             columns[p][row] = columns[p][TILE + row];
         }
     }
     for row in 0..TILE {
-        transform(columns, TILE + row, |i| i32::from(rows[row][x + i]));
+        transform(columns, TILE + row, |i| i32::from(image[y + row][x + i]));
     }
 }
 
