@@ -16,6 +16,8 @@ use crate::emulator::{random_images, ready};
 
 /// Instructions of a call, which the counter sees and the log of the function alone does not, and the other way round.
 const CALL: u64 = 12;
+/// What the small build counts to linear 1 outside that function: it makes quads of bytes first.
+const QUADS: u64 = 800;
 
 #[test]
 fn the_log_of_executed_instructions_is_what_was_counted() {
@@ -48,7 +50,8 @@ fn the_log_of_executed_instructions_is_what_was_counted() {
         for layer in &cost.layers {
             let executed = layer.executed.unwrap_or_else(|| panic!("{name}: {} is no function", layer.layer));
             let (counted, apart) = (layer.instructions, executed.instructions().abs_diff(layer.instructions.into()));
-            assert!(apart <= CALL + 700, "{name}: {}: {executed:?}, but {counted} were counted", layer.layer);
+            let quads = if build == Build::Small { QUADS } else { 0 };
+            assert!(apart <= CALL + quads, "{name}: {}: {executed:?}, but {counted} were counted", layer.layer);
             cycles += executed.cortex_m4_cycles_modelled.unwrap_or_default();
         }
         match executed.cortex_m4_cycles_modelled {

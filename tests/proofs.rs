@@ -38,8 +38,8 @@ const CORES: [Core; 9] = [
     core(Machine::Mps2An385, Build::Default, 6_860, 440),
     core(Machine::Microbit, Build::Default, 8_034, 472),
     core(Machine::Riscv32, Build::Default, 7_640, 464),
-    core(Machine::Netduinoplus2, Build::Fast, 11_000, 400),
-    core(Machine::Mps2An505, Build::Fast, 11_000, 400),
+    core(Machine::Netduinoplus2, Build::Fast, 10_904, 336),
+    core(Machine::Mps2An505, Build::Fast, 10_904, 336),
     core(Machine::Netduinoplus2, Build::Small, 2_646, 304),
     core(Machine::Mps2An505, Build::Small, 2_650, 304),
 ];

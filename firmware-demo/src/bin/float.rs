@@ -15,6 +15,7 @@ mod device {
     use bn_core::infer::{self, ScratchF32};
     use bn_core::lenet::PIXELS;
     use bn_core::{CLASSES, FoldedLeNet, Image, LeNet};
+    use firmware_demo::arch::watchdog;
     use firmware_demo::counter::Counter;
     use firmware_demo::protocol::{EXIT_OK, FloatRecord};
     use firmware_demo::{device, files, images, place};
@@ -40,6 +41,7 @@ mod device {
     }
 
     fn classify(counter: &mut Counter, image: &Image, scratch: &mut ScratchF32) -> FloatRecord {
+        watchdog::feed();
         let (unfolded, unfolded_cost) = counter.measure(|| unfolded(image, scratch));
         let (folded, folded_cost) = counter.measure(|| folded(image, scratch));
         let (Some(unfolded_cost), Some(folded_cost)) = (unfolded_cost, folded_cost) else {

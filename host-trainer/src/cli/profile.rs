@@ -132,5 +132,5 @@ fn folding(cost: &Cost, float: &FloatReport) -> String {
         + &row("f32, BatchNorm unfolded", before, Some(&unfolded.executed))
         + &row("f32, BatchNorm folded", folded.instructions_per_inference, Some(&folded.executed))
         + &row("int8, BatchNorm folded", cost.instructions_per_inference, cost.executed.as_ref())
-        + &format!("\nThe f32 networks are {model}; on {images} images {agreement}.\n")
+        + &format!("\nThe f32 networks are {model}; images: {images}; {agreement}.\n")
 }

@@ -198,7 +198,7 @@ mod tests {
         // push {lr}; bl 0x106; nop; pop {pc} | bx lr
         let code = vec![(0x100, vec![0xB500, 0xF000, 0xF802, 0xBF00, 0xBD00, 0x4770])];
         let functions = vec![("outer".to_owned(), 0x100..0x10A), ("inner".to_owned(), 0x10A..0x10C)];
-        let trace = Trace { addresses: vec![0x100, 0x102, 0x10A, 0x106, 0x108, 0x10A], functions, code };
+        let trace = Trace { addresses: vec![0x100, 0x102, 0x10A, 0x106, 0x108, 0x200, 0x10A], functions, code };
         assert_eq!(trace.end_of(0), Some(5));
         assert_eq!(trace.execution_of(&(0x100..0x10A)), Some(0..5));
         // It is executed twice.
