@@ -10,14 +10,13 @@ use std::time::Duration;
 use bn_core::CLASS_NAMES;
 use bn_core::lenet::{Role, TENSORS};
 use host_trainer::data::{Split, garments};
-use host_trainer::emulate::protocol::{EXIT_FAILED, EXIT_FAULT, EXIT_PANIC};
+use host_trainer::emulate::protocol::EXIT_FAILED;
 use host_trainer::emulate::{
-    EmulateReport, EmulateRequest, Level, LogLine, Machine, Outcome, Run, emulate, run, run_demo,
+    EmulateReport, EmulateRequest, Level, LogLine, Machine, Outcome, Run, emulate, ensure, run, run_demo,
 };
 use host_trainer::firmware::{self, Build, Inputs, Program};
 use host_trainer::parameters::{Parameters, Variance};
 use host_trainer::quantize::{Calibration, quantize};
-use host_trainer::setup;
 use host_trainer::weights::AlignedBytes;
 use host_trainer::{Error, Result};
 use object::{Object, ObjectSegment, ObjectSymbol};
@@ -28,9 +27,14 @@ use rand_chacha::ChaCha8Rng;
 const SHIPPED_DRAWINGS: usize = bn_core::CLASSES;
 const SHIPPED_SEED: u64 = 0;
 
-/// Whether the emulator and the target are there or could be installed.
+/// Whether the machine that `cargo emulate` takes unasked, and its target, are there or could be installed.
 pub(crate) fn ready() -> bool {
-    match setup::ensure_target().and_then(|()| setup::ensure_qemu()) {
+    ready_for(Machine::default())
+}
+
+/// Whether a machine and its target are there or could be installed.
+pub(crate) fn ready_for(machine: Machine) -> bool {
+    match ensure(machine) {
         Ok(()) => true,
         Err(error) => {
             let text = error.to_string();
@@ -105,10 +109,11 @@ fn emulator_and_host_agree_to_the_last_bit() {
         let report = emulated(&random_weights(seed), &images);
         assert_eq!((report.images, report.logits_compared), (300, 3000));
         report.verdict().expect("the same bits");
-        assert!(report.instructions_range[0] <= report.instructions_range[1]);
-        assert!(report.stack_bytes > 0 && report.ram_bytes > report.scratch_bytes);
-        assert_eq!(report.weights_bytes, bn_core::format::WEIGHTS_BYTES as u64);
-        assert!(report.flash_bytes > report.weights_bytes);
+        let cost = report.cost.expect("it was counted");
+        assert!(cost.instructions_range[0] <= cost.instructions_range[1]);
+        assert!(cost.stack_bytes > 0 && cost.ram_bytes > cost.scratch_bytes);
+        assert_eq!(cost.weights_bytes, bn_core::format::WEIGHTS_BYTES as u64);
+        assert!(cost.flash_bytes > cost.weights_bytes);
     }
 }
 
@@ -121,28 +126,27 @@ fn counted_instructions_do_not_depend_on_the_run() {
     let weights = random_weights(1);
     let images = random_images(&mut ChaCha8Rng::seed_from_u64(3), 40);
     let (first, second) = (emulated(&weights, &images), emulated(&weights, &images));
-    assert_eq!(first.instructions_per_inference, second.instructions_per_inference);
-    assert_eq!(first.instructions_range, second.instructions_range);
-    assert_eq!(first.stack_bytes, second.stack_bytes);
+    assert!(first.cost.is_some() && first.cost == second.cost, "{first:?}, {second:?}");
 }
 
 /// The shipped weights on the whole test set.
 #[test]
 fn all_test_images_agree_to_the_last_bit() {
-    let (true, Some(dataset)) = (ready(), tests::fashion_mnist()) else { return };
+    let Some(dataset) = tests::fashion_mnist() else { return };
     let path = firmware::shipped_weights().expect("the workspace");
     let weights = AlignedBytes::read(&path).expect("a file");
     let weights = weights.model(&path).expect("valid weights");
-    let report = emulate(&EmulateRequest {
-        weights,
-        machine: Machine::default(),
-        images: &dataset.test,
-        build: Build::default(),
-    });
-    let report = report.expect("the emulator runs");
-    println!("{}", serde_json::to_string_pretty(&report).expect("a report"));
-    assert_eq!((report.images, report.logits_compared), (10_000, 100_000));
-    report.verdict().expect("the same bits");
+    for machine in [Machine::default(), Machine::Riscv32, Machine::Wasm32] {
+        if !ready_for(machine) {
+            continue;
+        }
+        let request = EmulateRequest { weights, machine, images: &dataset.test, build: Build::default() };
+        let report = emulate(&request).expect("the emulator runs");
+        println!("{}", serde_json::to_string_pretty(&report).expect("a report"));
+        assert_eq!((report.images, report.logits_compared), (10_000, 100_000));
+        assert_eq!(report.cost.is_some(), machine.counts());
+        report.verdict().expect("the same bits");
+    }
 }
 
 #[test]
@@ -158,14 +162,15 @@ fn no_images_are_an_error() {
 
 /// A program of a firmware with random weights and a dozen random images, built once.
 fn random_firmware(program: Program) -> &'static [u8] {
-    static PROGRAMS: OnceLock<[Vec<u8>; 3]> = OnceLock::new();
+    static PROGRAMS: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
     let programs = PROGRAMS.get_or_init(|| {
         let weights = random_weights(1);
         let weights = weights.model(Path::new("random weights")).expect("valid weights");
         let images = random_images(&mut ChaCha8Rng::seed_from_u64(5), 12);
-        let firmware = firmware::build(&Inputs { weights: Some(weights), images: Some(&images), ..Inputs::default() });
-        let firmware = firmware.expect("the firmware builds");
-        [Program::Demo, Program::Evaluate, Program::Crash].map(|p| fs::read(firmware.elf(p)).expect("an ELF"))
+        let programs = [Program::Demo, Program::Evaluate];
+        let inputs = Inputs { weights: Some(weights), images: Some(&images), ..Inputs::default() };
+        let firmware = firmware::build_programs(&inputs, &programs).expect("the firmware builds");
+        programs.map(|p| fs::read(firmware.elf(p)).expect("an ELF"))
     });
     &programs[program as usize]
 }
@@ -212,11 +217,17 @@ fn the_demo_logs_every_baked_image_and_ends_well() {
 /// What the repository ships runs as it is.
 #[test]
 fn the_shipped_demo_runs() {
-    if !ready() {
-        return;
+    for machine in [Machine::default(), Machine::Riscv32].into_iter().filter(|&machine| ready_for(machine)) {
+        let log = run_demo(&Inputs::default(), machine).expect("the demo runs");
+        assert_demo_log(&log, SHIPPED_DRAWINGS);
     }
-    let log = run_demo(&Inputs::default(), Machine::default()).expect("the demo runs");
-    assert_demo_log(&log, SHIPPED_DRAWINGS);
+}
+
+/// A module has nobody to log to.
+#[test]
+fn a_module_has_no_demo() {
+    let error = run_demo(&Inputs::default(), Machine::Wasm32).unwrap_err();
+    assert!(matches!(error, Error::BadArgument { .. }), "{error}");
 }
 
 /// A line for each image, with classes in order of confidence and counted instructions, then the sums.
@@ -247,32 +258,6 @@ fn the_shipped_drawings_are_the_generators() {
 }
 
 #[test]
-fn a_panic_a_fault_and_a_failure_end_with_their_exit_codes() {
-    if !ready() {
-        return;
-    }
-    let cases =
-        [("panic", EXIT_PANIC, "on purpose"), ("fault", EXIT_FAULT, "hard fault"), ("other", EXIT_FAILED, "say panic")];
-    for (argument, code, text) in cases {
-        let outcome = run_with(Program::Crash, &[argument], Duration::from_secs(60)).expect("QEMU runs");
-        assert_eq!(outcome.code, Some(code), "{outcome:?}");
-        let is_it = |line: &LogLine| line.level == Level::Error && line.text.contains(text);
-        assert!(outcome.log.iter().any(is_it), "{outcome:?}");
-        let error = outcome.succeeded().unwrap_err().to_string();
-        assert!(error.contains(text) && error.contains(&code.to_string()), "{error}");
-    }
-}
-
-#[test]
-fn a_program_that_hangs_is_stopped() {
-    if !ready() {
-        return;
-    }
-    let error = run_with(Program::Crash, &["hang"], Duration::from_millis(500)).unwrap_err();
-    assert!(error.to_string().contains("did not end within 0.5 s"), "{error}");
-}
-
-#[test]
 fn evaluate_refuses_what_it_cannot_read() {
     if !ready() {
         return;
@@ -293,7 +278,7 @@ fn build_words(variable: &str, bytes: &[u8]) -> (bool, String) {
     fs::write(&path, bytes).expect("a temporary file");
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(firmware::workspace_root().expect("the workspace"))
-        .args(["build", "--profile", "firmware", "--target", setup::TARGET, "--package", "firmware-demo"])
+        .args(["build", "--profile", "firmware", "--target", Machine::default().target(), "--package", "firmware-demo"])
         .env(variable, &path)
         .output()
         .expect("cargo runs");

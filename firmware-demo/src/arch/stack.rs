@@ -1,45 +1,64 @@
 //! Measures how deep the stack grows, by painting what lies below it and looking later where the paint is gone. Touches only
-//! memory between the end of the statics and the stack pointer.
+//! memory between the end of the stack and the stack pointer.
 #![allow(unsafe_code)]
 
 use core::hint::black_box;
 
-use cortex_m::register::msp;
+use super::guard;
 
-unsafe extern "C" {
-    /// Given by the linker: the lowest address the stack may reach.
-    static _stack_end: u32;
-    /// Given by the linker: where the stack begins.
-    static _stack_start: u32;
-}
-
-/// The paint. The runtime paints the whole stack with it before the program starts.
+/// The paint. A Cortex-M's runtime paints the whole stack with it before the program starts.
+#[cfg(target_arch = "arm")]
 const PAINT: u32 = cortex_m_rt::STACK_PAINT_VALUE;
+/// The paint, which [`init`] puts on.
+#[cfg(target_arch = "riscv32")]
+const PAINT: u32 = 0xCCCC_CCCC;
 
 /// Left unpainted below the stack pointer: room for the frame of the function that paints. So no depth below this many
 /// bytes is told apart.
 const OWN_FRAME: usize = 64;
 
+/// Paints the stack if the runtime has not. Call once, first of all.
+#[inline(always)]
+pub fn init() {
+    #[cfg(target_arch = "riscv32")]
+    paint(pointer() - OWN_FRAME);
+}
+
 /// Deepest stack since the program started, or since [`measure`] last painted, in bytes.
 pub fn high_water() -> u32 {
-    let start = (&raw const _stack_start).addr();
-    (start - lowest_touched()) as u32
+    guard::start() - lowest_touched() as u32
 }
 
 /// Runs `work` and says how many bytes of stack it took below this function's own frame.
 #[inline(never)]
 pub fn measure<R>(work: impl FnOnce() -> R) -> (R, u32) {
-    let top = msp::read() as usize;
+    let top = pointer();
     paint(top - OWN_FRAME);
     let result = black_box(work());
     (result, (top - lowest_touched().min(top)) as u32)
 }
 
-/// Paints from the end of the statics up to `below`.
+/// The stack pointer.
+#[inline(always)]
+fn pointer() -> usize {
+    #[cfg(target_arch = "arm")]
+    {
+        cortex_m::register::msp::read() as usize
+    }
+    #[cfg(target_arch = "riscv32")]
+    {
+        let pointer;
+        // SAFETY: reads a register.
+        unsafe { core::arch::asm!("mv {}, sp", out(reg) pointer, options(nomem, nostack, preserves_flags)) };
+        pointer
+    }
+}
+
+/// Paints from the end of the stack up to `below`.
 fn paint(below: usize) {
-    let mut word = (&raw const _stack_end).cast_mut();
+    let mut word = guard::end() as *mut u32;
     while word.addr() < below {
-        // SAFETY: between the statics and the stack pointer lies memory that nobody owns; no interrupt is enabled that could
+        // SAFETY: between the end of the stack and the stack pointer lies memory that nobody owns; no interrupt is enabled that could
         // push a frame there meanwhile.
         unsafe {
             word.write_volatile(PAINT);
@@ -50,8 +69,8 @@ fn paint(below: usize) {
 
 /// The lowest address of the stack whose paint is gone.
 fn lowest_touched() -> usize {
-    let (mut word, start) = (&raw const _stack_end, (&raw const _stack_start).addr());
-    // SAFETY: the words from the statics to the start of the stack are readable, aligned RAM.
+    let (mut word, start) = (guard::end() as *const u32, guard::start() as usize);
+    // SAFETY: the words from the end to the start of the stack are readable, aligned RAM.
     while word.addr() < start && unsafe { word.read_volatile() } == PAINT {
         // SAFETY: the loop ends before the end of RAM.
         word = unsafe { word.add(1) };

@@ -11,6 +11,7 @@ mod export;
 mod import;
 mod inspect;
 mod output;
+mod profile;
 mod recipe_args;
 mod reestimate;
 mod report;
