@@ -118,7 +118,7 @@ const fn board(feature: &'static str, memory: &'static str, target: &'static str
     Board { feature, memory, target, place }
 }
 
-const BOARDS: [Board; 8] = [
+const BOARDS: [Board; 9] = [
     board("stm32f405", "stm32f405", "thumbv7em", "either"),
     board("nrf52840-dk", "nrf52840", "thumbv7em", "board"),
     board("microbit-v2", "nrf52833", "thumbv7em", "board"),
@@ -127,6 +127,7 @@ const BOARDS: [Board; 8] = [
     board("microbit", "nrf51", "thumbv6m", "emulator"),
     board("mps2", "mps2", "thumbv7", "emulator"),
     board("mps2-secure", "mps2-secure", "thumbv8m.main", "emulator"),
+    board("riscv32-virt", "riscv32-virt", "riscv32imc", "emulator"),
 ];
 
 /// The one board that the features name.

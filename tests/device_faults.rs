@@ -8,7 +8,7 @@ use host_trainer::emulate::{Level, LogLine, Machine, Outcome, Run, run};
 use host_trainer::firmware::{self, Firmware, Inputs, Program};
 use object::{Object, ObjectSymbol};
 
-use crate::emulator::ready;
+use crate::emulator::{ready, ready_for};
 
 /// One machine for each build of the firmware and each kind of core.
 const MACHINES: [Machine; 6] = [
@@ -118,5 +118,24 @@ fn a_program_that_hangs_is_ended_by_the_watchdog_or_the_host() {
         assert_eq!(outcome.code, Some(EXIT_WATCHDOG), "{machine}: {outcome:?}");
         let expected = "watchdog: no inference ended in time; the program is at 0x{pc}";
         assert!(says(words, expected, code(&firmware)), "{machine}: {words}");
+    }
+}
+
+/// RISC-V has other exceptions; those that a Cortex-M has no like of are not provoked there.
+#[test]
+fn a_riscv_core_gives_its_reasons_too() {
+    let machine = Machine::Riscv32;
+    if !ready_for(machine) {
+        return;
+    }
+    let firmware = crash(machine);
+    for (argument, code, reason) in [
+        ("panic", EXIT_PANIC, "on purpose"),
+        ("undefined", EXIT_FAULT, ": undefined instruction"),
+        ("anything else", EXIT_FAILED, "say what to do"),
+    ] {
+        let outcome = run_crash(&firmware, machine, argument, LIMIT).expect("QEMU runs");
+        assert_eq!(outcome.code, Some(code), "{outcome:?}");
+        assert!(error(&outcome).contains(reason), "{outcome:?}");
     }
 }

@@ -1,8 +1,8 @@
-//! The fast paths against the portable one, which the host runs: models at the edges of what the parser's proofs allow, on
-//! noise, constants and real images, thousands of inferences a run; and models with one bit flipped, which must be told
-//! apart. Needs QEMU and the thumb targets.
+//! Every path, on every core, against the portable one that the host runs: models at the edges of what the parser's proofs
+//! allow, on noise, constants and real images, thousands of inferences a run; and models with one bit flipped, which must be
+//! told apart. Needs QEMU for Arm and RISC-V, Node.js, and the targets.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bn_core::format::{LAYERS, WeightsFile};
 use bn_core::lenet::{CLASSES, KERNEL};
@@ -17,11 +17,11 @@ use host_trainer::weights::AlignedBytes;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::emulator::{random_images, random_weights, ready};
+use crate::emulator::{random_images, random_weights, ready, ready_for};
 
-/// Where fast paths run, and how many models of each kind they are tried on: the cores share their assembly, but not its
-/// encoding.
-const MACHINES: [(Machine, Build, u64); 9] = [
+/// What runs, and how many models of each kind it is tried on: the Arm cores share their assembly, but not its encoding; the
+/// last two run the portable path.
+const MACHINES: [(Machine, Build, u64); 11] = [
     (Machine::Netduinoplus2, Build::Default, 12),
     (Machine::Netduinoplus2, Build::Fast, 12),
     (Machine::Netduinoplus2, Build::Small, 12),
@@ -31,11 +31,13 @@ const MACHINES: [(Machine, Build, u64); 9] = [
     (Machine::Mps2An505, Build::Small, 1),
     (Machine::Mps2An385, Build::Default, 6),
     (Machine::Microbit, Build::Default, 6),
+    (Machine::Riscv32, Build::Default, 2),
+    (Machine::Wasm32, Build::Default, 2),
 ];
 /// Real images in [`images`].
 const REAL: usize = 24;
 
-/// `evaluate` for a machine, built once: the weights in it are replaced.
+/// The program for a machine, built once: the weights in it are replaced.
 struct Device {
     machine: Machine,
     build: Build,
@@ -45,13 +47,16 @@ struct Device {
 impl Device {
     fn new(machine: Machine, build: Build) -> Self {
         let inputs = Inputs { machine, build, ..Inputs::default() };
-        Self { machine, build, firmware: firmware::build_programs(&inputs, &[Program::Evaluate]).expect("it builds") }
+        Self { machine, build, firmware: firmware::build_programs(&inputs, &[machine.program()]).expect("it builds") }
     }
 
     /// What a device with the weights `flashed` says, against a host with the weights `expected`.
     fn compare(&self, flashed: Model<'_>, expected: Model<'_>, images: &Split) -> EmulateReport {
-        let elf: PathBuf = self.firmware.elf(Program::Evaluate);
-        firmware::replace_weights(&elf, self.build, flashed).expect("a program with weights");
+        let elf = self.firmware.elf(self.machine.program());
+        // A module is handed its weights as a file.
+        if self.machine.program() == Program::Evaluate {
+            firmware::replace_weights(&elf, self.build, flashed).expect("a program with weights");
+        }
         let request = EmulateRequest { weights: expected, machine: self.machine, images, build: self.build };
         emulate_built(&elf, &request).expect("the emulator runs")
     }
@@ -174,12 +179,12 @@ fn images(seed: u64) -> Split {
 }
 
 #[test]
-fn the_fast_path_is_the_portable_one_at_the_edges_of_the_proofs() {
-    if !ready() {
-        return;
-    }
+fn every_path_is_the_hosts_at_the_edges_of_the_proofs() {
     let mut inferences = 0;
     for (machine, build, models) in MACHINES {
+        if !ready_for(machine) {
+            continue;
+        }
         let device = Device::new(machine, build);
         for (kind, seed) in KINDS.into_iter().flat_map(|kind| (0..models).map(move |seed| (kind, seed))) {
             let bytes = model(kind, seed);

@@ -12,12 +12,11 @@ use bn_core::lenet::{Role, TENSORS};
 use host_trainer::data::{Split, garments};
 use host_trainer::emulate::protocol::EXIT_FAILED;
 use host_trainer::emulate::{
-    EmulateReport, EmulateRequest, Level, LogLine, Machine, Outcome, Run, emulate, run, run_demo,
+    EmulateReport, EmulateRequest, Level, LogLine, Machine, Outcome, Run, emulate, ensure, run, run_demo,
 };
 use host_trainer::firmware::{self, Build, Inputs, Program};
 use host_trainer::parameters::{Parameters, Variance};
 use host_trainer::quantize::{Calibration, quantize};
-use host_trainer::setup;
 use host_trainer::weights::AlignedBytes;
 use host_trainer::{Error, Result};
 use object::{Object, ObjectSegment, ObjectSymbol};
@@ -28,9 +27,14 @@ use rand_chacha::ChaCha8Rng;
 const SHIPPED_DRAWINGS: usize = bn_core::CLASSES;
 const SHIPPED_SEED: u64 = 0;
 
-/// Whether the emulator and the target are there or could be installed.
+/// Whether the machine that `cargo emulate` takes unasked, and its target, are there or could be installed.
 pub(crate) fn ready() -> bool {
-    match setup::ensure_target().and_then(|()| setup::ensure_qemu()) {
+    ready_for(Machine::default())
+}
+
+/// Whether a machine and its target are there or could be installed.
+pub(crate) fn ready_for(machine: Machine) -> bool {
+    match ensure(machine) {
         Ok(()) => true,
         Err(error) => {
             let text = error.to_string();
@@ -105,10 +109,11 @@ fn emulator_and_host_agree_to_the_last_bit() {
         let report = emulated(&random_weights(seed), &images);
         assert_eq!((report.images, report.logits_compared), (300, 3000));
         report.verdict().expect("the same bits");
-        assert!(report.instructions_range[0] <= report.instructions_range[1]);
-        assert!(report.stack_bytes > 0 && report.ram_bytes > report.scratch_bytes);
-        assert_eq!(report.weights_bytes, bn_core::format::WEIGHTS_BYTES as u64);
-        assert!(report.flash_bytes > report.weights_bytes);
+        let cost = report.cost.expect("it was counted");
+        assert!(cost.instructions_range[0] <= cost.instructions_range[1]);
+        assert!(cost.stack_bytes > 0 && cost.ram_bytes > cost.scratch_bytes);
+        assert_eq!(cost.weights_bytes, bn_core::format::WEIGHTS_BYTES as u64);
+        assert!(cost.flash_bytes > cost.weights_bytes);
     }
 }
 
@@ -121,28 +126,27 @@ fn counted_instructions_do_not_depend_on_the_run() {
     let weights = random_weights(1);
     let images = random_images(&mut ChaCha8Rng::seed_from_u64(3), 40);
     let (first, second) = (emulated(&weights, &images), emulated(&weights, &images));
-    assert_eq!(first.instructions_per_inference, second.instructions_per_inference);
-    assert_eq!(first.instructions_range, second.instructions_range);
-    assert_eq!(first.stack_bytes, second.stack_bytes);
+    assert!(first.cost.is_some() && first.cost == second.cost, "{first:?}, {second:?}");
 }
 
 /// The shipped weights on the whole test set.
 #[test]
 fn all_test_images_agree_to_the_last_bit() {
-    let (true, Some(dataset)) = (ready(), tests::fashion_mnist()) else { return };
+    let Some(dataset) = tests::fashion_mnist() else { return };
     let path = firmware::shipped_weights().expect("the workspace");
     let weights = AlignedBytes::read(&path).expect("a file");
     let weights = weights.model(&path).expect("valid weights");
-    let report = emulate(&EmulateRequest {
-        weights,
-        machine: Machine::default(),
-        images: &dataset.test,
-        build: Build::default(),
-    });
-    let report = report.expect("the emulator runs");
-    println!("{}", serde_json::to_string_pretty(&report).expect("a report"));
-    assert_eq!((report.images, report.logits_compared), (10_000, 100_000));
-    report.verdict().expect("the same bits");
+    for machine in [Machine::default(), Machine::Riscv32, Machine::Wasm32] {
+        if !ready_for(machine) {
+            continue;
+        }
+        let request = EmulateRequest { weights, machine, images: &dataset.test, build: Build::default() };
+        let report = emulate(&request).expect("the emulator runs");
+        println!("{}", serde_json::to_string_pretty(&report).expect("a report"));
+        assert_eq!((report.images, report.logits_compared), (10_000, 100_000));
+        assert_eq!(report.cost.is_some(), machine.counts());
+        report.verdict().expect("the same bits");
+    }
 }
 
 #[test]
@@ -213,11 +217,17 @@ fn the_demo_logs_every_baked_image_and_ends_well() {
 /// What the repository ships runs as it is.
 #[test]
 fn the_shipped_demo_runs() {
-    if !ready() {
-        return;
+    for machine in [Machine::default(), Machine::Riscv32].into_iter().filter(|&machine| ready_for(machine)) {
+        let log = run_demo(&Inputs::default(), machine).expect("the demo runs");
+        assert_demo_log(&log, SHIPPED_DRAWINGS);
     }
-    let log = run_demo(&Inputs::default(), Machine::default()).expect("the demo runs");
-    assert_demo_log(&log, SHIPPED_DRAWINGS);
+}
+
+/// A module has nobody to log to.
+#[test]
+fn a_module_has_no_demo() {
+    let error = run_demo(&Inputs::default(), Machine::Wasm32).unwrap_err();
+    assert!(matches!(error, Error::BadArgument { .. }), "{error}");
 }
 
 /// A line for each image, with classes in order of confidence and counted instructions, then the sums.
@@ -268,7 +278,7 @@ fn build_words(variable: &str, bytes: &[u8]) -> (bool, String) {
     fs::write(&path, bytes).expect("a temporary file");
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(firmware::workspace_root().expect("the workspace"))
-        .args(["build", "--profile", "firmware", "--target", setup::TARGET, "--package", "firmware-demo"])
+        .args(["build", "--profile", "firmware", "--target", Machine::default().target(), "--package", "firmware-demo"])
         .env(variable, &path)
         .output()
         .expect("cargo runs");

@@ -38,13 +38,14 @@ fn the_log_of_executed_instructions_is_what_was_counted() {
         let mut report = emulate_built(&elf, &request).expect("it runs");
         profile(&elf, &request, &mut report).expect("it is logged");
         let name = format!("{machine} {build:?}");
-        let executed = report.executed.expect("it was logged");
-        let apart = executed.instructions().abs_diff(report.instructions_per_inference);
-        assert!(apart <= CALL, "{name}: {executed:?}, but {} were counted", report.instructions_per_inference);
+        let cost = report.cost.expect("it was counted");
+        let executed = cost.executed.expect("it was logged");
+        let apart = executed.instructions().abs_diff(cost.instructions_per_inference);
+        assert!(apart <= CALL, "{name}: {executed:?}, but {} were counted", cost.instructions_per_inference);
         let sizes = firmware::sizes(&elf).expect("sizes");
         assert!(executed.code_bytes <= sizes.inference_code, "{name}: more code than there is");
         let mut cycles = Cycles::default();
-        for layer in &report.layers {
+        for layer in &cost.layers {
             let executed = layer.executed.unwrap_or_else(|| panic!("{name}: {} is no function", layer.layer));
             let (counted, apart) = (layer.instructions, executed.instructions().abs_diff(layer.instructions.into()));
             assert!(apart <= CALL + 700, "{name}: {}: {executed:?}, but {counted} were counted", layer.layer);

@@ -2,9 +2,9 @@
 
 use core::panic::PanicInfo;
 
-use cortex_m::Peripherals;
-
-use crate::arch::{fault, logger, watchdog};
+#[cfg(target_arch = "arm")]
+use crate::arch::fault;
+use crate::arch::{logger, stack, watchdog};
 use crate::counter::Counter;
 use crate::place::{self, Place};
 use crate::protocol::{EXIT_FAILED, EXIT_PANIC};
@@ -12,10 +12,14 @@ use crate::protocol::{EXIT_FAILED, EXIT_PANIC};
 /// Opens the log, arms what catches faults, and starts the counter. `None` as counter: this emulator does not count
 /// instructions.
 pub fn start() -> (Place, Option<Counter>) {
+    stack::init();
     let place = Place::here();
     logger::init(place);
     watchdog::start();
-    let counter = Peripherals::take().and_then(|mut peripherals| {
+    #[cfg(target_arch = "riscv32")]
+    let counter = Counter::new();
+    #[cfg(target_arch = "arm")]
+    let counter = cortex_m::Peripherals::take().and_then(|mut peripherals| {
         fault::arm(&mut peripherals);
         Counter::new(place, peripherals)
     });

@@ -34,6 +34,13 @@ pub mod model;
 #[cfg(target_os = "none")]
 pub mod place;
 
+/// Where a program begins.
+#[cfg(all(target_os = "none", target_arch = "arm"))]
+pub use cortex_m_rt::entry;
+/// Where a program begins.
+#[cfg(all(target_os = "none", target_arch = "riscv32"))]
+pub use riscv_rt::entry;
+
 /// What a program says when it is started on the host by mistake.
 pub const HOW_TO_RUN: &str =
     "this program runs on a microcontroller: `cargo emulate` runs it in QEMU, `cargo board` on a connected board";

@@ -1,7 +1,5 @@
 //! Finds out where the program runs, and ends it there.
 
-use cortex_m::peripheral::DCB;
-
 #[cfg(place = "either")]
 use crate::arch::chip;
 
@@ -27,11 +25,19 @@ impl Place {
 }
 
 /// Whether somebody listens on the debug port. Without one, semihosting would be a fault.
+#[cfg(target_arch = "arm")]
 pub fn debugger_attached() -> bool {
-    DCB::is_debugger_attached()
+    cortex_m::peripheral::DCB::is_debugger_attached()
+}
+
+/// Ends the program with this exit code.
+#[cfg(target_arch = "riscv32")]
+pub fn exit(code: i32) -> ! {
+    semihosting::process::exit(code)
 }
 
 /// Ends the program. The emulator, or `probe-rs run`, ends with this exit code; a board on its own sleeps.
+#[cfg(target_arch = "arm")]
 pub fn exit(code: i32) -> ! {
     if Place::here() == Place::Emulator || debugger_attached() {
         semihosting::process::exit(code);

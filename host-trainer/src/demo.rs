@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::checkpoint::Checkpoint;
 use crate::data::{Dataset, Split};
-use crate::emulate::{EmulateReport, EmulateRequest, Machine, emulate};
+use crate::emulate::{self, EmulateReport, EmulateRequest, Machine, emulate};
 use crate::engine::EngineName;
 use crate::engine::select::create;
 use crate::error::Result;
@@ -21,7 +21,6 @@ use crate::parameters::Variance;
 use crate::recipe::Recipe;
 use crate::run::{NewRun, Run, TrainReport};
 use crate::run_dir::RunDir;
-use crate::setup;
 use crate::weights::{self, AlignedBytes};
 
 /// Right answers that are shown, each of another class, before one that is wrong.
@@ -76,8 +75,7 @@ pub struct Shown {
 /// Whatever a step gives; [`crate::Error::Disagreement`] if emulator and host differ in one bit.
 pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> Result<DemoReport> {
     // What is missing is better known before the training than after it.
-    setup::ensure_target()?;
-    setup::ensure_qemu()?;
+    emulate::ensure(Machine::default())?;
     let mut run = Run::new(create(EngineName::Auto, 0, Variance::Biased)?, new_run(request), dataset)?;
     let directory = run.directory().clone();
     notice(&run.describe(dataset));

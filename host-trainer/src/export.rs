@@ -1,6 +1,7 @@
 //! From a trained model to a `weights.bin` that is proved to say the same: check the statistics, fold, calibrate,
 //! quantise, re-read with the device's parser, compare. A file that would lie is refused with the reason.
 
+use bn_core::format::WeightsFile;
 use bn_core::lenet::{Role, TENSORS};
 use bn_core::{CLASSES, FoldedLeNet, Image, LeNet, Model, Prediction};
 use serde::Serialize;
@@ -107,6 +108,40 @@ pub fn export(parameters: &Parameters, request: &ExportRequest<'_>) -> Result<Ex
     check_statistics(parameters)?;
     let nets = Networks::new(parameters);
     let sample = request.calibration.first(CALIBRATION_IMAGES);
+    let Proved { file, layers, fine_tuned, comparison } = prove(&nets, &sample, request)?;
+    let model = reread(file.bytes())?;
+    let report = ExportReport {
+        bytes: file.bytes().len(),
+        checksum: model.checksum(),
+        logit_fraction_bits: model.logit_fraction_bits(),
+        activations: measure(&nets.unfolded, &nets.folded, &model, &sample.images),
+        layers,
+        fine_tuned,
+        calibration: comparison,
+    };
+    Ok(Exported { weights: file.bytes().to_vec(), report })
+}
+
+/// The bytes of the `weights.bin` that [`export`] makes and proves, without its report.
+///
+/// # Errors
+/// As [`export`].
+pub fn export_weights(parameters: &Parameters, request: &ExportRequest<'_>) -> Result<Vec<u8>> {
+    check_statistics(parameters)?;
+    let sample = request.calibration.first(CALIBRATION_IMAGES);
+    Ok(prove(&Networks::new(parameters), &sample, request)?.file.bytes().to_vec())
+}
+
+/// A file that passed every check.
+struct Proved {
+    file: Box<WeightsFile>,
+    layers: Vec<LayerReport>,
+    fine_tuned: Option<FineTuned>,
+    comparison: Comparison,
+}
+
+/// Quantises with the images of `sample` and proves the file on them.
+fn prove(nets: &Networks, sample: &Split, request: &ExportRequest<'_>) -> Result<Proved> {
     let (mut file, layers) = quantize(&nets.folded, &Calibration::new(&nets.folded, &sample.images))?;
     let mut fine_tuned = None;
     if let Some(fine_tuning) = request.fine_tuning {
@@ -114,9 +149,8 @@ pub fn export(parameters: &Parameters, request: &ExportRequest<'_>) -> Result<Ex
         let (tuned, found) = fine_tune(&file, &nets.folded, request.calibration, fine_tuning);
         (file, fine_tuned) = (tuned, Some(found));
     }
-    let weights = file.bytes().to_vec();
     let model = reread(file.bytes())?;
-    let outputs = Outputs::new(&nets, &model, &sample.images);
+    let outputs = Outputs::new(nets, &model, &sample.images);
     outputs.check_fold()?;
     let comparison = outputs.compare(&sample.labels);
     let lost = 100.0 * (comparison.accuracy_f32_folded - comparison.accuracy_int8);
@@ -126,16 +160,7 @@ pub fn export(parameters: &Parameters, request: &ExportRequest<'_>) -> Result<Ex
             "train longer or with a smaller --lr, or allow it with --limit",
         ));
     }
-    let report = ExportReport {
-        bytes: weights.len(),
-        checksum: model.checksum(),
-        logit_fraction_bits: model.logit_fraction_bits(),
-        activations: measure(&nets.unfolded, &nets.folded, &model, &sample.images),
-        layers,
-        fine_tuned,
-        calibration: comparison,
-    };
-    Ok(Exported { weights, report })
+    Ok(Proved { file, layers, fine_tuned, comparison })
 }
 
 /// Logits of a model's three forms, one row an example.

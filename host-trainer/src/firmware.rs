@@ -10,7 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use bn_core::{FormatError, Model, fast, small};
-use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
+use object::elf::SHF_WRITE;
+use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionFlags};
 use serde::Serialize;
 use tempfile::TempDir;
 
@@ -94,6 +95,8 @@ pub enum Program {
     Float,
     /// Panics or faults on purpose.
     Crash,
+    /// The inference as a WebAssembly module.
+    Module,
 }
 
 impl Program {
@@ -106,6 +109,7 @@ impl Program {
             Program::Evaluate => "evaluate",
             Program::Float => "float",
             Program::Crash => "crash",
+            Program::Module => "module",
         }
     }
 }
@@ -192,7 +196,8 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
 
     let mut cargo = cargo(&root);
     cargo.args(["build", "--profile", inputs.build.profile(), "--target", target, "--package", "firmware-demo"]);
-    cargo.args(programs.iter().flat_map(|program| ["--bin", program.name()]));
+    let kind = |program| if program == Program::Module { "--example" } else { "--bin" };
+    cargo.args(programs.iter().flat_map(|program| [kind(*program), program.name()]));
     cargo.arg("--message-format=json-render-diagnostics").env_remove("BN_LENET_WEIGHTS").env_remove("BN_LENET_IMAGES");
     cargo.args(["--no-default-features", "--features", board]);
     let float = programs.contains(&Program::Float).then_some("float");
@@ -218,7 +223,7 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
     let directory = TempDir::new().map_err(Error::io("create a directory in", std::env::temp_dir()))?;
     let firmware = Firmware { directory };
     for program in programs {
-        let built = executables.iter().find(|path| path.file_name().is_some_and(|name| name == program.name()));
+        let built = executables.iter().find(|path| path.file_stem().is_some_and(|name| name == program.name()));
         let built = built
             .ok_or_else(|| tool("cargo", format!("the build of the firmware made no program {}", program.name())))?;
         fs::copy(built, firmware.elf(*program)).map_err(Error::io("copy", built))?;
@@ -245,10 +250,13 @@ pub fn sizes(elf: &Path) -> Result<Sizes> {
     let file = parse_elf(elf, &bytes)?;
     // What a segment has in the file is flashed; initial values of statics are among it.
     let flash = file.segments().filter_map(|segment| segment.data().ok()).map(|data| data.len() as u64).sum();
-    let in_ram = |section: &object::Section<'_, '_>| {
-        [0x2000_0000, 0x3800_0000].iter().any(|ram| (*ram..ram + 0x40_0000).contains(&section.address()))
+    let is_static = |section: &object::Section<'_, '_>| {
+        let writable =
+            matches!(section.flags(), SectionFlags::Elf { sh_flags } if sh_flags & u64::from(SHF_WRITE) != 0);
+        // RISC-V's linker script makes a section of what is left for the stack.
+        writable && section.name() != Ok(".stack")
     };
-    let statics = file.sections().filter(in_ram).map(|section| section.size()).sum();
+    let statics = file.sections().filter(is_static).map(|section| section.size()).sum();
     let weights = patch::symbol(&file, patch::WEIGHTS).map_or(0, |symbol| symbol.size());
     let Footprint { code: inference_code, stack: stack_bound, .. } = footprint(elf, INFERENCE)?;
     Ok(Sizes { flash, weights, statics, inference_code, stack_bound })

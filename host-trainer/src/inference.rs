@@ -64,7 +64,7 @@ pub fn disagreement(a: &[usize], b: &[usize]) -> f64 {
 }
 
 /// `f` of every image, in order; each thread has a scratch of its own.
-fn each<S, R: Send>(images: &[Image], scratch: fn() -> S, f: impl Fn(&Image, &mut S) -> R + Sync) -> Vec<R> {
+pub(crate) fn each<S, R: Send>(images: &[Image], scratch: fn() -> S, f: impl Fn(&Image, &mut S) -> R + Sync) -> Vec<R> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     let chunk = images.len().div_ceil(threads).max(1);
     let run = |images: &[Image]| {

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 use crate::error::{Error, Result};
 use crate::firmware;
@@ -10,16 +11,40 @@ use crate::notice::notice;
 
 /// The compiler's name for the microcontroller: Cortex-M4 with its floating point unit.
 pub const TARGET: &str = "thumbv7em-none-eabihf";
-/// The emulator.
-pub const QEMU: &str = "qemu-system-arm";
-
-/// [`ensure_target_of`] the board.
-///
-/// # Errors
-/// As [`ensure_target_of`].
-pub fn ensure_target() -> Result<()> {
-    ensure_target_of(TARGET)
+/// A program of another project, and how to get it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Tool {
+    /// Its name on the PATH.
+    pub name: &'static str,
+    /// What people call it.
+    what: &'static str,
+    /// The package of Debian's that has it.
+    apt: &'static str,
+    /// The package of Homebrew's that has it.
+    brew: &'static str,
+    /// Where it comes from.
+    page: &'static str,
 }
+
+/// The emulator of Arm machines.
+pub const QEMU_ARM: Tool = Tool {
+    name: "qemu-system-arm",
+    what: "QEMU's Arm system emulator",
+    apt: "qemu-system-arm",
+    brew: "qemu",
+    page: "https://www.qemu.org/download",
+};
+/// The emulator of RISC-V machines.
+pub const QEMU_RISCV: Tool = Tool {
+    name: "qemu-system-riscv32",
+    what: "QEMU's RISC-V system emulator",
+    apt: "qemu-system-misc",
+    brew: "qemu",
+    page: "https://www.qemu.org/download",
+};
+/// What runs WebAssembly modules.
+pub const NODE: Tool =
+    Tool { name: "node", what: "Node.js", apt: "nodejs", brew: "node", page: "https://nodejs.org/en/download" };
 
 /// Makes sure that the compiler has the libraries of a target; installs them through rustup.
 ///
@@ -43,26 +68,29 @@ pub fn ensure_target_of(target: &str) -> Result<()> {
     Err(Error::Missing { what: format!("{what}, and `{}` failed", add.join(" ")), remedy: "try it by hand".into() })
 }
 
-/// Makes sure that QEMU for Arm is there; installs it through apt-get when root, or through Homebrew.
+/// Makes sure that a tool is there; installs it through apt-get when root, or through Homebrew.
 ///
 /// # Errors
 /// [`Error::Missing`] with the command to type.
-pub fn ensure_qemu() -> Result<()> {
-    if is_there(QEMU) {
+pub fn ensure_tool(tool: &Tool) -> Result<()> {
+    /// Two threads that install at once would be in each other's way.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock();
+    if is_there(tool.name) {
         return Ok(());
     }
     let system = System { root: is_root(), apt: is_there("apt-get"), brew: is_there("brew") };
-    let what = format!("{QEMU} is not on the PATH");
-    match qemu_plan(system) {
-        Plan::Ask(remedy) => Err(Error::Missing { what, remedy: remedy.into() }),
+    let what = format!("{} is not on the PATH", tool.name);
+    match plan(tool, system) {
+        Plan::Ask(remedy) => Err(Error::Missing { what, remedy }),
         Plan::Run(command) => {
             // A fresh container has no package lists: the first try fails there.
-            let again = || system.apt && run(&["apt-get", "update"], APT_SILENT) && run(command, APT_SILENT);
-            if (run(command, APT_SILENT) || again()) && is_there(QEMU) {
+            let again = || system.apt && run(&["apt-get", "update"], APT_SILENT) && run(&command, APT_SILENT);
+            if (run(&command, APT_SILENT) || again()) && is_there(tool.name) {
                 return Ok(());
             }
             let what = format!("{what}, and `{}` failed", command.join(" "));
-            Err(Error::Missing { what, remedy: "install QEMU's Arm system emulator by hand".into() })
+            Err(Error::Missing { what, remedy: format!("install {} by hand", tool.what) })
         }
     }
 }
@@ -84,8 +112,7 @@ pub fn ensure_probe_rs() -> Result<()> {
 }
 
 const APT_SILENT: &[(&str, &str)] = &[("DEBIAN_FRONTEND", "noninteractive")];
-const APT_QEMU: &[&str] = &["apt-get", "install", "-y", "--no-install-recommends", QEMU];
-const BREW_QEMU: &[&str] = &["brew", "install", "qemu"];
+const APT_INSTALL: [&str; 4] = ["apt-get", "install", "-y", "--no-install-recommends"];
 
 /// What decides how a package can be installed.
 #[derive(Clone, Copy)]
@@ -97,17 +124,21 @@ struct System {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Plan {
-    Run(&'static [&'static str]),
-    Ask(&'static str),
+    Run(Vec<&'static str>),
+    Ask(String),
 }
 
-fn qemu_plan(system: System) -> Plan {
+fn plan(tool: &Tool, system: System) -> Plan {
+    let apt = [&APT_INSTALL[..], &[tool.apt]].concat();
+    let brew = vec!["brew", "install", tool.brew];
     match system {
-        System { apt: true, root: true, .. } => Plan::Run(APT_QEMU),
-        System { brew: true, root: false, .. } => Plan::Run(BREW_QEMU),
-        System { apt: true, .. } => Plan::Ask("type: sudo apt-get install -y --no-install-recommends qemu-system-arm"),
-        System { brew: true, .. } => Plan::Ask("Homebrew refuses root; type as a normal user: brew install qemu"),
-        _ => Plan::Ask("install QEMU's Arm system emulator with your package manager (https://www.qemu.org/download)"),
+        System { apt: true, root: true, .. } => Plan::Run(apt),
+        System { brew: true, root: false, .. } => Plan::Run(brew),
+        System { apt: true, .. } => Plan::Ask(format!("type: sudo {}", apt.join(" "))),
+        System { brew: true, .. } => {
+            Plan::Ask(format!("Homebrew refuses root; type as a normal user: {}", brew.join(" ")))
+        }
+        _ => Plan::Ask(format!("install {} with your package manager ({})", tool.what, tool.page)),
     }
 }
 
@@ -161,13 +192,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn qemu_is_installed_only_where_no_password_is_needed() {
-        let plan = |root, apt, brew| qemu_plan(System { root, apt, brew });
-        assert_eq!(plan(true, true, false), Plan::Run(APT_QEMU));
-        assert_eq!(plan(false, false, true), Plan::Run(BREW_QEMU));
-        for (system, command) in
-            [(plan(false, true, false), "sudo apt-get install"), (plan(true, false, true), "brew install qemu")]
-        {
+    fn tools_are_installed_only_where_no_password_is_needed() {
+        let plan = |root, apt, brew| plan(&QEMU_RISCV, System { root, apt, brew });
+        let apt = vec!["apt-get", "install", "-y", "--no-install-recommends", "qemu-system-misc"];
+        assert_eq!(plan(true, true, false), Plan::Run(apt));
+        assert_eq!(plan(false, false, true), Plan::Run(vec!["brew", "install", "qemu"]));
+        for (system, command) in [
+            (plan(false, true, false), "sudo apt-get install -y --no-install-recommends qemu-system-misc"),
+            (plan(true, false, true), "brew install qemu"),
+        ] {
             assert!(matches!(system, Plan::Ask(text) if text.contains(command)));
         }
         assert!(matches!(plan(false, false, false), Plan::Ask(_)));

@@ -1,33 +1,30 @@
 //! The integer network in plain Rust: the specification of every faster path.
 //!
+//! A convolution works on tiles of 4 x 4 outputs. At each point of the transform it slides five taps down a column of eight
+//! transformed inputs, for four rows of outputs at a time: what is loaded serves as often as registers allow, and nothing is
+//! more than a 32-bit multiplication and addition.
+//!
 //! Each stage hands its accumulators to a closure that turns them into activations; the public stages look them up in the
 //! model's tables.
 
-use super::{Pooled1, Window};
+use super::{BLOCK, FLAT_QUADS, LINEAR1_QUADS, LINEAR2_QUADS, LOGIT_BLOCKS, Pooled1, Window};
 use crate::format::Model;
-use crate::lenet::{
-    CONV1_CHANNELS, CONV2_CHANNELS, CONV2_SIDE, IMAGE_SIDE, Image, KERNEL, POOL, POOL1_SIDE, POOL2_SIDE,
-};
+use crate::lenet::{CONV1_CHANNELS, CONV2_CHANNELS, CONV2_SIDE, IMAGE_SIDE, Image, KERNEL, POOL, POOL2_SIDE};
 use crate::ops::winograd::{BIAS_POINT, POINTS, TILE, WINDOW, inverse, transform_data};
 use crate::ops::{LinearInt8, linear_int8};
-use crate::quant::{
-    CONV_SHIFT, POOLED_CENTRE, Pair, Quad, SIGMOID_LEN, conv_index, linear_index, mean_of_four, requantize,
-};
-
-use super::{BLOCK, FLAT_QUADS, LINEAR1_QUADS, LINEAR2_QUADS, LOGIT_BLOCKS};
+use crate::quant::{CONV_SHIFT, POOLED_CENTRE, Quad, SIGMOID_LEN, conv_index, linear_index, mean_of_four, requantize};
 
 /// Tiles across convolution 1's map.
 const TILES1: usize = (IMAGE_SIDE - KERNEL + 1) / TILE;
 /// Tiles across convolution 2's map.
 const TILES2: usize = CONV2_SIDE / TILE;
-/// Pairs of input rows under a pooled row of convolution 1.
-const ROWS1: usize = KERNEL.div_ceil(POOL);
-/// Output rows that convolution 2 computes side by side.
-const ROWS2: usize = 4;
-/// Input rows that those need.
-const WINDOW_ROWS2: usize = ROWS2 + KERNEL - 1;
-/// Pairs of convolution 2's input channels.
-const PAIRS2: usize = CONV1_CHANNELS / 2;
+/// Pooled outputs across a tile.
+const POOLED: usize = TILE / POOL;
+
+/// The eight rows of input under a tile, transformed: `[point][row]`.
+type Columns = [[i32; WINDOW]; POINTS];
+/// One point of a tile's four rows of outputs.
+type Sums = [i32; TILE];
 
 /// Convolution 1 (BatchNorm folded), sigmoid, pool.
 #[inline(never)]
@@ -77,43 +74,44 @@ pub fn conv1_with(
     activation: impl Fn(usize, i32) -> u8,
 ) {
     let layer = model.conv1();
-    // [tile][point][pair of rows]: the three pairs of input rows under the current pooled row, transformed.
-    let (window, _) = window.as_chunks_mut::<ROWS1>();
-    for pair in 0..IMAGE_SIDE / 2 {
-        for (tile, points) in window.as_chunks_mut::<POINTS>().0.iter_mut().take(TILES1).enumerate() {
-            transform_rows([&image[2 * pair], &image[2 * pair + 1]], TILE * tile, points);
+    let window: &mut [Columns; TILES1] = bytemuck::must_cast_mut(window);
+    for (block, rows) in image.as_chunks::<TILE>().0.iter().enumerate() {
+        for (tile, columns) in window.iter_mut().enumerate() {
+            move_down(rows, TILE * tile, columns);
         }
-        let Some(y) = pair.checked_sub(ROWS1 - 1) else { continue };
+        let Some(y) = block.checked_sub(1) else { continue };
         for channel in 0..CONV1_CHANNELS {
-            for (tile, points) in window.as_chunks::<POINTS>().0.iter().take(TILES1).enumerate() {
-                let mut sums = [0; TILE / POOL];
-                for row in 0..POOL {
-                    let mut m = [0_i32; POINTS];
-                    m[BIAS_POINT] = layer.bias[channel];
-                    for p in 0..POINTS {
-                        for r in 0..ROWS1 {
-                            m[p] = m[p].wrapping_add(layer.lanes[channel][p][row][r].dot(points[p][r]));
-                        }
+            for (tile, columns) in window.iter().enumerate() {
+                let sums = core::array::from_fn(|p| {
+                    // The taps of both output rows of a pooled row are the same.
+                    let [[a, b, c], _] = &layer.lanes[channel][p];
+                    let start = if p == BIAS_POINT { layer.bias[channel] } else { 0 };
+                    let mut sums = [start; TILE];
+                    slide([a.low, a.high, b.low, b.high, c.low], &columns[p], &mut sums);
+                    sums
+                });
+                let four = pool(&sums, |accumulator| i32::from(activation(channel, accumulator)));
+                for row in 0..POOLED {
+                    for x in 0..POOLED {
+                        let pair = &mut pooled[channel / 2][POOLED * y + row][POOLED * tile + x];
+                        *(if channel % 2 == 0 { &mut pair.low } else { &mut pair.high }) = four[row][x] as i16;
                     }
-                    for (x, accumulator) in inverse(m).into_iter().enumerate() {
-                        sums[x / POOL] += i16::from(activation(channel, accumulator));
-                    }
-                }
-                for (x, sum) in sums.into_iter().enumerate() {
-                    let pair = &mut pooled[channel / 2][y][tile * (TILE / POOL) + x];
-                    *(if channel % 2 == 0 { &mut pair.low } else { &mut pair.high }) = sum;
                 }
             }
         }
     }
 }
 
-/// Moves a tile's window down by a pair of rows: two pairs stay, the third is transformed from the image.
+/// Moves a tile's window down by four rows: four stay, four are transformed from the image.
 #[inline(always)]
-fn transform_rows(rows: [&[u8; IMAGE_SIDE]; 2], x: usize, points: &mut [[Pair; ROWS1]; POINTS]) {
-    let [upper, lower] = rows.map(|row| transform_data(core::array::from_fn(|i| i32::from(row[x + i]))));
+fn move_down(rows: &[[u8; IMAGE_SIDE]; TILE], x: usize, columns: &mut Columns) {
     for p in 0..POINTS {
-        points[p] = [points[p][1], points[p][2], Pair::new(upper[p] as i16, lower[p] as i16)];
+        for row in 0..TILE {
+            columns[p][row] = columns[p][TILE + row];
+        }
+    }
+    for row in 0..TILE {
+        transform(columns, TILE + row, |i| i32::from(rows[row][x + i]));
     }
 }
 
@@ -127,63 +125,67 @@ pub fn conv2_with(
     activation: impl Fn(usize, i32) -> i8,
 ) {
     let layer = model.conv2();
-    // [half][point][pair of channels][row]: one tile's column, transformed; its halves overlap by four rows.
-    let (window, _) = window.as_chunks_mut::<WINDOW_ROWS2>();
-    for tile in 0..TILES2 {
-        for (pair, map) in input.iter().enumerate() {
-            for (y, row) in map.iter().enumerate() {
-                let transformed = transform_channels(row, TILE * tile);
-                for half in 0..POOL {
-                    let Some(slot) = y.checked_sub(ROWS2 * half).filter(|&slot| slot < WINDOW_ROWS2) else { continue };
-                    for p in 0..POINTS {
-                        window[(half * POINTS + p) * PAIRS2 + pair][slot] = transformed[p];
-                    }
-                }
+    let window: &mut [[Columns; 2]; CONV1_CHANNELS / 2] = bytemuck::must_cast_mut(window);
+    for tile in 0..TILES2 * TILES2 {
+        let (y, x) = (tile / TILES2, tile % TILES2);
+        for (map, [low, high]) in input.iter().zip(window.iter_mut()) {
+            for row in 0..WINDOW {
+                let pairs = &map[TILE * y + row];
+                transform(low, row, |i| i32::from(pairs[TILE * x + i].low) - POOLED_CENTRE);
+                transform(high, row, |i| i32::from(pairs[TILE * x + i].high) - POOLED_CENTRE);
             }
         }
         for channel in 0..CONV2_CHANNELS {
-            for half in 0..POOL {
-                let mut m = [[0_i32; POINTS]; ROWS2];
+            let mut sums = [[0; TILE]; POINTS];
+            sums[BIAS_POINT] = [layer.bias[channel]; TILE];
+            let lanes = &layer.lanes[channel];
+            for (pair, [low, high]) in window.iter().enumerate() {
                 for p in 0..POINTS {
-                    let mut sums = [if p == BIAS_POINT { layer.bias[channel] } else { 0 }; ROWS2];
-                    for pair in 0..PAIRS2 {
-                        let column = &window[(half * POINTS + p) * PAIRS2 + pair];
-                        slide(&layer.lanes[channel][p][pair], column, &mut sums);
-                    }
-                    for row in 0..ROWS2 {
-                        m[row][p] = sums[row];
-                    }
+                    slide(lanes[p][pair].map(|taps| taps.low), &low[p], &mut sums[p]);
                 }
-                let rows = m.map(|m| inverse(m).map(|accumulator| i32::from(activation(channel, accumulator))));
-                for (y, [upper, lower]) in rows.as_chunks::<POOL>().0.iter().enumerate() {
-                    let means = [0, POOL].map(|x| mean_of_four(upper[x] + upper[x + 1] + lower[x] + lower[x + 1]));
-                    store_half(&mut flat[channel * POOL2_SIDE + half * (ROWS2 / POOL) + y], tile, means);
+                for p in 0..POINTS {
+                    slide(lanes[p][pair].map(|taps| taps.high), &high[p], &mut sums[p]);
                 }
+            }
+            let four = pool(&sums, |accumulator| i32::from(activation(channel, accumulator)));
+            for row in 0..POOLED {
+                let quad = &mut flat[channel * POOL2_SIDE + POOLED * y + row];
+                store_half(quad, x, four[row].map(mean_of_four));
             }
         }
     }
 }
 
-/// Five taps down a column: each word of it is read once, for all the rows that it belongs to.
+/// Transforms eight neighbours of an input row into a row of the columns.
 #[inline(always)]
-fn slide(taps: &[Pair; KERNEL], column: &[Pair; WINDOW_ROWS2], sums: &mut [i32; ROWS2]) {
-    for slot in 0..WINDOW_ROWS2 {
-        let (low, high) = (i32::from(column[slot].low), i32::from(column[slot].high));
-        for row in 0..ROWS2 {
-            let Some(tap) = slot.checked_sub(row).and_then(|ky| taps.get(ky)) else { continue };
-            let product = (i32::from(tap.low) * low).wrapping_add(i32::from(tap.high) * high);
-            sums[row] = sums[row].wrapping_add(product);
+fn transform(columns: &mut Columns, row: usize, input: impl Fn(usize) -> i32) {
+    let points = transform_data(core::array::from_fn(input));
+    for p in 0..POINTS {
+        columns[p][row] = points[p];
+    }
+}
+
+/// Five taps down a column, for four rows of outputs.
+#[inline(always)]
+fn slide(taps: [i16; KERNEL], column: &[i32; WINDOW], sums: &mut Sums) {
+    for ky in 0..KERNEL {
+        for row in 0..TILE {
+            sums[row] = sums[row].wrapping_add(i32::from(taps[ky]).wrapping_mul(column[row + ky]));
         }
     }
 }
 
-/// Eight columns of two channels, centred and transformed.
+/// From the sums of a tile to its outputs, their activations, and the sums of four of these.
 #[inline(always)]
-fn transform_channels(row: &[Pair; POOL1_SIDE], x: usize) -> [Pair; POINTS] {
-    let columns: [Pair; WINDOW] = core::array::from_fn(|i| row[x + i]);
-    let low = transform_data(columns.map(|pair| i32::from(pair.low) - POOLED_CENTRE));
-    let high = transform_data(columns.map(|pair| i32::from(pair.high) - POOLED_CENTRE));
-    core::array::from_fn(|p| Pair::new(low[p] as i16, high[p] as i16))
+fn pool(sums: &[Sums; POINTS], activation: impl Fn(i32) -> i32) -> [[i32; POOLED]; POOLED] {
+    let mut pooled = [[0; POOLED]; POOLED];
+    for row in 0..TILE {
+        let outputs = inverse(core::array::from_fn(|p| sums[p][row]));
+        for x in 0..TILE {
+            pooled[row / POOL][x / POOL] += activation(outputs[x]);
+        }
+    }
+    pooled
 }
 
 /// Puts two activations into the left (`half` 0) or right half of a quad.
@@ -210,3 +212,6 @@ fn hidden<const QUADS: usize, const BLOCKS: usize, const OUT: usize>(
         output[block] = Quad::new(core::array::from_fn(|o| table[linear_index(accumulators[o], multiplier[o])]));
     });
 }
+
+#[cfg(all(test, target_endian = "little"))]
+mod tests;

@@ -232,4 +232,4 @@ impl<'a> Model<'a> {
 #[cfg(test)]
 mod header_tests;
 #[cfg(all(test, target_endian = "little"))]
-mod tests;
+pub(crate) mod tests;

@@ -7,7 +7,7 @@ use bytemuck::Zeroable;
 use rand::{RngExt, SeedableRng};
 
 /// A valid file with random weights. Boxed for the test threads' small stacks.
-fn valid() -> std::boxed::Box<WeightsFile> {
+pub(crate) fn valid() -> std::boxed::Box<WeightsFile> {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
     let mut file = std::boxed::Box::new(WeightsFile::zeroed());
     let f = &mut *file;

@@ -50,7 +50,7 @@ pub fn linear_int8<const QUADS: usize, const BLOCKS: usize>(
         let mut accumulators = layer.bias[block];
         for (weights, quad) in layer.weight[block].iter().zip(input) {
             for o in 0..BLOCK {
-                accumulators[o] = accumulators[o].wrapping_add(quad.dot(weights[o]));
+                accumulators[o] = accumulators[o].wrapping_add(quad.dot(&weights[o]));
             }
         }
         store(block, accumulators);

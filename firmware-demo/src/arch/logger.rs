@@ -5,6 +5,7 @@
 use core::cell::UnsafeCell;
 
 use critical_section::RestoreState;
+#[cfg(not(place = "emulator"))]
 use rtt_target::{ChannelMode, UpChannel, rtt_init};
 use semihosting::io::{Stdout, Write as _};
 
@@ -14,12 +15,14 @@ use crate::protocol::EXIT_PANIC;
 /// Bytes collected before the host is called: one call stops an emulated processor for longer than many bytes take.
 const BUFFER: usize = 128;
 /// Bytes of the ring buffer that a probe empties.
+#[cfg(not(place = "emulator"))]
 const RTT_BYTES: usize = 1024;
 
 /// Where the encoded frames go.
 enum Sink {
     /// [`init`] has not run: frames are dropped.
     Nowhere,
+    #[cfg(not(place = "emulator"))]
     Rtt(UpChannel),
     Semihosting(Stdout),
 }
@@ -46,6 +49,7 @@ impl Output {
         let bytes = &self.buffer[..self.used];
         match &mut self.sink {
             Sink::Nowhere => {}
+            #[cfg(not(place = "emulator"))]
             Sink::Rtt(channel) => {
                 channel.write(bytes);
             }
@@ -79,6 +83,7 @@ static STATE: Shared = Shared(UnsafeCell::new(State {
 pub fn init(place: Place) {
     let sink = match place {
         Place::Emulator => semihosting::io::stdout().map_or(Sink::Nowhere, Sink::Semihosting),
+        #[cfg(not(place = "emulator"))]
         Place::Board => {
             // With nobody to empty the buffer a blocking channel would stop the program.
             let mode = if place::debugger_attached() { ChannelMode::BlockIfFull } else { ChannelMode::NoBlockSkip };
@@ -86,6 +91,8 @@ pub fn init(place: Place) {
             channel.set_mode(mode);
             Sink::Rtt(channel)
         }
+        #[cfg(place = "emulator")]
+        Place::Board => Sink::Nowhere,
     };
     // SAFETY: inside the critical section nothing else runs, so this is the only reference to the state.
     critical_section::with(|_| unsafe { (*STATE.0.get()).output.sink = sink });

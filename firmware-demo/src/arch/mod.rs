@@ -4,9 +4,12 @@
 mod boot;
 #[cfg(place = "either")]
 pub mod chip;
+#[cfg(target_arch = "arm")]
 pub mod fault;
 pub mod guard;
 pub mod logger;
 pub mod provoke;
 pub mod stack;
+#[cfg(target_arch = "riscv32")]
+mod trap;
 pub mod watchdog;

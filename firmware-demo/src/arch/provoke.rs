@@ -2,16 +2,20 @@
 #![allow(unsafe_code)]
 
 use core::arch::asm;
+#[cfg(target_arch = "arm")]
 use core::hint::black_box;
 
+#[cfg(target_arch = "arm")]
 use super::guard;
 
 /// An address behind which no chip and no emulator here has anything.
+#[cfg(target_arch = "arm")]
 const NOWHERE: usize = 0xD000_0000;
 
 /// Goes down the stack for ever, as a recursion without end does.
 #[inline(never)]
 #[allow(unconditional_recursion, reason = "that is what it is for")]
+#[cfg(target_arch = "arm")]
 pub fn stack_overflow(depth: u32) -> u32 {
     let frame = black_box([depth; 16]);
     stack_overflow(depth + 1) + black_box(frame)[3]
@@ -19,34 +23,45 @@ pub fn stack_overflow(depth: u32) -> u32 {
 
 /// Runs the instruction that is defined to be undefined.
 pub fn undefined_instruction() {
+    #[cfg(target_arch = "arm")]
     cortex_m::asm::udf();
+    // SAFETY: it is a fault, and the program ends there.
+    #[cfg(target_arch = "riscv32")]
+    unsafe {
+        asm!("unimp");
+    }
 }
 
 /// Reads where nothing is.
+#[cfg(target_arch = "arm")]
 pub fn read_nowhere() {
     // SAFETY: it is a fault, and the program ends there.
     unsafe { black_box((NOWHERE as *const u32).read_volatile()) };
 }
 
 /// Reads a word below the stack, with the stack as it should be.
+#[cfg(target_arch = "arm")]
 pub fn read_below_stack() {
     // SAFETY: as above.
     unsafe { black_box(((guard::end() - 64) as *const u32).read_volatile()) };
 }
 
 /// Runs code where peripherals are.
+#[cfg(target_arch = "arm")]
 pub fn run_peripheral() {
     // SAFETY: as above; the lowest bit says Thumb.
     unsafe { asm!("bx {}", in(reg) 0x4000_0001_u32) };
 }
 
 /// Leaves Thumb, the only instruction set that there is.
+#[cfg(target_arch = "arm")]
 pub fn leave_thumb() {
     // SAFETY: as above.
     unsafe { asm!("bx {}", in(reg) 0_u32) };
 }
 
 /// Reads two words at an odd address, which no core does.
+#[cfg(target_arch = "arm")]
 pub fn read_unaligned() {
     let words = [0_u32; 4];
     // SAFETY: as above.
@@ -54,13 +69,14 @@ pub fn read_unaligned() {
 }
 
 /// Speaks to a coprocessor that does not exist.
-#[cfg(not(armv6m))]
+#[cfg(all(target_arch = "arm", not(armv6m)))]
 pub fn use_coprocessor() {
     // SAFETY: as above.
     unsafe { asm!("mcr p3, #0, r0, c0, c0, #0") };
 }
 
 /// Asks for a supervisor that does not exist.
+#[cfg(target_arch = "arm")]
 pub fn call_supervisor() {
     // SAFETY: as above.
     unsafe { asm!("svc #0") };

@@ -4,16 +4,25 @@
 
 use core::hint::black_box;
 
-use cortex_m::register::msp;
-
 use super::guard;
 
-/// The paint. The runtime paints the whole stack with it before the program starts.
+/// The paint. A Cortex-M's runtime paints the whole stack with it before the program starts.
+#[cfg(target_arch = "arm")]
 const PAINT: u32 = cortex_m_rt::STACK_PAINT_VALUE;
+/// The paint, which [`init`] puts on.
+#[cfg(target_arch = "riscv32")]
+const PAINT: u32 = 0xCCCC_CCCC;
 
 /// Left unpainted below the stack pointer: room for the frame of the function that paints. So no depth below this many
 /// bytes is told apart.
 const OWN_FRAME: usize = 64;
+
+/// Paints the stack if the runtime has not. Call once, first of all.
+#[inline(always)]
+pub fn init() {
+    #[cfg(target_arch = "riscv32")]
+    paint(pointer() - OWN_FRAME);
+}
 
 /// Deepest stack since the program started, or since [`measure`] last painted, in bytes.
 pub fn high_water() -> u32 {
@@ -23,10 +32,26 @@ pub fn high_water() -> u32 {
 /// Runs `work` and says how many bytes of stack it took below this function's own frame.
 #[inline(never)]
 pub fn measure<R>(work: impl FnOnce() -> R) -> (R, u32) {
-    let top = msp::read() as usize;
+    let top = pointer();
     paint(top - OWN_FRAME);
     let result = black_box(work());
     (result, (top - lowest_touched().min(top)) as u32)
+}
+
+/// The stack pointer.
+#[inline(always)]
+fn pointer() -> usize {
+    #[cfg(target_arch = "arm")]
+    {
+        cortex_m::register::msp::read() as usize
+    }
+    #[cfg(target_arch = "riscv32")]
+    {
+        let pointer;
+        // SAFETY: reads a register.
+        unsafe { core::arch::asm!("mv {}, sp", out(reg) pointer, options(nomem, nostack, preserves_flags)) };
+        pointer
+    }
 }
 
 /// Paints from the end of the stack up to `below`.

@@ -7,7 +7,7 @@ fn main() {
 }
 
 #[cfg(target_os = "none")]
-#[cortex_m_rt::entry]
+#[firmware_demo::entry]
 fn main() -> ! {
     use firmware_demo::arch::{provoke, stack};
     use firmware_demo::{device, place::Place};
@@ -20,17 +20,24 @@ fn main() -> ! {
     match (&arguments).nth(1) {
         Some(Ok("panic")) => panic!("on purpose"),
         Some(Ok("undefined")) => provoke::undefined_instruction(),
+        #[cfg(target_arch = "arm")]
         Some(Ok("nowhere")) => provoke::read_nowhere(),
+        #[cfg(target_arch = "arm")]
         Some(Ok("below-stack")) => provoke::read_below_stack(),
+        #[cfg(target_arch = "arm")]
         Some(Ok("peripheral")) => provoke::run_peripheral(),
+        #[cfg(target_arch = "arm")]
         Some(Ok("arm")) => provoke::leave_thumb(),
+        #[cfg(target_arch = "arm")]
         Some(Ok("unaligned")) => provoke::read_unaligned(),
-        #[cfg(not(armv6m))]
+        #[cfg(all(target_arch = "arm", not(armv6m)))]
         Some(Ok("coprocessor")) => provoke::use_coprocessor(),
+        #[cfg(target_arch = "arm")]
         Some(Ok("supervisor")) => provoke::call_supervisor(),
+        #[cfg(target_arch = "arm")]
         Some(Ok("stack")) => drop(provoke::stack_overflow(0)),
         Some(Ok("hang")) => loop {
-            cortex_m::asm::nop();
+            core::hint::spin_loop();
         },
         _ => defmt::info!("still alive, {=u32} bytes of stack used", stack::high_water()),
     }

@@ -20,7 +20,7 @@ mod device {
     use firmware_demo::protocol::EXIT_OK;
     use firmware_demo::{device, images};
 
-    #[cortex_m_rt::entry]
+    #[firmware_demo::entry]
     fn main() -> ! {
         let (place, counter) = device::start();
         let mut classifier = Classifier::new(counter);

@@ -21,7 +21,7 @@ mod device {
     /// chip may have no more than 16 KB of RAM.
     const BATCH: usize = if cfg!(armv6m) { 4 } else { 16 };
 
-    #[cortex_m_rt::entry]
+    #[firmware_demo::entry]
     fn main() -> ! {
         let (place, counter) = device::start();
         files::require_emulator(place, counter.is_some());

@@ -23,7 +23,7 @@ mod device {
     static UNFOLDED: LeNet = LeNet::zero();
     static FOLDED: FoldedLeNet = FoldedLeNet::zero();
 
-    #[cortex_m_rt::entry]
+    #[firmware_demo::entry]
     fn main() -> ! {
         let (place, counter) = device::start();
         files::require_emulator(place, counter.is_some());

@@ -243,7 +243,7 @@ pub struct ReportArgs {
     /// Classify the first N test images [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub images: Option<u64>,
-    /// QEMU's machine
+    /// QEMU's machine, or WebAssembly in Node.js
     #[arg(long, value_enum, default_value_t)]
     pub machine: Machine,
     /// Leave the emulated device out; the report says so
@@ -260,7 +260,7 @@ pub struct EmulateArgs {
     /// The integers to run [default: those that the repository ships]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// QEMU's machine
+    /// QEMU's machine, or WebAssembly in Node.js
     #[arg(long, value_enum, default_value_t)]
     pub machine: Machine,
     /// Take the small build, for parts with little flash and RAM; the core needs the DSP extension

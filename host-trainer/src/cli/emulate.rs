@@ -6,14 +6,20 @@ use super::args::EmulateArgs;
 use super::output::{self, Table, percent, thousands};
 use super::profile;
 use crate::data;
-use crate::emulate::{EmulateReport, EmulateRequest, LogLine, emulate, run_demo, run_elf};
-use crate::error::Result;
+use crate::emulate::{Cost, EmulateReport, EmulateRequest, LogLine, emulate, run_demo, run_elf};
+use crate::error::{Error, Result};
 use crate::firmware::{Inputs, shipped_weights};
 use crate::weights::AlignedBytes;
 
 pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
     if let Some(elf) = &args.elf {
         return print(&run_elf(elf, args.machine)?, out);
+    }
+    if args.profile && !args.machine.counts() {
+        return Err(Error::BadArgument {
+            problem: format!("nothing is counted on {}", args.machine),
+            remedy: "leave out --profile, or name another --machine".into(),
+        });
     }
     let path = args.weights.clone().map_or_else(shipped_weights, Ok)?;
     let bytes = AlignedBytes::read(&path)?;
@@ -70,34 +76,38 @@ pub(super) fn figures(report: &EmulateReport) -> String {
             thousands(*images)
         ),
     };
-    let [fewest, most] = report.instructions_range.map(|n| thousands(n as usize));
-    let bytes = |n: u64| format!("{} bytes", thousands(n as usize));
     let mut table = Table::default();
     table
         .row("classified", format!("{} images on {} ({})", thousands(*images), report.machine, report.target))
         .row("accuracy, int8 in the emulator", percent(report.accuracy))
-        .row("compared with the host", agreement)
+        .row("compared with the host", agreement);
+    if let Some(cost) = &report.cost {
+        costs(cost, &mut table);
+    }
+    table.row("time", format!("{:.1} s, emulators side by side: {}", report.seconds, report.emulators));
+    table.render()
+}
+
+fn costs(cost: &Cost, table: &mut Table) {
+    let [fewest, most] = cost.instructions_range.map(|n| thousands(n as usize));
+    let bytes = |n: u64| format!("{} bytes", thousands(n as usize));
+    table
         .row(
             "instructions an inference",
-            format!("{} ({fewest} to {most})", thousands(report.instructions_per_inference as usize)),
+            format!("{} ({fewest} to {most})", thousands(cost.instructions_per_inference as usize)),
         )
         .row(
             "flash",
-            format!("{}, {} of them weights", bytes(report.flash_bytes), thousands(report.weights_bytes as usize)),
+            format!("{}, {} of them weights", bytes(cost.flash_bytes), thousands(cost.weights_bytes as usize)),
         )
-        .row(
-            "RAM",
-            format!("{}, {} of them scratch", bytes(report.ram_bytes), thousands(report.scratch_bytes as usize)),
-        )
-        .row("stack", format!("{}, at most {} by the call graph", bytes(report.stack_bytes), report.stack_bound_bytes))
+        .row("RAM", format!("{}, {} of them scratch", bytes(cost.ram_bytes), thousands(cost.scratch_bytes as usize)))
+        .row("stack", format!("{}, at most {} by the call graph", bytes(cost.stack_bytes), cost.stack_bound_bytes))
         .row(
             "an inference takes",
             format!(
                 "{} of flash (code, weights, tables) and {} of RAM (scratch, stack)",
-                bytes(report.inference_flash_bytes),
-                bytes(report.scratch_bytes + report.stack_bound_bytes)
+                bytes(cost.inference_flash_bytes),
+                bytes(cost.scratch_bytes + cost.stack_bound_bytes)
             ),
-        )
-        .row("time", format!("{:.1} s, emulators side by side: {}", report.seconds, report.emulators));
-    table.render()
+        );
 }

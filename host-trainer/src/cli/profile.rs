@@ -7,7 +7,7 @@ use bn_core::LeNet;
 use super::output::{self, percent, thousands};
 use crate::checkpoint::Checkpoint;
 use crate::emulate::{
-    self, CMSIS_NN, Cycles, EmulateReport, EmulateRequest, Executed, FloatReport, FloatRequest, emulate_built,
+    self, CMSIS_NN, Cost, Cycles, EmulateReport, EmulateRequest, Executed, FloatReport, FloatRequest, emulate_built,
 };
 use crate::error::Result;
 use crate::exchange::{self, ImportOptions};
@@ -25,6 +25,11 @@ pub(super) fn emulate_and_profile(request: &EmulateRequest<'_>, checkpoint: Opti
     let inputs = Inputs { weights: Some(weights), images: None, machine, board: None, build };
     let firmware = firmware::build_programs(&inputs, &[Program::Evaluate])?;
     let elf = firmware.elf(Program::Evaluate);
+    if !machine.is_arm() {
+        output::notice(&format!(
+            "the log of executed instructions is read on Arm alone: {machine} has no cycles and no code"
+        ));
+    }
     let mut report = emulate_built(&elf, request)?;
     emulate::profile(&elf, request, &mut report)?;
     if machine.has_float_unit() {
@@ -49,11 +54,9 @@ fn float_network(checkpoint: Option<&Path>) -> Result<(String, Box<LeNet>)> {
 
 /// The profile for people.
 pub(super) fn text(report: &EmulateReport) -> String {
-    format!(
-        "\n{}{NOTES}{}",
-        layers(report),
-        report.float.as_ref().map(|float| folding(report, float)).unwrap_or_default()
-    )
+    let Some(cost) = &report.cost else { return String::new() };
+    let folding = report.float.as_ref().map(|float| folding(cost, float));
+    format!("\n{}{NOTES}{}", layers(cost), folding.unwrap_or_default())
 }
 
 const NOTES: &str = "
@@ -75,7 +78,7 @@ fn cycles(executed: Option<&Executed>) -> String {
 }
 
 /// A row for each layer, and one for all.
-fn layers(report: &EmulateReport) -> String {
+fn layers(cost: &Cost) -> String {
     let row = |cells: [String; 8]| {
         let [layer, instructions, each, cycles, weights, code, ram, cmsis] = cells;
         let line = format!("{layer:14}{instructions:>12}{each:>6}{cycles:>19}{weights:>9}{code:>7}{ram:>7}  {cmsis}");
@@ -85,7 +88,7 @@ fn layers(report: &EmulateReport) -> String {
     let code = |executed: Option<Executed>| executed.map_or("-".into(), |executed| number(executed.code_bytes));
     let both = |both: [u32; 2]| both.map(|n| number(n.into())).join(", at best ");
     let mut text = row(heads.map(str::to_owned));
-    for layer in &report.layers {
+    for layer in &cost.layers {
         text += &row([
             layer.layer.clone(),
             number(layer.instructions.into()),
@@ -97,21 +100,21 @@ fn layers(report: &EmulateReport) -> String {
             layer.cmsis_nn.map(both).unwrap_or_default(),
         ]);
     }
-    let macs: usize = report.layers.iter().map(|layer| layer.macs).sum();
+    let macs: usize = cost.layers.iter().map(|layer| layer.macs).sum();
     text + &row([
         "inference".into(),
-        number(report.instructions_per_inference),
-        format!("{:.2}", report.instructions_per_inference as f64 / macs as f64),
-        cycles(report.executed.as_ref()),
-        number(report.weights_bytes),
-        code(report.executed),
-        number(report.scratch_bytes + report.stack_bound_bytes),
+        number(cost.instructions_per_inference),
+        format!("{:.2}", cost.instructions_per_inference as f64 / macs as f64),
+        cycles(cost.executed.as_ref()),
+        number(cost.weights_bytes),
+        code(cost.executed),
+        number(cost.scratch_bytes + cost.stack_bound_bytes),
         both(CMSIS_NN),
     ])
 }
 
 /// The network in f32 beside the integers.
-fn folding(report: &EmulateReport, float: &FloatReport) -> String {
+fn folding(cost: &Cost, float: &FloatReport) -> String {
     let before = float.unfolded.instructions_per_inference;
     let row = |name: &str, instructions: u64, executed: Option<&Executed>| {
         let fewer = match 1.0 - instructions as f64 / before as f64 {
@@ -128,6 +131,6 @@ fn folding(report: &EmulateReport, float: &FloatReport) -> String {
     format!("\n{:25}{:>12}{:>24}\n", "an inference", "instructions", "cycles, modelled")
         + &row("f32, BatchNorm unfolded", before, Some(&unfolded.executed))
         + &row("f32, BatchNorm folded", folded.instructions_per_inference, Some(&folded.executed))
-        + &row("int8, BatchNorm folded", report.instructions_per_inference, report.executed.as_ref())
+        + &row("int8, BatchNorm folded", cost.instructions_per_inference, cost.executed.as_ref())
         + &format!("\nThe f32 networks are {model}; on {images} images {agreement}.\n")
 }

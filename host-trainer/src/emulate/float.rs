@@ -2,7 +2,6 @@
 //! firmware, puts the networks into it, runs it.
 
 use std::fs;
-use std::path::Path;
 
 use bn_core::infer::{self, ScratchF32};
 use bn_core::{Image, LeNet};
@@ -12,11 +11,10 @@ use super::profile::Executed;
 use super::protocol::FloatRecord;
 use super::shard::Shard;
 use super::trace::Trace;
-use super::{Machine, qemu};
+use super::{Machine, run};
 use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::firmware::{self, Inputs, Program};
-use crate::setup;
 
 /// The functions of the program that are counted: parts of their symbols.
 const FUNCTIONS: [&str; 2] = ["5float6device8unfolded17h", "5float6device6folded17h"];
@@ -74,16 +72,22 @@ pub fn float(request: &FloatRequest<'_>) -> Result<FloatReport> {
             remedy: "take a machine with a floating-point unit, and one or more images".into(),
         });
     }
-    setup::ensure_qemu()?;
-    qemu::ensure_machine(machine)?;
+    super::ensure(machine)?;
     let firmware = firmware::build_programs(&Inputs { machine, ..Inputs::default() }, &[Program::Float])?;
     let elf = firmware.elf(Program::Float);
     let folded = net.fold();
     firmware::replace_networks(&elf, net, &folded)?;
     let directory = super::working_directory()?;
-    let shard = Shard { elf: &elf, machine, images, range: 0..images.len(), directory: directory.path().to_owned() };
-    shard.run_with(|run| qemu::run(run)?.succeeded())?;
-    let records = read(&shard.results(), images.len())?;
+    let shard = Shard {
+        elf: &elf,
+        machine,
+        images,
+        range: 0..images.len(),
+        directory: directory.path().to_owned(),
+        weights: &[],
+    };
+    shard.run_with(|run| run::run(run)?.succeeded())?;
+    let records = read(&shard, images.len())?;
     let mut scratch = Box::new(ScratchF32::new());
     let mut host =
         |image: &Image| [infer::unfolded(net, image, &mut scratch), infer::folded(&folded, image, &mut scratch)];
@@ -115,11 +119,12 @@ fn differing(record: &FloatRecord, host: [[f32; bn_core::CLASSES]; 2]) -> usize 
 }
 
 /// Reads a file of results, which must be complete.
-fn read(path: &Path, images: usize) -> Result<Vec<FloatRecord>> {
-    let bytes = fs::read(path).map_err(Error::io("read", path))?;
+fn read(shard: &Shard<'_>, images: usize) -> Result<Vec<FloatRecord>> {
+    let path = shard.results();
+    let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
     let (records, rest) = bytes.as_chunks::<{ FloatRecord::BYTES }>();
     if !rest.is_empty() || records.len() != images {
-        return Err(qemu::failed(format!("it returned {} results for {images} images", records.len())));
+        return Err(run::failed(shard.machine, format!("it returned {} results for {images} images", records.len())));
     }
     Ok(records.iter().map(FloatRecord::from_bytes).collect())
 }

@@ -1,12 +1,17 @@
-//! Runs the firmware in QEMU: streams images through it, compares every logit with the host's, and reports what it took.
+//! Runs the firmware in QEMU, or as a WebAssembly module in Node.js: streams images through it, compares every logit with the
+//! host's, and reports what it took.
 
 mod cortex_m4;
+mod cost;
 mod float;
 mod log;
+mod machine;
+mod node;
 mod profile;
 #[path = "../../../firmware-demo/src/protocol.rs"]
 pub mod protocol;
 mod qemu;
+mod run;
 mod shard;
 mod trace;
 
@@ -15,7 +20,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bn_core::Model;
-use bn_core::format::LAYERS;
 use bn_core::lenet::CLASSES;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -32,10 +36,12 @@ use shard::{Results, Shard};
 use trace::Trace;
 
 pub use cortex_m4::Cycles;
+pub use cost::Cost;
 pub use float::{FloatCost, FloatReport, FloatRequest, float};
 pub use log::{Level, LogLine};
+pub use machine::Machine;
 pub use profile::{CMSIS_NN, Executed, LayerProfile};
-pub use qemu::{Machine, Outcome, Run, run};
+pub use run::{Outcome, Run, run};
 
 /// How often the progress is looked at.
 const POLL: Duration = Duration::from_millis(20);
@@ -47,7 +53,7 @@ const DEMO_LIMIT: Duration = Duration::from_secs(60);
 pub struct EmulateRequest<'a> {
     /// The weights, as [`AlignedBytes::model`](crate::weights::AlignedBytes::model) gives them.
     pub weights: Model<'a>,
-    /// QEMU's machine.
+    /// What runs it.
     pub machine: Machine,
     /// Images to classify, with their labels.
     pub images: &'a Split,
@@ -60,7 +66,7 @@ pub struct EmulateRequest<'a> {
 pub struct EmulateReport {
     /// The compiler's name for the processor.
     pub target: &'static str,
-    /// QEMU's machine.
+    /// What ran it.
     pub machine: Machine,
     /// The build of the network.
     pub build: Build,
@@ -74,32 +80,12 @@ pub struct EmulateReport {
     pub logits_differing: usize,
     /// Images whose class differs.
     pub classes_differing: usize,
-    /// Executed instructions of an inference, the mean over all images. Instructions, not cycles.
-    pub instructions_per_inference: u64,
-    /// Fewest and most of one image.
-    pub instructions_range: [u32; 2],
-    /// What each layer takes.
-    pub layers: Vec<LayerProfile>,
-    /// What the log of every executed instruction of an inference says; only when it was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub executed: Option<Executed>,
+    /// What an inference takes of the device; `None` where nothing can be counted.
+    #[serde(flatten)]
+    pub cost: Option<Cost>,
     /// The network in f32 on the same machine; only when it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub float: Option<FloatReport>,
-    /// Statics of the program and the scratch memory of an inference.
-    pub ram_bytes: u64,
-    /// The scratch memory alone.
-    pub scratch_bytes: u64,
-    /// Deepest stack of an inference, measured by painting.
-    pub stack_bytes: u64,
-    /// Stack that no inference exceeds, computed from the machine code.
-    pub stack_bound_bytes: u64,
-    /// The inference in flash: its code, the weights and tables.
-    pub inference_flash_bytes: u64,
-    /// Everything that is flashed.
-    pub flash_bytes: u64,
-    /// The weights and tables in it.
-    pub weights_bytes: u64,
     /// Emulators that ran side by side.
     pub emulators: usize,
     /// Wall time of the emulation, without the build.
@@ -128,25 +114,26 @@ impl EmulateReport {
 /// Differences are counted, not an error: see [`EmulateReport::verdict`].
 ///
 /// # Errors
-/// [`Error::BadArgument`] without images; [`Error::Missing`] without QEMU or the target; [`Error::Tool`] when the build, the
+/// [`Error::BadArgument`] without images; [`Error::Missing`] without the emulator or the target; [`Error::Tool`] when the build, the
 /// emulator or the firmware fails.
 pub fn emulate(request: &EmulateRequest<'_>) -> Result<EmulateReport> {
     check(request)?;
     let EmulateRequest { weights, machine, build, .. } = *request;
     let inputs = Inputs { weights: Some(weights), images: None, machine, board: None, build };
-    let firmware = firmware::build_programs(&inputs, &[Program::Evaluate])?;
-    emulate_built(&firmware.elf(Program::Evaluate), request)
+    let program = machine.program();
+    let firmware = firmware::build_programs(&inputs, &[program])?;
+    emulate_built(&firmware.elf(program), request)
 }
 
-/// As [`emulate`], with `evaluate` built before, for the same machine and path and with the same weights
-/// ([`firmware::replace_weights`] changes them).
+/// As [`emulate`], with [`Machine::program`] built before, for the same machine and path and with the same weights
+/// ([`firmware::replace_weights`] changes them; a module gets the request's).
 ///
 /// # Errors
 /// As [`emulate`].
 pub fn emulate_built(elf: &Path, request: &EmulateRequest<'_>) -> Result<EmulateReport> {
     check(request)?;
     let images = request.images;
-    let sizes = firmware::sizes(elf)?;
+    let sizes = if request.machine.counts() { Some(firmware::sizes(elf)?) } else { None };
     let directory = working_directory()?;
     let shards: Vec<_> = shard::split(images.len())
         .into_iter()
@@ -154,6 +141,7 @@ pub fn emulate_built(elf: &Path, request: &EmulateRequest<'_>) -> Result<Emulate
         .map(|(index, range)| Shard {
             elf,
             machine: request.machine,
+            weights: request.weights.file().bytes(),
             images,
             range,
             directory: directory.path().join(index.to_string()),
@@ -166,22 +154,25 @@ pub fn emulate_built(elf: &Path, request: &EmulateRequest<'_>) -> Result<Emulate
     Ok(report(request, &results, sizes, seconds))
 }
 
-/// Adds to a report of [`emulate_built`] what QEMU's log of every executed instruction says of one more inference.
+/// Adds to a report of [`emulate_built`] what QEMU's log of every executed instruction says of one more inference. Nothing
+/// unless it is a log of Thumb code.
 ///
 /// # Errors
 /// As [`emulate`].
 pub fn profile(elf: &Path, request: &EmulateRequest<'_>, report: &mut EmulateReport) -> Result<()> {
     check(request)?;
+    let Some(cost) = report.cost.as_mut().filter(|_| request.machine.is_arm()) else { return Ok(()) };
     let directory = working_directory()?;
     let shard = Shard {
         elf,
         machine: request.machine,
+        weights: &[],
         images: request.images,
         range: 0..1,
         directory: directory.path().to_owned(),
     };
     let trace = shard.run_with(|run| Trace::of_last(run, firmware::INFERENCE))?;
-    report.executed = Some(profile::explain(&mut report.layers, &trace, request.machine));
+    cost.executed = Some(profile::explain(&mut cost.layers, &trace, request.machine));
     Ok(())
 }
 
@@ -193,15 +184,31 @@ fn check(request: &EmulateRequest<'_>) -> Result<()> {
             remedy: "ask for one or more".into(),
         });
     }
-    setup::ensure_qemu()?;
-    qemu::ensure_machine(request.machine)
+    ensure(request.machine)
+}
+
+/// Makes sure that the firmware can be built for a machine and that the machine is there; installs what is missing where that
+/// works without a password.
+///
+/// # Errors
+/// [`Error::Missing`] with the command to type.
+pub fn ensure(machine: Machine) -> Result<()> {
+    setup::ensure_target_of(machine.target())?;
+    setup::ensure_tool(machine.emulator())?;
+    if machine == Machine::Wasm32 { Ok(()) } else { qemu::ensure_machine(machine) }
 }
 
 /// Runs the demo, with these weights and images or the shipped ones, and returns its log.
 ///
 /// # Errors
-/// As [`emulate`].
+/// As [`emulate`]; [`Error::BadArgument`] for a machine that has no demo.
 pub fn run_demo(inputs: &Inputs<'_>, machine: Machine) -> Result<Vec<LogLine>> {
+    if machine.program() == Program::Module {
+        return Err(Error::BadArgument {
+            problem: format!("{machine} runs the inference alone, which logs nothing"),
+            remedy: "leave out --demo, or name another --machine".into(),
+        });
+    }
     let firmware = firmware::build_programs(&Inputs { machine, ..*inputs }, &[Program::Demo])?;
     run_elf(&firmware.elf(Program::Demo), machine)
 }
@@ -209,14 +216,13 @@ pub fn run_demo(inputs: &Inputs<'_>, machine: Machine) -> Result<Vec<LogLine>> {
 /// Runs a program that was built before, and returns its log.
 ///
 /// # Errors
-/// [`Error::Missing`] without QEMU; [`Error::Tool`] when the emulator or the firmware fails.
+/// [`Error::Missing`] without the emulator; [`Error::Tool`] when the emulator or the firmware fails.
 pub fn run_elf(elf: &Path, machine: Machine) -> Result<Vec<LogLine>> {
-    setup::ensure_qemu()?;
-    qemu::ensure_machine(machine)?;
+    ensure(machine)?;
     let elf = elf.canonicalize().map_err(Error::io("find", elf))?;
     let directory = working_directory()?;
     let run = Run { elf: &elf, machine, arguments: &[], directory: directory.path(), limit: DEMO_LIMIT };
-    let outcome = qemu::run(&run)?;
+    let outcome = run::run(&run)?;
     outcome.succeeded()?;
     Ok(outcome.log)
 }
@@ -244,7 +250,7 @@ fn run_all(shards: &[Shard<'_>], images: usize) -> Result<Vec<Results>> {
 }
 
 /// Compares with the host and sums up.
-fn report(request: &EmulateRequest<'_>, results: &[Results], sizes: Sizes, seconds: f64) -> EmulateReport {
+fn report(request: &EmulateRequest<'_>, results: &[Results], sizes: Option<Sizes>, seconds: f64) -> EmulateReport {
     let host = inference::int8_of(request.build, &request.weights, &request.images.images);
     let device = || results.iter().flat_map(|results| &results.records);
     let (mut right, mut logits_differing, mut classes_differing) = (0, 0, 0);
@@ -253,10 +259,8 @@ fn report(request: &EmulateRequest<'_>, results: &[Results], sizes: Sizes, secon
         classes_differing += usize::from(device.class as usize != host.class);
         logits_differing += host.logits.iter().zip(&device.logits).filter(|(host, device)| host != device).count();
     }
-    let trailers = || results.iter().map(|results| results.trailer);
     let images = device().count();
-    let instructions: u64 = trailers().map(|trailer| trailer.instructions).sum();
-    let scratch_bytes = trailers().map(|trailer| trailer.scratch_bytes).max().unwrap_or(0).into();
+    let trailers: Vec<_> = results.iter().filter_map(|results| results.trailer).collect();
     EmulateReport {
         target: request.machine.target(),
         machine: request.machine,
@@ -266,21 +270,8 @@ fn report(request: &EmulateRequest<'_>, results: &[Results], sizes: Sizes, secon
         logits_compared: images * CLASSES,
         logits_differing,
         classes_differing,
-        instructions_per_inference: (instructions + images as u64 / 2) / images as u64,
-        instructions_range: [
-            trailers().map(|trailer| trailer.instructions_min).min().unwrap_or(0),
-            trailers().map(|trailer| trailer.instructions_max).max().unwrap_or(0),
-        ],
-        layers: profile::profile(results.first().map_or([0; LAYERS], |results| results.trailer.layers), request.build),
-        executed: None,
+        cost: sizes.and_then(|sizes| Cost::of(&trailers, sizes, request.build)),
         float: None,
-        ram_bytes: sizes.statics + scratch_bytes,
-        scratch_bytes,
-        stack_bytes: trailers().map(|trailer| trailer.stack_bytes).max().unwrap_or(0).into(),
-        stack_bound_bytes: sizes.stack_bound,
-        inference_flash_bytes: sizes.inference_code + sizes.weights,
-        flash_bytes: sizes.flash,
-        weights_bytes: sizes.weights,
         emulators: results.len(),
         seconds,
     }
@@ -288,7 +279,7 @@ fn report(request: &EmulateRequest<'_>, results: &[Results], sizes: Sizes, secon
 
 #[cfg(test)]
 mod tests {
-    use bn_core::format::WeightsFile;
+    use bn_core::format::{LAYERS, WeightsFile};
     use bytemuck::Zeroable as _;
 
     use super::protocol::{Record, Trailer};
@@ -321,16 +312,17 @@ mod tests {
             layers: [1; LAYERS],
         };
         let mut results = [
-            Results { records: records[..2].to_vec(), trailer: trailer(2, 10, 30) },
-            Results { records: records[2..].to_vec(), trailer: trailer(1, 0, 20) },
+            Results { records: records[..2].to_vec(), trailer: Some(trailer(2, 10, 30)) },
+            Results { records: records[2..].to_vec(), trailer: Some(trailer(1, 0, 20)) },
         ];
-        let sizes = Sizes { flash: 100, weights: 50, statics: 3, inference_code: 20, stack_bound: 8 };
+        let sizes = Some(Sizes { flash: 100, weights: 50, statics: 3, inference_code: 20, stack_bound: 8 });
         let same = report(&request, &results, sizes, 1.0);
         assert!(same.verdict().is_ok());
         assert_eq!((same.images, same.logits_compared, same.accuracy), (3, 30, 2.0 / 3.0));
-        assert_eq!((same.instructions_per_inference, same.instructions_range), (20, [0, 30]));
-        assert_eq!((same.ram_bytes, same.stack_bytes, same.flash_bytes), (8, 7, 100));
-        assert_eq!((same.stack_bound_bytes, same.inference_flash_bytes), (8, 70));
+        let cost = same.cost.expect("it was counted");
+        assert_eq!((cost.instructions_per_inference, cost.instructions_range), (20, [0, 30]));
+        assert_eq!((cost.ram_bytes, cost.stack_bytes, cost.flash_bytes), (8, 7, 100));
+        assert_eq!((cost.stack_bound_bytes, cost.inference_flash_bytes), (8, 70));
 
         results[1].records[0].logits[9] ^= 1;
         results[0].records[1].class = 3;

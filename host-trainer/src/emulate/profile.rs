@@ -11,7 +11,7 @@ use bn_core::quant::Quad;
 use serde::Serialize;
 
 use super::cortex_m4::{Cycles, Kind};
-use super::qemu::Machine;
+use super::machine::Machine;
 use super::trace::{Step, Trace};
 use crate::firmware::Build;
 

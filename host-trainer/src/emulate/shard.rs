@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use super::machine::Machine;
 use super::protocol::{Record, Trailer};
-use super::qemu::{self, Machine, Run};
+use super::run::{self, Run};
 use crate::data::Split;
 use crate::error::{Error, Result};
+use crate::firmware::Program;
 
 /// Below this many images a second emulator is not worth its start.
 const WORTHWHILE: usize = 256;
@@ -20,6 +22,7 @@ const LIMIT_PER_IMAGE: Duration = Duration::from_millis(500);
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Names of the files, within the directory.
+const WEIGHTS: &str = "weights.bin";
 const IMAGES: &str = "images.bin";
 const RESULTS: &str = "results.bin";
 
@@ -28,6 +31,8 @@ const RESULTS: &str = "results.bin";
 pub(super) struct Shard<'a> {
     pub elf: &'a Path,
     pub machine: Machine,
+    /// A `weights.bin`, for a machine whose program has none in it.
+    pub weights: &'a [u8],
     pub images: &'a Split,
     pub range: Range<usize>,
     pub directory: PathBuf,
@@ -38,8 +43,8 @@ pub(super) struct Shard<'a> {
 pub(super) struct Results {
     /// One record an image, in order.
     pub records: Vec<Record>,
-    /// Its counters.
-    pub trailer: Trailer,
+    /// Its counters, where there are any.
+    pub trailer: Option<Trailer>,
 }
 
 /// Shares images out to as many emulators as there are cores, in order.
@@ -53,10 +58,10 @@ pub(super) fn split(images: usize) -> Vec<Range<usize>> {
 impl Shard<'_> {
     /// Runs the emulator over the share.
     pub(super) fn run(&self) -> Result<Results> {
-        self.run_with(|run| qemu::run(run)?.succeeded())?;
+        self.run_with(|run| run::run(run)?.succeeded())?;
         let path = self.results();
         let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-        parse(&bytes, self.range.len())
+        parse(&bytes, self.range.len(), self.machine.counts())
     }
 
     /// Puts the images where the program reads them, and lets `run` do the rest.
@@ -65,10 +70,18 @@ impl Shard<'_> {
         let images = self.directory.join(IMAGES);
         let pixels = self.images.images[self.range.clone()].as_flattened().as_flattened();
         fs::write(&images, pixels).map_err(Error::io("write", &images))?;
+        let arguments: &[&str] = match self.machine.program() {
+            Program::Module => {
+                let weights = self.directory.join(WEIGHTS);
+                fs::write(&weights, self.weights).map_err(Error::io("write", &weights))?;
+                &[WEIGHTS, IMAGES, RESULTS]
+            }
+            _ => &[IMAGES, RESULTS],
+        };
         run(&Run {
             elf: self.elf,
             machine: self.machine,
-            arguments: &[IMAGES, RESULTS],
+            arguments,
             directory: &self.directory,
             limit: LIMIT + LIMIT_PER_IMAGE * u32::try_from(self.range.len()).unwrap_or(u32::MAX),
         })
@@ -87,15 +100,20 @@ impl Shard<'_> {
 }
 
 /// Reads a file of results, which must be complete.
-fn parse(bytes: &[u8], images: usize) -> Result<Results> {
+fn parse(bytes: &[u8], images: usize, has_trailer: bool) -> Result<Results> {
     let damaged = |problem: String| Error::Tool { tool: "the firmware".into(), problem };
-    let Some((records, trailer)) = bytes.split_last_chunk::<{ Trailer::BYTES }>() else {
-        return Err(damaged(format!("its results are cut off at {} bytes", bytes.len())));
+    let (records, trailer) = if has_trailer {
+        let Some((records, trailer)) = bytes.split_last_chunk::<{ Trailer::BYTES }>() else {
+            return Err(damaged(format!("its results are cut off at {} bytes", bytes.len())));
+        };
+        let trailer = Trailer::from_bytes(trailer);
+        (records, Some(trailer.ok_or_else(|| damaged("its results do not end as they should".into()))?))
+    } else {
+        (bytes, None)
     };
-    let trailer =
-        Trailer::from_bytes(trailer).ok_or_else(|| damaged("its results do not end as they should".into()))?;
     let (records, rest) = records.as_chunks::<{ Record::BYTES }>();
-    if !rest.is_empty() || records.len() != images || trailer.images as usize != images {
+    let counted = trailer.is_none_or(|trailer| trailer.images as usize == images);
+    if !rest.is_empty() || records.len() != images || !counted {
         return Err(damaged(format!("it returned {} results for {images} images", records.len())));
     }
     Ok(Results { records: records.iter().map(Record::from_bytes).collect(), trailer })
@@ -123,11 +141,13 @@ mod tests {
         let record = Record { class: 3, logits: [7; 10] };
         let trailer = Trailer { images: 2, ..Trailer::default() };
         let mut bytes = [record.to_bytes(), record.to_bytes()].concat();
-        assert!(parse(&bytes, 2).is_err());
+        assert!(parse(&bytes, 2, true).is_err());
+        assert_eq!(parse(&bytes, 2, false).unwrap().records, [record, record]);
+        assert!(parse(&bytes, 1, false).is_err());
         bytes.extend_from_slice(&trailer.to_bytes());
-        assert_eq!(parse(&bytes, 2).unwrap().records, [record, record]);
+        assert_eq!(parse(&bytes, 2, true).unwrap().records, [record, record]);
         for (bytes, images) in [(&bytes[..], 3), (&bytes[..], 1), (&bytes[..bytes.len() - 1], 2), (&bytes[..5], 0)] {
-            let error = parse(bytes, images).unwrap_err();
+            let error = parse(bytes, images, true).unwrap_err();
             assert!(matches!(error, Error::Tool { .. }), "{error}");
         }
     }

@@ -9,10 +9,10 @@ use std::process::{Command, Stdio};
 use object::{Object, ObjectSection};
 
 use super::cortex_m4::{self, Kind};
-use super::qemu::{self, Run};
+use super::run::{self, Run, failed};
 use crate::error::{Error, Result};
 use crate::footprint::{Footprint, footprint};
-use crate::setup::QEMU;
+use crate::setup::QEMU_ARM;
 
 /// What was executed, in order.
 #[derive(Debug)]
@@ -45,17 +45,17 @@ impl Trace {
         let filter: Vec<String> = ranges.iter().map(|r| format!("{:#x}..{:#x}", r.start, r.end - 1)).collect();
         let filter = filter.join(",");
         let options = [single_step(), &["-d", "exec,nochain", "-dfilter", &filter]].concat();
-        let (outcome, addresses) = qemu::run_reading(run, &options, |log| addresses(BufReader::new(log)))?;
+        let (outcome, addresses) = run::run_reading(run, &options, |log| addresses(BufReader::new(log)))?;
         outcome.succeeded()?;
         let short = |range: Range<u64>| range.start as u32..range.end as u32;
         let functions: Vec<_> =
             functions.into_iter().map(|(name, _)| name).zip(ranges.into_iter().map(short)).collect();
         let mut trace = Self { addresses, functions, code: code(run.elf)? };
-        let root = trace.function(root).ok_or_else(|| qemu::failed(format!("{root} is not one function")))?;
+        let root = trace.function(root).ok_or_else(|| failed(run.machine, format!("{root} is not one function")))?;
         let start = trace.addresses.iter().rposition(|&at| at == root.start);
-        let start = start.ok_or_else(|| qemu::failed("it never came to an inference".into()))?;
+        let start = start.ok_or_else(|| failed(run.machine, "it never came to an inference".into()))?;
         trace.addresses.drain(..start);
-        let end = trace.end_of(0).ok_or_else(|| qemu::failed("an inference that it began has no end".into()))?;
+        let end = trace.end_of(0).ok_or_else(|| failed(run.machine, "an inference that it began has no end".into()))?;
         trace.addresses.truncate(end);
         Ok(trace)
     }
@@ -127,7 +127,8 @@ impl Trace {
 
 /// The option that makes QEMU look at one instruction at a time. It has had another name since 8.1.
 fn single_step() -> &'static [&'static str] {
-    let version = Command::new(QEMU).arg("--version").stdin(Stdio::null()).output().map(|output| output.stdout);
+    let version =
+        Command::new(QEMU_ARM.name).arg("--version").stdin(Stdio::null()).output().map(|output| output.stdout);
     let version = String::from_utf8_lossy(&version.unwrap_or_default()).into_owned();
     if version_of(&version) >= [8, 1] { &["-accel", "tcg,one-insn-per-tb=on"] } else { &["-singlestep"] }
 }

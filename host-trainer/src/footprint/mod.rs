@@ -1,10 +1,11 @@
-//! What a function of a Thumb ELF takes of the chip, itself and all that it calls: bytes of code, and the deepest stack that
+//! What a function of a Thumb or RISC-V ELF takes of the chip, itself and all that it calls: bytes of code, and the deepest stack that
 //! any path through the calls can reach. Read from the machine code, so it holds for assembly as for Rust. Reads one file.
 //!
 //! A function's frame is the sum of all its instructions that move the stack pointer down, wherever they stand: no path
 //! through a function takes more, if a loop gives back what it takes. Recursion, calls through a register and frames of
 //! computed size cannot be bounded in this way and are errors.
 
+mod riscv;
 mod thumb;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
-use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
+use object::{Architecture, Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 
 use crate::error::{Error, Result};
 
@@ -27,6 +28,19 @@ pub struct Footprint {
     pub functions: Vec<(String, u64)>,
     /// Where their code lies, in the same order.
     pub addresses: Vec<Range<u64>>,
+}
+
+/// What an instruction does to stack and calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Nothing, or it gives stack back.
+    None,
+    /// Takes so many bytes of stack.
+    Push(u32),
+    /// May go on at this address.
+    Jump(u64),
+    /// What it does depends on a register.
+    Unbounded(&'static str),
 }
 
 /// A function of the ELF.
@@ -56,8 +70,12 @@ pub fn footprint(elf: &Path, root: &str) -> Result<Footprint> {
     Ok(Footprint { code: graph.reached.values().map(|(f, _)| f.size).sum(), stack, functions, addresses })
 }
 
+/// Reads the instruction at the beginning of some code, which lies at an address: its length in halfwords, and its effect.
+type Decode = fn(&[u16], u64) -> (usize, Effect);
+
 /// The machine code, with the symbols that divide it.
 struct Code<'a> {
+    decode: Decode,
     /// Start of each function: its name and size.
     symbols: BTreeMap<u64, (&'a str, u64)>,
     /// Where data begins (`true`) or code begins again, as the mapping symbols say.
@@ -67,12 +85,14 @@ struct Code<'a> {
 
 impl<'a> Code<'a> {
     fn of(file: &object::File<'a>) -> Self {
+        let decode = if file.architecture() == Architecture::Riscv32 { riscv::decode } else { thumb::decode };
         let (mut symbols, mut data) = (BTreeMap::new(), BTreeMap::new());
-        for symbol in file.symbols() {
+        let is_code = |section| file.section_by_index(section).is_ok_and(|s| s.kind() == SectionKind::Text);
+        for symbol in file.symbols().filter(|symbol| symbol.section_index().is_some_and(is_code)) {
             let name = symbol.name().unwrap_or_default();
             if name.starts_with("$d") {
                 data.insert(symbol.address(), true);
-            } else if name.starts_with("$t") {
+            } else if name.starts_with("$t") || name.starts_with("$x") {
                 data.entry(symbol.address()).or_insert(false);
             } else if symbol.kind() == SymbolKind::Text && symbol.size() > 0 {
                 // The lowest bit says that it is Thumb code.
@@ -80,7 +100,7 @@ impl<'a> Code<'a> {
             }
         }
         let sections = file.sections().filter_map(|s| Some((s.address(), s.data().ok()?)));
-        Self { symbols, data, sections: sections.filter(|(_, bytes)| !bytes.is_empty()).collect() }
+        Self { decode, symbols, data, sections: sections.filter(|(_, bytes)| !bytes.is_empty()).collect() }
     }
 
     fn function(&self, at: u64) -> Result<Function<'a>, String> {
@@ -97,14 +117,14 @@ impl<'a> Code<'a> {
                 index += 1;
                 continue;
             }
-            let (length, effect) = thumb::decode(&halfwords[index..], address);
+            let (length, effect) = (self.decode)(&halfwords[index..], address);
             index += length;
             match effect {
-                thumb::Effect::None => {}
-                thumb::Effect::Push(bytes) => function.frame += u64::from(bytes),
-                thumb::Effect::Jump(target) if (at..at + size).contains(&target) => {}
-                thumb::Effect::Jump(target) => function.calls.push(target),
-                thumb::Effect::Unbounded(what) => return Err(format!("{name} has {what} at {address:#x}")),
+                Effect::None => {}
+                Effect::Push(bytes) => function.frame += u64::from(bytes),
+                Effect::Jump(target) if (at..at + size).contains(&target) => {}
+                Effect::Jump(target) => function.calls.push(target),
+                Effect::Unbounded(what) => return Err(format!("{name} has {what} at {address:#x}")),
             }
         }
         Ok(function)

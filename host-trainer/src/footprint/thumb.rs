@@ -2,18 +2,7 @@
 //!
 //! Source: Arm v7-M and v8-M Architecture Reference Manuals, chapters on the T32 encoding.
 
-/// What an instruction does to stack and calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
-    /// Nothing, or it gives stack back.
-    None,
-    /// Takes so many bytes of stack.
-    Push(u32),
-    /// May go on at this address.
-    Jump(u64),
-    /// What it does depends on a register.
-    Unbounded(&'static str),
-}
+use super::Effect;
 
 /// The instruction at the beginning of `code`, which lies at `address`: its length in halfwords, and what it does.
 pub(super) fn decode(code: &[u16], address: u64) -> (usize, Effect) {

@@ -75,9 +75,11 @@ fn key_figures(facts: &Facts<'_>) -> Markup {
         figures.push(("accuracy in integers", percent(int8.stage.accuracy)));
         figures.push(("bytes of weights", thousands(int8.export.bytes)));
     }
-    if let Device::Ran(report) = &facts.device {
-        figures.push(("instructions an image", thousands(report.instructions_per_inference as usize)));
-        figures.push(("bytes of RAM", thousands(report.ram_bytes as usize)));
+    if let Device::Ran(report) = &facts.device
+        && let Some(cost) = &report.cost
+    {
+        figures.push(("instructions an image", thousands(cost.instructions_per_inference as usize)));
+        figures.push(("bytes of RAM", thousands(cost.ram_bytes as usize)));
     }
     html! {
         dl.key-figures { @for (name, value) in figures { div { dt { (name) } dd { (value) } } } }
@@ -248,10 +250,13 @@ fn device(facts: &Facts<'_>) -> Markup {
     ["layers", "seconds", "emulators"].iter().for_each(|key| drop(figures.remove(*key)));
     html! {
         p {
-            "The firmware in QEMU's " code { (report.machine) } ", over " (thousands(report.images)) " test images: all "
-            (thousands(report.logits_compared)) " logits are the host's, bit for bit. Executed instructions, not cycles."
+            "The firmware on the emulated " code { (report.machine) } ", over " (thousands(report.images)) " test images: all "
+            (thousands(report.logits_compared)) " logits are the host's, bit for bit."
+            @if report.cost.is_some() { " Executed instructions, not cycles." }
         }
         (table::of_one("An inference on the device", &figures))
-        (table::of_many("Each layer of an inference, its sigmoid and pool included", "layer", &report.layers))
+        @if let Some(cost) = &report.cost {
+            (table::of_many("Each layer of an inference, its sigmoid and pool included", "layer", &cost.layers))
+        }
     }
 }

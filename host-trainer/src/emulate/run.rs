@@ -1,0 +1,157 @@
+//! One run of one program in an emulator: starts it, waits with a limit, and decodes its log. Touches the working directory it
+//! is given alone.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, ChildStderr, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::log::{self, Level, LogLine};
+use super::machine::Machine;
+use super::protocol::EXIT_OK;
+use super::{node, qemu};
+use crate::error::{Error, Result};
+
+/// How often a running emulator is looked at.
+const POLL: Duration = Duration::from_millis(5);
+
+/// What to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// The program.
+    pub elf: &'a Path,
+    /// What runs it.
+    pub machine: Machine,
+    /// Its arguments. Without commas, which separate QEMU's options, and without blanks, which separate arguments.
+    pub arguments: &'a [&'a str],
+    /// The directory in which it opens files.
+    pub directory: &'a Path,
+    /// After this time it is stopped.
+    pub limit: Duration,
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What ran it.
+    pub machine: Machine,
+    /// The firmware's exit code; `None` when the emulator was killed.
+    pub code: Option<i32>,
+    /// What it logged.
+    pub log: Vec<LogLine>,
+    /// The emulator's own complaints.
+    pub stderr: String,
+}
+
+impl Outcome {
+    /// An error unless the program ended well.
+    ///
+    /// # Errors
+    /// [`Error::Tool`] with its last logged error, or with the emulator's complaint.
+    pub fn succeeded(&self) -> Result<()> {
+        if self.code == Some(EXIT_OK) {
+            return Ok(());
+        }
+        let code = self.code.map_or("killed".to_owned(), |code| format!("exit code {code}"));
+        let logged = self.log.iter().rev().find(|line| line.level == Level::Error).map(|line| line.text.as_str());
+        let words = logged.or_else(|| self.stderr.lines().last()).unwrap_or("it said nothing");
+        Err(failed(self.machine, format!("{words} ({code})")))
+    }
+}
+
+/// Runs a program to its end.
+///
+/// # Errors
+/// [`Error::Tool`] when the emulator does not start, does not end in time, or the log cannot be decoded. An exit code other than 0
+/// is no error here: see [`Outcome::succeeded`].
+pub fn run(run: &Run<'_>) -> Result<Outcome> {
+    let (outcome, stderr) = run_reading(run, &[], read_all)?;
+    Ok(Outcome { stderr: String::from_utf8_lossy(&stderr).into_owned(), ..outcome })
+}
+
+/// [`run`] with more options, and with what `read` makes of the emulator's stderr, where QEMU's own logs go, in place of that.
+pub(super) fn run_reading<T: Default + Send + 'static>(
+    run: &Run<'_>,
+    options: &[&str],
+    read: impl FnOnce(ChildStderr) -> T + Send + 'static,
+) -> Result<(Outcome, T)> {
+    let machine = run.machine;
+    let failed = |problem| failed(machine, problem);
+    let mut command = if machine == Machine::Wasm32 { node::command(run)? } else { qemu::command(run) };
+    command.args(options).current_dir(run.directory);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = Guard(command.spawn().map_err(|error| failed(error.to_string()))?);
+    let stdout = child.0.stdout.take().map(|stream| thread::spawn(move || read_all(stream)));
+    let stderr = child.0.stderr.take().map(|stream| thread::spawn(move || read(stream)));
+    let status = wait(&mut child.0, run.limit).map_err(failed)?;
+    drop(child);
+    let stdout = stdout.and_then(|thread| thread.join().ok()).unwrap_or_default();
+    let stderr = stderr.and_then(|thread| thread.join().ok()).unwrap_or_default();
+    let log = if machine == Machine::Wasm32 {
+        Vec::new()
+    } else {
+        let elf = std::fs::read(run.elf).map_err(Error::io("read", run.elf))?;
+        log::decode(&elf, &stdout).map_err(failed)?
+    };
+    Ok((Outcome { machine, code: status.code(), log, stderr: String::new() }, stderr))
+}
+
+/// Stops the emulator when something else fails.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Both fail when it has ended already, which is the normal case.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn wait(child: &mut Child, limit: Duration) -> std::result::Result<ExitStatus, String> {
+    let start = Instant::now();
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(status),
+            Ok(None) if start.elapsed() > limit => {
+                return Err(format!("it did not end within {} s and was stopped", limit.as_secs_f32()));
+            }
+            Ok(None) => thread::sleep(POLL),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
+
+fn read_all(mut stream: impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // What a killed emulator did not say is missed by nobody.
+    let _ = stream.read_to_end(&mut bytes);
+    bytes
+}
+
+pub(super) fn failed(machine: Machine, problem: String) -> Error {
+    Error::Tool { tool: format!("the firmware in {}", machine.emulator().name), problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_run_says_what_the_firmware_logged_last() {
+        let line = |level, text: &str| LogLine { level, text: text.into() };
+        let log = vec![line(Level::Info, "hello"), line(Level::Error, "hard fault"), line(Level::Info, "bye")];
+        let outcome = Outcome { machine: Machine::default(), code: Some(102), log, stderr: "qemu\n".into() };
+        let text = outcome.succeeded().unwrap_err().to_string();
+        assert!(text.contains("hard fault (exit code 102)"), "{text}");
+        let outcome =
+            Outcome { machine: Machine::default(), code: Some(1), log: Vec::new(), stderr: "no such machine\n".into() };
+        let text = outcome.succeeded().unwrap_err().to_string();
+        assert!(text.contains("no such machine (exit code 1)"), "{text}");
+        assert!(
+            Outcome { machine: Machine::default(), code: Some(0), log: Vec::new(), stderr: String::new() }
+                .succeeded()
+                .is_ok()
+        );
+    }
+}
