@@ -22,8 +22,13 @@ fn main() {
     // An Armv6-M core lacks the fault registers, the cycle counter, and the RAM for large batches.
     println!("cargo::rustc-check-cfg=cfg(armv6m)");
     println!("cargo::rustc-check-cfg=cfg(place, values({}))", PLACES.map(|place| format!("\"{place}\"")).join(", "));
-    if env::var("TARGET").is_ok_and(|target| target.starts_with("thumbv6m")) {
-        println!("cargo::rustc-cfg=armv6m");
+    // An Armv7-M core has memory protection of the older kind; Armv8-M has a stack limit instead.
+    println!("cargo::rustc-check-cfg=cfg(armv7m)");
+    let target = env::var("TARGET").unwrap_or_default();
+    for (prefix, architecture) in [("thumbv6m", "armv6m"), ("thumbv7", "armv7m")] {
+        if target.starts_with(prefix) {
+            println!("cargo::rustc-cfg={architecture}");
+        }
     }
     println!("cargo::rerun-if-env-changed=BN_LENET_WEIGHTS");
     println!("cargo::rerun-if-env-changed=BN_LENET_IMAGES");
@@ -157,13 +162,16 @@ fn link(out: &Path) {
         ));
     }
     println!("cargo::rustc-cfg=place=\"{}\"", board.place);
-    let map = format!("memory/{}.x", board.memory);
-    println!("cargo::rerun-if-changed={map}");
-    let memory = fs::read(&map).unwrap_or_else(|e| fail(&format!("cannot read {map}: {e}; restore it")));
-    write(&out.join("memory.x"), &memory);
+    let maps = [format!("memory/{}.x", board.memory), "memory/stack.x".to_owned()];
+    let memory = maps.map(|map| {
+        println!("cargo::rerun-if-changed={map}");
+        fs::read(&map).unwrap_or_else(|e| fail(&format!("cannot read {map}: {e}; restore it")))
+    });
+    write(&out.join("memory.x"), &memory.concat());
     println!("cargo::rustc-link-search={}", out.display());
     // Without --nmagic the linker pads the ELF's segments to whole pages.
-    for program in ["demo", "evaluate", "crash"] {
+    let float = env::var_os("CARGO_FEATURE_FLOAT").map(|_| "float");
+    for program in ["demo", "evaluate", "crash"].into_iter().chain(float) {
         for argument in ["--nmagic", "-Tlink.x", "-Tdefmt.x"] {
             println!("cargo::rustc-link-arg-bin={program}={argument}");
         }

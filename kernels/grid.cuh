@@ -4,8 +4,8 @@
 
 #include "common.cuh"
 
-// Looks at the counter until a barrier counts as broken, about two seconds on a GPU: a spin without an end would take the device
-// with it. The trap reaches the host as a failed launch.
+// Looks at the counter until a barrier counts as broken: a spin without an end would take the device with it. The trap reaches
+// the host as a failed launch.
 #ifndef GRID_SPIN_LIMIT
 #define GRID_SPIN_LIMIT (1u << 22)
 #endif

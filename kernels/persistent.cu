@@ -6,11 +6,13 @@
 // | persistent_train | ceil(n / EXAMPLES_PER_BLOCK) | PERSISTENT_THREADS | PERSISTENT_SHARED |
 //
 // A block keeps its examples in shared memory from the pixels to the gradients. It meets the others, at a barrier of the grid,
-// where BatchNorm needs the batch: once a layer forward, once a layer backward; and at the end of a step twice, since the convolutions'
-// gradients are sums over all blocks, and the next step begins with the new weights. The linear layers' gradients are summed where
-// they are applied: a block takes tiles of the weights and all examples.
+// where BatchNorm needs the batch: once a layer forward, once a layer backward; and at the end of a step twice, since the
+// convolutions' gradients are sums over all blocks, and the next step begins with the new weights. The linear layers' gradients
+// are summed where they are applied: a block takes tiles of the weights and all examples. Oracle: the graph of the other
+// kernels, with which it shares what an operation is, not the order of its sums.
 //
 // Pointers to what the kernel itself writes are not __restrict__ const: they must not be read through the read-only cache.
+
 #include "persistent_backward.cuh"
 #include "persistent_forward.cuh"
 #include "persistent_update.cuh"
@@ -24,26 +26,20 @@ __device__ inline bool persistent_step(const PersistentRun &run, GridBarrier &gr
     grid.sync();
     persistent_flat(run);
     grid.sync();
-    persistent_merge(run, s.channels3, run.work(WORK_Z3), AT_BN3_GAMMA, LINEAR1, BN3);
-    persistent_normalise(run, s.channels3, LINEAR1, run.work(WORK_Z3), s.x_hat3, s.y3, run.work(WORK_Y3));
-    persistent_linear<LINEAR2, LINEAR1>(run, AT_LINEAR2_WEIGHT, AT_LINEAR2_BIAS, s.y3, run.work(WORK_Z4) + run.first, run.n);
+    persistent_hidden(run);
     grid.sync();
     persistent_loss(run);
-    persistent_d_z<CLASSES, LINEAR2>(run, AT_LINEAR3_WEIGHT, s.d_logits, s.x_hat4, s.y4, s.d4, run.work(WORK_D4),
-                                     run.work(WORK_D4_X_HAT));
+    persistent_d_z<CLASSES, LINEAR2, 2>(run, AT_LINEAR3_WEIGHT, s.d_logits, s.x_hat4, s.y4, s.d4, run.work(WORK_D4),
+                                        run.work(WORK_D4_X_HAT));
     grid.sync();
     if (blockIdx.x == 0) {
         add_totals(run.totals, run.loss_slots, gridDim.x, run.n, s.totals);
     }
-    batch_norm_merge_backward(s.gradients4, run.work(WORK_D4), run.work(WORK_D4_X_HAT), run.n, run.n, run.gradients, AT_BN4_GAMMA, LINEAR2);
-    persistent_d_y(run, s.channels4, s.gradients4, LINEAR2, s.x_hat4, s.d4, run.work(WORK_D_Y4));
-    persistent_d_z<LINEAR2, LINEAR1>(run, AT_LINEAR2_WEIGHT, s.d4, s.x_hat3, s.y3, s.d3, run.work(WORK_D3), run.work(WORK_D3_X_HAT));
+    persistent_d_hidden(run);
     grid.sync();
     if (run.totals[TOTAL_STOPPED] != 0.0) {
         return false;
     }
-    batch_norm_merge_backward(s.gradients3, run.work(WORK_D3), run.work(WORK_D3_X_HAT), run.n, run.n, run.gradients, AT_BN3_GAMMA, LINEAR1);
-    persistent_d_y(run, s.channels3, s.gradients3, LINEAR1, s.x_hat3, s.d3, run.work(WORK_D_Y3));
     persistent_d_flat(run);
     grid.sync();
     persistent_conv2_backward(run);

@@ -1,5 +1,5 @@
-// What the persistent kernel keeps where: a block's examples in its shared memory, and in the workspace in global memory what blocks
-// tell each other. The kernel and its phases: persistent.cu.
+// What the persistent kernel keeps where: a block's examples in its shared memory, and in the workspace in global memory what
+// blocks tell each other. The kernel and its phases: persistent.cu.
 #pragma once
 
 #include "conv2d.cuh"
@@ -11,6 +11,8 @@
 constexpr int MINE = EXAMPLES_PER_BLOCK;
 static_assert(MINE == 2 && PERSISTENT_THREADS == MINE * CONV2_THREADS && PERSISTENT_THREADS == MINE * FLAT,
               "conv2 and the flat features take one round");
+// Features of a linear layer that a warp works on side by side: so many loads are under way at once.
+constexpr int TOGETHER = 8;
 constexpr int PERSISTENT_WARPS = PERSISTENT_THREADS / LANES;
 // Slices of conv1's map in which the gradient of its weights is summed, a group of threads each.
 constexpr int CONV1_GROUP_ROWS = 3;
@@ -31,6 +33,7 @@ struct PersistentShared {
             float sums[2 * POOL1_OUT];
         } conv2;
         float conv1[CONV1_GROUPS * CONV1_LAYER];
+        float parts[PERSISTENT_THREADS * MINE]; // [parts][MINE][features]
         struct {
             float weights[PERSISTENT_WARPS * VECTOR * LANES], biases[PERSISTENT_WARPS * VECTOR];
         } linear;
@@ -39,7 +42,7 @@ struct PersistentShared {
     float d_flat[FLAT * MINE]; // [FLAT][MINE]
     float x_hat3[MINE * LINEAR1], y3[MINE * LINEAR1], d3[MINE * LINEAR1];
     float x_hat4[MINE * LINEAR2], y4[MINE * LINEAR2], d4[MINE * LINEAR2];
-    float logits[CLASSES * MINE], d_logits[MINE * CLASSES]; // [CLASSES][MINE], [MINE][CLASSES]
+    float logits[MINE * CLASSES], d_logits[MINE * CLASSES];
     float layer1[CONV1_LAYER], layer2[CONV2_LAYER];
     Channel channels1[CONV1_CHANNELS], channels2[CONV2_CHANNELS], channels3[LINEAR1], channels4[LINEAR2];
     ChannelGradient gradients1[CONV1_CHANNELS], gradients2[CONV2_CHANNELS], gradients3[LINEAR1], gradients4[LINEAR2];
@@ -58,7 +61,7 @@ enum Work : unsigned {
     // Values of the linear layers, [features][n].
     WORK_Z3 = WORK_M2_2 + CONV2_CHANNELS,
     WORK_Z4 = WORK_Z3 + LINEAR1,
-    // Slots of the backward pass, [channels][n]: sums of d_y and of d_y * x_hat.
+    // Slots of the backward pass, sums of d_y and of d_y * x_hat: [channels][n], of linear layers [channels][blocks].
     WORK_D1 = WORK_Z4 + LINEAR2,
     WORK_D1_X_HAT = WORK_D1 + CONV1_CHANNELS,
     WORK_D2 = WORK_D1_X_HAT + CONV1_CHANNELS,

@@ -4,26 +4,89 @@
 
 #include "persistent.cuh"
 
+// Gradient of a linear layer's input, IN features, from that of its output, d_next [MINE][NEXT]: PARTS sums over a share of the
+// outputs each, parts[PARTS][MINE][IN] in shared memory, so that more loads are under way.
+template <int NEXT, int IN, int PARTS>
+__device__ inline void persistent_d_input(const PersistentRun &run, unsigned at_weight, const float *d_next, float *parts) {
+    constexpr int SHARE = NEXT / PARTS;
+    static_assert(NEXT % PARTS == 0 && PARTS * IN <= PERSISTENT_THREADS, "a thread for each sum");
+    const int part = threadIdx.x / IN, i = threadIdx.x % IN;
+    if (part < PARTS) {
+        float sums[MINE] = {};
+#pragma unroll 15
+        for (int k = part * SHARE; k < (part + 1) * SHARE; k++) {
+            const float w = run.parameters[at_weight + k * IN + i];
+            for (int e = 0; e < MINE; e++) {
+                sums[e] += w * d_next[e * NEXT + k];
+            }
+        }
+        for (int e = 0; e < MINE; e++) {
+            parts[(part * MINE + e) * IN + i] = sums[e];
+        }
+    }
+    __syncthreads();
+}
+
+// The sum of the parts, for example `e` and feature `i`.
+template <int IN, int PARTS>
+__device__ inline float persistent_d_input_sum(const float *parts, int e, int i) {
+    float sum = 0.0f;
+    for (int part = 0; part < PARTS; part++) {
+        sum += parts[(part * MINE + e) * IN + i];
+    }
+    return sum;
+}
+
 // Backward to the front of a sigmoid: d [MINE][CHANNELS] from the gradient of the next linear layer, d_next [MINE][NEXT], and
-// this block's slots of BatchNorm, [CHANNELS][n].
-template <int NEXT, int CHANNELS>
+// this block's slots of BatchNorm, [CHANNELS][blocks].
+template <int NEXT, int CHANNELS, int PARTS>
 __device__ inline void persistent_d_z(const PersistentRun &run, unsigned at_weight, const float *d_next, const float *x_hat,
                                       const float *y, float *d, float *slot_d, float *slot_d_x_hat) {
-#pragma unroll 1
-    for (unsigned i = threadIdx.x; i < run.mine * CHANNELS; i += blockDim.x) {
-        const unsigned e = i / CHANNELS, c = i % CHANNELS;
-        float sum = 0.0f;
-#pragma unroll 4
-        for (int k = 0; k < NEXT; k++) {
-            sum += run.parameters[at_weight + k * CHANNELS + c] * d_next[e * NEXT + k];
+    float *parts = run.shared->within.parts;
+    persistent_d_input<NEXT, CHANNELS, PARTS>(run, at_weight, d_next, parts);
+    const unsigned c = threadIdx.x;
+    if (c < CHANNELS) {
+        float sum = 0.0f, along = 0.0f;
+        for (unsigned e = 0; e < run.mine; e++) {
+            const unsigned i = e * CHANNELS + c;
+            d[i] = sigmoid_backward(persistent_d_input_sum<CHANNELS, PARTS>(parts, e, c), y[i]);
+            sum += d[i];
+            along += d[i] * x_hat[i];
         }
-        d[i] = sigmoid_backward(sum, y[i]);
-        slot_d[c * run.n + run.first + e] = d[i];
-        slot_d_x_hat[c * run.n + run.first + e] = d[i] * x_hat[i];
+        slot_d[c * gridDim.x + blockIdx.x] = sum;
+        slot_d_x_hat[c * gridDim.x + blockIdx.x] = along;
     }
 }
 
-// Backward through a linear layer's BatchNorm, in place: d [MINE][channels], also in the workspace.
+// Merges those slots: batch_norm_merge_backward, TOGETHER channels a warp.
+template <unsigned CHANNELS>
+__device__ inline void persistent_merge_backward(const PersistentRun &run, ChannelGradient *shared, const float *slot_d,
+                                                 const float *slot_d_x_hat, unsigned layer) {
+#pragma unroll 1
+    for (unsigned first = warp() * TOGETHER; first < CHANNELS; first += warps() * TOGETHER) {
+        float d_beta[TOGETHER] = {}, d_gamma[TOGETHER] = {};
+#pragma unroll 1
+        for (unsigned s = lane(); s < gridDim.x; s += LANES) {
+            for (unsigned k = 0; k < TOGETHER; k++) {
+                const unsigned at = min(first + k, CHANNELS - 1) * gridDim.x + s;
+                d_beta[k] += slot_d[at];
+                d_gamma[k] += slot_d_x_hat[at];
+            }
+        }
+        const float beta = warp_sums(d_beta), gamma = warp_sums(d_gamma);
+        const unsigned c = first + warp_sums_index<TOGETHER>();
+        if (lane() % (LANES / TOGETHER) == 0 && c < CHANNELS) {
+            shared[c] = {beta / run.n, gamma / run.n};
+            if (blockIdx.x == 0) {
+                run.gradients[layer + c] = gamma;
+                run.gradients[layer + CHANNELS + c] = beta;
+            }
+        }
+    }
+    __syncthreads();
+}
+
+// Backward through a linear layer's BatchNorm, in place: d [MINE][count], also in the workspace.
 __device__ inline void persistent_d_y(const PersistentRun &run, const Channel *channels, const ChannelGradient *gradients,
                                       unsigned count, const float *x_hat, float *d, float *batch_d) {
 #pragma unroll 1
@@ -34,15 +97,23 @@ __device__ inline void persistent_d_y(const PersistentRun &run, const Channel *c
     __syncthreads();
 }
 
-// d_flat, and this block's slots of BN 2: a thread a feature, a channel's squares in neighbouring lanes.
+// BN 4 backward, and back to the front of the first hidden layer's sigmoid.
+__device__ inline void persistent_d_hidden(const PersistentRun &run) {
+    PersistentShared &s = *run.shared;
+    persistent_merge_backward<LINEAR2>(run, s.gradients4, run.work(WORK_D4), run.work(WORK_D4_X_HAT), AT_BN4_GAMMA);
+    persistent_d_y(run, s.channels4, s.gradients4, LINEAR2, s.x_hat4, s.d4, run.work(WORK_D_Y4));
+    persistent_d_z<LINEAR2, LINEAR1, 4>(run, AT_LINEAR2_WEIGHT, s.d4, s.x_hat3, s.y3, s.d3, run.work(WORK_D3),
+                                        run.work(WORK_D3_X_HAT));
+}
+
+// BN 3 backward, d_flat, and this block's slots of BN 2: a thread a feature, a channel's squares in neighbouring lanes.
 __device__ inline void persistent_d_flat(const PersistentRun &run) {
     PersistentShared &s = *run.shared;
+    persistent_merge_backward<LINEAR1>(run, s.gradients3, run.work(WORK_D3), run.work(WORK_D3_X_HAT), AT_BN3_GAMMA);
+    persistent_d_y(run, s.channels3, s.gradients3, LINEAR1, s.x_hat3, s.d3, run.work(WORK_D_Y3));
+    persistent_d_input<LINEAR1, FLAT, 2>(run, AT_LINEAR1_WEIGHT, s.d3, s.within.parts);
     const unsigned e = threadIdx.x / FLAT, feature = threadIdx.x % FLAT, o = feature / POOL2_MAP, square = feature % POOL2_MAP;
-    float d = 0.0f;
-#pragma unroll 8
-    for (int k = 0; k < LINEAR1; k++) {
-        d += run.parameters[AT_LINEAR1_WEIGHT + k * FLAT + feature] * s.d3[e * LINEAR1 + k];
-    }
+    const float d = persistent_d_input_sum<FLAT, 2>(s.within.parts, e, feature);
     s.d_flat[feature * MINE + e] = d;
     const float *x = s.y2 + e * CONV2_OUT + o * CONV2_MAP + square / POOL2_SIDE * POOL * CONV2_SIDE + square % POOL2_SIDE * POOL;
     float sum = 0.0f, along = 0.0f;
@@ -100,7 +171,8 @@ __device__ inline void persistent_conv2_backward(const PersistentRun &run) {
             }
             sum = warp_sum(sum);
             if (lane() == 0) {
-                (r < CONV1_CHANNELS ? run.work(WORK_D1) : run.work(WORK_D1_X_HAT))[r % CONV1_CHANNELS * run.n + run.first + e] = sum;
+                float *slots = run.work(r < CONV1_CHANNELS ? WORK_D1 : WORK_D1_X_HAT);
+                slots[r % CONV1_CHANNELS * run.n + run.first + e] = sum;
             }
         }
     }

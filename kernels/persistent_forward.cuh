@@ -3,63 +3,86 @@
 
 #include "persistent.cuh"
 
-// Forward of a linear layer for this block's examples, a warp a feature: values[feature * stride + e]. `x` [MINE][IN] is shared.
+// Forward of a linear layer for this block's examples, TOGETHER features a warp: `own` [MINE][OUT] in shared memory and, unless
+// null, batch[OUT][n]. `x` [MINE][IN] is shared.
 template <int OUT, int IN>
 __device__ inline void persistent_linear(const PersistentRun &run, unsigned at_weight, unsigned at_bias, const float *x,
-                                         float *values, unsigned stride) {
+                                         float *own, float *batch) {
 #pragma unroll 1
-    for (unsigned o = warp(); o < OUT; o += warps()) {
-        float sums[MINE] = {};
-#pragma unroll 4
+    for (unsigned first = warp() * TOGETHER; first < OUT; first += warps() * TOGETHER) {
+        float sums[MINE][TOGETHER] = {};
+#pragma unroll 2
         for (unsigned i = lane(); i < IN; i += LANES) {
-            const float w = run.parameters[at_weight + o * IN + i];
-            for (int e = 0; e < MINE; e++) {
-                sums[e] += w * x[e * IN + i];
+            for (int k = 0; k < TOGETHER; k++) {
+                const float w = run.parameters[at_weight + min(first + k, OUT - 1u) * IN + i];
+                for (int e = 0; e < MINE; e++) {
+                    sums[e][k] += w * x[e * IN + i];
+                }
             }
         }
-        const float sum = warp_sums(sums);
-        const unsigned e = warp_sums_index<MINE>();
-        if (lane() % (LANES / MINE) == 0 && e < run.mine) {
-            values[o * stride + e] = sum + run.parameters[at_bias + o];
+        const unsigned o = first + warp_sums_index<TOGETHER>();
+        for (unsigned e = 0; e < MINE; e++) {
+            const float sum = warp_sums(sums[e]);
+            if (lane() % (LANES / TOGETHER) == 0 && o < OUT && e < run.mine) {
+                own[e * OUT + o] = sum + run.parameters[at_bias + o];
+                if (batch) {
+                    batch[o * run.n + run.first + e] = own[e * OUT + o];
+                }
+            }
         }
     }
 }
 
-// Merges a linear layer's values [channels][n], in two passes, one warp a channel; like batch_norm_merge, whose slots hold
-// more than one value.
+// Merges a linear layer's values [CHANNELS][n], in two passes, TOGETHER channels a warp; like batch_norm_merge, whose slots
+// hold more than one value.
+template <unsigned CHANNELS>
 __device__ inline void persistent_merge(const PersistentRun &run, Channel *shared, const float *values, unsigned layer,
-                                        unsigned channels, unsigned first_channel) {
+                                        unsigned first_channel) {
 #pragma unroll 1
-    for (unsigned c = warp(); c < channels; c += warps()) {
-        float sum = 0.0f, m2 = 0.0f;
+    for (unsigned first = warp() * TOGETHER; first < CHANNELS; first += warps() * TOGETHER) {
+        float mean[TOGETHER] = {}, var[TOGETHER] = {};
+#pragma unroll 2
         for (unsigned s = lane(); s < run.n; s += LANES) {
-            sum += values[c * run.n + s];
+            for (unsigned k = 0; k < TOGETHER; k++) {
+                mean[k] += values[min(first + k, CHANNELS - 1) * run.n + s];
+            }
         }
-        const float mean = warp_sum(sum) / run.n;
+#pragma unroll
+        for (unsigned k = 0; k < TOGETHER; k++) {
+            mean[k] = warp_sum(mean[k]) / run.n;
+        }
+#pragma unroll 2
         for (unsigned s = lane(); s < run.n; s += LANES) {
-            const float distance = values[c * run.n + s] - mean;
-            m2 += distance * distance;
+            for (unsigned k = 0; k < TOGETHER; k++) {
+                const float distance = values[min(first + k, CHANNELS - 1) * run.n + s] - mean[k];
+                var[k] += distance * distance;
+            }
         }
-        const float var = warp_sum(m2) / run.n;
-        if (lane() == 0) {
-            shared[c] = batch_norm_channel(run.parameters, layer, channels, c, mean, var, run.eps());
-            if (blockIdx.x == 0) {
-                run.batch_mean[first_channel + c] = mean;
-                run.batch_var[first_channel + c] = var;
+#pragma unroll
+        for (unsigned k = 0; k < TOGETHER; k++) {
+            var[k] = warp_sum(var[k]) / run.n;
+            const unsigned c = first + k;
+            if (lane() == k && c < CHANNELS) {
+                shared[c] = batch_norm_channel(run.parameters, layer, CHANNELS, c, mean[k], var[k], run.eps());
+                if (blockIdx.x == 0) {
+                    run.batch_mean[first_channel + c] = mean[k];
+                    run.batch_var[first_channel + c] = var[k];
+                }
             }
         }
     }
     __syncthreads();
 }
 
-// BatchNorm and sigmoid behind a linear layer: x_hat and y [MINE][channels] in shared memory, y also in the workspace.
-__device__ inline void persistent_normalise(const PersistentRun &run, const Channel *channels, unsigned count,
-                                            const float *values, float *x_hat, float *y, float *batch_y) {
+// BatchNorm and sigmoid behind a linear layer: x_hat [MINE][count] in place of its values, y likewise in shared memory and in
+// the workspace.
+__device__ inline void persistent_normalise(const PersistentRun &run, const Channel *channels, unsigned count, float *x_hat,
+                                            float *y, float *batch_y) {
 #pragma unroll 1
     for (unsigned i = threadIdx.x; i < run.mine * count; i += blockDim.x) {
-        const unsigned e = i / count, c = i % count;
-        x_hat[i] = channels[c].x_hat(values[c * run.n + run.first + e]);
-        y[i] = sigmoid_forward(channels[c].y(x_hat[i]));
+        const Channel channel = channels[i % count];
+        x_hat[i] = channel.x_hat(x_hat[i]);
+        y[i] = sigmoid_forward(channel.y(x_hat[i]));
         batch_y[run.first * count + i] = y[i];
     }
     __syncthreads();
@@ -151,21 +174,29 @@ __device__ inline void persistent_flat(const PersistentRun &run) {
         run.work(WORK_FLAT)[run.first * FLAT + i] = s.flat[i];
     }
     __syncthreads();
-    persistent_linear<LINEAR1, FLAT>(run, AT_LINEAR1_WEIGHT, AT_LINEAR1_BIAS, s.flat, run.work(WORK_Z3) + run.first, run.n);
+    persistent_linear<LINEAR1, FLAT>(run, AT_LINEAR1_WEIGHT, AT_LINEAR1_BIAS, s.flat, s.x_hat3, run.work(WORK_Z3));
+}
+
+// BN 3, y3, linear2.
+__device__ inline void persistent_hidden(const PersistentRun &run) {
+    PersistentShared &s = *run.shared;
+    persistent_merge<LINEAR1>(run, s.channels3, run.work(WORK_Z3), AT_BN3_GAMMA, BN3);
+    persistent_normalise(run, s.channels3, LINEAR1, s.x_hat3, s.y3, run.work(WORK_Y3));
+    persistent_linear<LINEAR2, LINEAR1>(run, AT_LINEAR2_WEIGHT, AT_LINEAR2_BIAS, s.y3, s.x_hat4, run.work(WORK_Z4));
 }
 
 // BN 4, the logits and their gradient, and this block's losses.
 __device__ inline void persistent_loss(const PersistentRun &run) {
     PersistentShared &s = *run.shared;
-    persistent_merge(run, s.channels4, run.work(WORK_Z4), AT_BN4_GAMMA, LINEAR2, BN4);
-    persistent_normalise(run, s.channels4, LINEAR2, run.work(WORK_Z4), s.x_hat4, s.y4, run.work(WORK_Y4));
-    persistent_linear<CLASSES, LINEAR2>(run, AT_LINEAR3_WEIGHT, AT_LINEAR3_BIAS, s.y4, s.logits, MINE);
+    persistent_merge<LINEAR2>(run, s.channels4, run.work(WORK_Z4), AT_BN4_GAMMA, BN4);
+    persistent_normalise(run, s.channels4, LINEAR2, s.x_hat4, s.y4, run.work(WORK_Y4));
+    persistent_linear<CLASSES, LINEAR2>(run, AT_LINEAR3_WEIGHT, AT_LINEAR3_BIAS, s.y4, s.logits, nullptr);
     __syncthreads();
     if (threadIdx.x < run.mine) {
         const unsigned e = threadIdx.x, label = run.labels[example_of(run.order[run.first + e])];
         float values[CLASSES];
         for (int k = 0; k < CLASSES; k++) {
-            values[k] = s.logits[k * MINE + e];
+            values[k] = s.logits[e * CLASSES + k];
         }
         const float smoothing = run.settings[SETTING_LABEL_SMOOTHING], share = smoothing / CLASSES;
         s.losses[e] = cross_entropy(values, label, smoothing);

@@ -1,5 +1,5 @@
-// The end of a step of the persistent kernel: the gradients of the linear layers, the sums of the convolutions' slots, and what the
-// optimiser does with them. The phases and their order: persistent.cu.
+// The end of a step of the persistent kernel: the gradients of the linear layers, the sums of the convolutions' slots, and what
+// the optimiser does with them. The phases and their order: persistent.cu.
 #pragma once
 
 #include "persistent.cuh"
@@ -16,6 +16,7 @@ __device__ inline void persistent_linear_tile(const PersistentRun &run, unsigned
     PersistentShared &s = *run.shared;
     const unsigned first_out = tile / TILES_A_ROW * VECTOR, first_in = tile % TILES_A_ROW * LANES;
     float sums[VECTOR] = {}, biases[VECTOR] = {};
+#pragma unroll 8
     for (unsigned example = warp(); example < run.n; example += warps()) {
         // Beyond the last weight: read something, write nothing.
         const float value = x[example * IN + min(first_in + lane(), IN - 1u)];
@@ -56,13 +57,14 @@ __device__ inline void persistent_linear_descent(const PersistentRun &run) {
 #pragma unroll 1
     for (unsigned tile = blockIdx.x; tile < TILES1 + TILES2 + TILES3; tile += gridDim.x) {
         if (tile < TILES1) {
-            persistent_linear_tile<LINEAR1, FLAT>(run, tile, run.work(WORK_D_Y3), run.work(WORK_FLAT), AT_LINEAR1_WEIGHT, AT_LINEAR1_BIAS);
+            persistent_linear_tile<LINEAR1, FLAT>(run, tile, run.work(WORK_D_Y3), run.work(WORK_FLAT), AT_LINEAR1_WEIGHT,
+                                                  AT_LINEAR1_BIAS);
         } else if (tile < TILES1 + TILES2) {
-            persistent_linear_tile<LINEAR2, LINEAR1>(run, tile - TILES1, run.work(WORK_D_Y4), run.work(WORK_Y3), AT_LINEAR2_WEIGHT,
-                                                     AT_LINEAR2_BIAS);
+            persistent_linear_tile<LINEAR2, LINEAR1>(run, tile - TILES1, run.work(WORK_D_Y4), run.work(WORK_Y3),
+                                                     AT_LINEAR2_WEIGHT, AT_LINEAR2_BIAS);
         } else {
-            persistent_linear_tile<CLASSES, LINEAR2>(run, tile - TILES1 - TILES2, run.work(WORK_D_LOGITS), run.work(WORK_Y4), AT_LINEAR3_WEIGHT,
-                                                     AT_LINEAR3_BIAS);
+            persistent_linear_tile<CLASSES, LINEAR2>(run, tile - TILES1 - TILES2, run.work(WORK_D_LOGITS),
+                                                     run.work(WORK_Y4), AT_LINEAR3_WEIGHT, AT_LINEAR3_BIAS);
         }
     }
 }
@@ -74,6 +76,7 @@ __device__ inline void persistent_descent(const PersistentRun &run) {
     for (unsigned first = blockIdx.x * LANES; first < CONV_PARAMETERS; first += gridDim.x * LANES) {
         const unsigned parameter = min(first + lane(), CONV_PARAMETERS - 1u);
         float sum = 0.0f;
+#pragma unroll 8
         for (unsigned slot = warp(); slot < gridDim.x; slot += warps()) {
             sum += run.work(WORK_CONV_SLOTS)[slot * CONV_PARAMETERS + parameter];
         }

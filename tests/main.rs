@@ -7,6 +7,7 @@
 //! | [`boards`] | each board's firmware builds, lies in its memories and can be booted |
 //! | [`cuda`] | the CUDA engine without a GPU, on the CPU build of its kernels, and with one |
 //! | [`cuda_operations`] | each CUDA kernel against the reference engine's twin of its operation |
+//! | [`device_faults`] | the device panics, faults, runs out of stack, hangs: a reason on the log and an exit code |
 //! | [`differential`] | fast paths against the portable one at the edges of what the proofs allow; flipped bits are seen |
 //! | [`emulator`] | the firmware: host and emulator agree to the last bit, exit codes, log, refused builds |
 //! | [`engine_suite`] | what every engine must do, as functions over `&mut dyn Engine` |
@@ -27,6 +28,7 @@ mod assembly;
 mod boards;
 mod cuda;
 mod cuda_operations;
+mod device_faults;
 mod differential;
 mod emulator;
 mod engine_suite;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::checkpoint::Checkpoint;
 use crate::data::{Dataset, Split};
 use crate::error::{Error, Result};
-use crate::export::{Comparison, ExportRequest, Networks, Outputs, export};
+use crate::export::{Comparison, ExportRequest, Networks, Outputs, export_weights};
 use crate::firmware::Build;
 use crate::inference;
 use crate::model_file::ModelFile;
@@ -128,10 +128,10 @@ fn of_checkpoint(
     report: &mut EvaluateReport,
 ) -> Result<Vec<[f32; 10]>> {
     let nets = Networks::new(&checkpoint.parameters);
-    let request = ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0 };
-    match export(&checkpoint.parameters, &request) {
-        Ok(exported) => {
-            let bytes = AlignedBytes::new(&exported.weights);
+    let request = ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0, fine_tuning: None };
+    match export_weights(&checkpoint.parameters, &request) {
+        Ok(weights) => {
+            let bytes = AlignedBytes::new(&weights);
             let outputs = Outputs::of_build(report.build, &nets, &bytes.model(Path::new("weights.bin"))?, &test.images);
             report.compare(&outputs.compare(&test.labels));
             Ok(outputs.unfolded)

@@ -80,7 +80,8 @@ impl Shard<'_> {
         (bytes / Record::BYTES).min(self.range.len())
     }
 
-    fn results(&self) -> PathBuf {
+    /// The file that the program writes.
+    pub(super) fn results(&self) -> PathBuf {
         self.directory.join(RESULTS)
     }
 }

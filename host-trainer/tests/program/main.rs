@@ -1,9 +1,11 @@
 //! The program as a user runs it: arguments in, stdout, stderr, files and exit codes out. Trains on a few hundred patterns that
-//! are drawn here, so every test takes a moment. What goes wrong around it is in [`faults`].
+//! are drawn here, so every test takes a moment. What goes wrong around it is in [`faults`], what is done
+//! to a trained model in [`refine`].
 
 mod desk;
 #[cfg(unix)]
 mod faults;
+mod refine;
 
 use std::io::Write;
 use std::path::Path;
@@ -272,12 +274,11 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 fn help_names_every_verb_and_exit_code() {
     let desk = Desk::new();
     let help = desk.ok("--help");
-    for word in
-        ["train", "evaluate", "export", "import", "inspect", "report", "emulate", "board", "demo", "data", "130"]
-    {
+    let verbs = "train evaluate export import reestimate inspect report emulate board demo data";
+    for word in verbs.split(' ').chain(["130"]) {
         assert!(help.contains(word), "{word}: {help}");
     }
-    for verb in ["train", "evaluate", "export", "import", "inspect", "report", "emulate", "board", "demo", "data"] {
+    for verb in verbs.split(' ') {
         assert!(desk.ok(&format!("{verb} --help")).contains("Usage: host-trainer"), "{verb}");
     }
     assert_eq!(desk.run("").status.code(), Some(2));
