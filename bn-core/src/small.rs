@@ -240,7 +240,7 @@ mod device {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_endian = "little"))]
 mod tests {
     use std::boxed::Box;
 
