@@ -85,12 +85,14 @@ pub enum Program {
     Demo,
     /// Classifies images that the host streams in.
     Evaluate,
-    /// Panics or faults on purpose.
+    /// Panics, faults or hangs on purpose.
     Crash,
+    /// Flips bits of its weights and reads them.
+    Damage,
 }
 
 impl Program {
-    const ALL: [Self; 3] = [Program::Demo, Program::Evaluate, Program::Crash];
+    const ALL: [Self; 4] = [Program::Demo, Program::Evaluate, Program::Crash, Program::Damage];
 
     /// Its name, also that of its ELF.
     pub fn name(self) -> &'static str {
@@ -98,6 +100,7 @@ impl Program {
             Program::Demo => "demo",
             Program::Evaluate => "evaluate",
             Program::Crash => "crash",
+            Program::Damage => "damage",
         }
     }
 }
@@ -250,16 +253,25 @@ pub fn sizes(elf: &Path) -> Result<Sizes> {
 /// # Errors
 /// [`Error::Io`], or [`Error::BadFile`] when it is not a program with weights, or the small build cannot hold these.
 pub fn replace_weights(elf: &Path, build: Build, weights: Model<'_>) -> Result<()> {
+    let weights = build.baked(&weights).map_err(|error| Error::bad_file(elf, error.to_string(), "export it anew"))?;
+    replace_bytes(elf, |place| place.copy_from_slice(&weights))
+}
+
+/// Lets `change` write what it likes where the weights of a built program lie, as damaged flash would.
+///
+/// # Errors
+/// [`Error::Io`], or [`Error::BadFile`] when it is not a program with weights.
+pub fn replace_bytes(elf: &Path, change: impl FnOnce(&mut [u8])) -> Result<()> {
     let mut bytes = fs::read(elf).map_err(Error::io("read", elf))?;
     let file = parse_elf(elf, &bytes)?;
-    let position = weights_symbol(&file).and_then(|symbol| {
+    let place = weights_symbol(&file).and_then(|symbol| {
         let section = file.section_by_index(symbol.section_index()?).ok()?;
         let (start, _) = section.file_range()?;
-        usize::try_from(start + symbol.address().checked_sub(section.address())?).ok()
+        let start = usize::try_from(start + symbol.address().checked_sub(section.address())?).ok()?;
+        Some(start..start + symbol.size() as usize)
     });
-    let weights = build.baked(&weights).map_err(|error| Error::bad_file(elf, error.to_string(), "export it anew"))?;
-    match position.and_then(|start| bytes.get_mut(start..start + weights.len())) {
-        Some(place) => place.copy_from_slice(&weights),
+    match place.and_then(|place| bytes.get_mut(place)) {
+        Some(place) => change(place),
         None => return Err(Error::bad_file(elf, "no weights are in it", "build it again")),
     }
     fs::write(elf, bytes).map_err(Error::io("write", elf))

@@ -6,7 +6,7 @@ use super::args::EmulateArgs;
 use super::output::{self, Table, percent, thousands};
 use crate::data;
 use crate::emulate::{
-    self, CMSIS_NN, Cycles, EmulateReport, EmulateRequest, Executed, LogLine, emulate, emulate_built, run_demo, run_elf,
+    self, CMSIS_NN, Cycles, EmulateReport, EmulateRequest, Executed, LogLine, emulate_built, run_demo, run_elf, soak,
 };
 use crate::error::Result;
 use crate::firmware::{self, Inputs, Program, shipped_weights};
@@ -38,7 +38,7 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
     let images = dataset.test.first(args.images.map_or(usize::MAX, |n| n as usize));
     output::notice(&format!("weights of {}, test images of {} ({})", path.display(), dataset.name, dataset.source));
     let request = EmulateRequest { weights, machine: args.machine, images: &images, build: args.build() };
-    let report = if args.profile { emulate_and_profile(&request)? } else { emulate(&request)? };
+    let report = if args.profile { emulate_and_profile(&request)? } else { soak(&request, args.repeat)? };
     if args.json {
         output::json(out, &report)?;
     } else {
