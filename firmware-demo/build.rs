@@ -170,7 +170,8 @@ fn link(out: &Path) {
     write(&out.join("memory.x"), &memory.concat());
     println!("cargo::rustc-link-search={}", out.display());
     // Without --nmagic the linker pads the ELF's segments to whole pages.
-    for program in ["demo", "evaluate", "crash", "damage"] {
+    let float = env::var_os("CARGO_FEATURE_FLOAT").map(|_| "float");
+    for program in ["demo", "evaluate", "crash", "damage"].into_iter().chain(float) {
         for argument in ["--nmagic", "-Tlink.x", "-Tdefmt.x"] {
             println!("cargo::rustc-link-arg-bin={program}={argument}");
         }

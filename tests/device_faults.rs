@@ -142,7 +142,7 @@ fn erased_and_damaged_flash_is_refused_on_every_core() {
         let good = std::fs::read(&elf).expect("an ELF");
         let refused = |change: &dyn Fn(&mut [u8]), reason: &str| {
             std::fs::write(&elf, &good).expect("a writable file");
-            firmware::replace_bytes(&elf, change).expect("a program with weights");
+            firmware::change_weights(&elf, change).expect("a program with weights");
             let directory = elf.parent().expect("a directory");
             let outcome = run(&Run { elf: &elf, machine, arguments: &[], directory, limit: LIMIT }).expect("QEMU runs");
             assert_eq!(outcome.code, Some(EXIT_FAILED), "{machine}: {outcome:?}");

@@ -3,8 +3,10 @@
 
 use clap::Parser;
 use host_trainer::cli::{Cli, run};
-use host_trainer::emulate::{Cycles, EmulateRequest, Machine, emulate_built, profile};
+use host_trainer::data::{Split, garments};
+use host_trainer::emulate::{Cycles, EmulateRequest, FloatRequest, Machine, emulate_built, float, profile};
 use host_trainer::firmware::{self, Build, Inputs, Program, shipped_weights};
+use host_trainer::parameters::Variance;
 use host_trainer::weights::AlignedBytes;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -61,6 +63,32 @@ fn the_log_of_executed_instructions_is_what_was_counted() {
     }
 }
 
+/// IEEE arithmetic in the same order and the same exponential function: f32 on the device is f32 on the host. Promised for
+/// integers alone, and so this test says where it no longer holds.
+#[test]
+fn f32_logits_of_the_device_are_the_hosts_and_folding_saves_instructions() {
+    if !ready() {
+        return;
+    }
+    let net = tests::golden_parameters("trained.safetensors", Variance::Unbiased).to_lenet();
+    let drawn = (0..8).map(|class| garments::draw(7, class));
+    let images = Split { images: drawn.chain([[[0; 28]; 28], [[255; 28]; 28]]).collect(), labels: vec![0; 10] };
+    for machine in [Machine::Netduinoplus2, Machine::Mps2An500] {
+        let report = float(&FloatRequest { net: &net, model: "golden", machine, images: &images }).expect("it runs");
+        assert_eq!((report.logits_compared, report.logits_differing), (200, 0), "{machine}");
+        for (cost, name) in [(&report.unfolded, "unfolded"), (&report.folded, "folded")] {
+            let (counted, executed) = (cost.instructions_per_inference, cost.executed.instructions());
+            // The image that is logged is not the mean one.
+            assert!(
+                counted.abs_diff(executed) < counted / 100,
+                "{machine} {name}: {counted}, but {executed} are logged"
+            );
+        }
+        let [unfolded, folded] = [&report.unfolded, &report.folded].map(|cost| cost.instructions_per_inference);
+        assert!(folded < unfolded && unfolded < 2 * folded, "{machine}: {folded} and {unfolded} instructions");
+    }
+}
+
 #[test]
 fn the_json_has_all_of_it() {
     if !ready() {
@@ -77,6 +105,10 @@ fn the_json_has_all_of_it() {
         }
         let cycles = &place["cortex_m4_cycles_modelled"];
         assert!(cycles["least"].is_u64() && cycles["most"].is_u64(), "{cycles}");
+    }
+    for way in ["unfolded", "folded"] {
+        let cost = &report["float"][way];
+        assert!(cost["instructions_per_inference"].is_u64() && cost["cortex_m4_cycles_modelled"].is_object(), "{cost}");
     }
     assert!(report["layers"][0]["ram_bytes"].is_u64() && report["layers"][0]["cmsis_nn"].is_array());
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use host_trainer::checkpoint::{Checkpoint, Origin, TrainingState};
 use host_trainer::data::{Dataset, Split};
-use host_trainer::engine::Engine;
 use host_trainer::engine::select::{AVAILABLE, EngineName, create};
+use host_trainer::engine::{Engine, Optimizer};
 use host_trainer::evaluate::{Request, evaluate};
 use host_trainer::exchange::{ImportOptions, Imported, Source, import};
 use host_trainer::firmware::Build;
@@ -82,7 +82,7 @@ impl Watcher for StopAfter {
 
 #[test]
 fn every_engine_resumes_to_the_same_bits() {
-    for recipe in [short(), short_best()] {
+    for recipe in [short(), short_best(), short_momentum()] {
         AVAILABLE.into_iter().for_each(|name| assert_resumes_to_the_same_bits(name, &recipe));
     }
 }
@@ -90,7 +90,7 @@ fn every_engine_resumes_to_the_same_bits() {
 #[test]
 #[ignore = "needs an NVIDIA GPU; `cuda::` runs it on the CPU build of the kernels"]
 fn cuda_resumes_to_the_same_bits() {
-    for recipe in [short(), short_best()] {
+    for recipe in [short(), short_best(), short_momentum()] {
         [EngineName::CudaGraph, EngineName::CudaPersistent]
             .iter()
             .for_each(|&name| assert_resumes_to_the_same_bits(name, &recipe));
@@ -99,6 +99,10 @@ fn cuda_resumes_to_the_same_bits() {
 
 fn short() -> Recipe {
     Recipe { name: "short".into(), epochs: 2, batch_size: 16, ..SEED }
+}
+
+fn short_momentum() -> Recipe {
+    Recipe { name: "short momentum".into(), lr: 0.1, optimizer: Optimizer::Momentum, weight_decay: 0.01, ..short() }
 }
 
 /// With everything that a recipe can ask for.

@@ -20,9 +20,6 @@
 #[cfg(test)]
 extern crate std;
 
-#[cfg(target_endian = "big")]
-compile_error!("weights.bin is read in place from flash and its numbers are little-endian");
-
 pub mod arch;
 pub mod batch_norm;
 pub mod fast;

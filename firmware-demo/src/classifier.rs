@@ -33,7 +33,9 @@ impl Classifier {
         self.counter.as_ref()
     }
 
-    /// Classifies, and counts if it can. Feeds the watchdog first: it bites when an inference does not end.
+    /// Classifies, and counts if it can. Feeds the watchdog first: it bites when an inference does not end. One copy: what
+    /// surrounds it in a program must not change the count.
+    #[inline(never)]
     pub fn classify(&mut self, image: &Image) -> (Prediction, Option<u32>) {
         let Self { model, scratch, counter } = self;
         watchdog::feed();

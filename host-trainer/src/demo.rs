@@ -85,7 +85,7 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
 
     notice("folding BatchNorm and quantising");
     let checkpoint = Checkpoint::read(&directory.checkpoint())?;
-    let calibration = ExportRequest { calibration: &dataset.train, accuracy_limit: DEFAULT_LIMIT };
+    let calibration = ExportRequest { calibration: &dataset.train, accuracy_limit: DEFAULT_LIMIT, fine_tuning: None };
     let exported = export(&checkpoint.parameters, &calibration)?;
     let path = directory.weights();
     weights::write(&path, &exported.weights)?;

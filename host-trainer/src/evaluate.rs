@@ -128,7 +128,7 @@ fn of_checkpoint(
     report: &mut EvaluateReport,
 ) -> Result<Vec<[f32; 10]>> {
     let nets = Networks::new(&checkpoint.parameters);
-    let request = ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0 };
+    let request = ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0, fine_tuning: None };
     match export(&checkpoint.parameters, &request) {
         Ok(exported) => {
             let bytes = AlignedBytes::new(&exported.weights);

@@ -38,7 +38,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
     let write = || -> std::io::Result<()> {
         let mut file = temporary_beside(path, directory)?;
-        file.write_all(bytes)?;
+        // Not through the temporary file, whose errors name it as well.
+        file.as_file_mut().write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|e| e.error)?;
         Ok(())

@@ -1,6 +1,8 @@
 //! Builds the firmware with cargo, with given weights and images baked in, and reads the sizes of what came out. Writes into
 //! the target directory alone.
 
+mod patch;
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -19,6 +21,8 @@ use crate::error::{Error, Result};
 use crate::footprint::{Footprint, footprint};
 use crate::notice::notice;
 use crate::setup;
+
+pub use patch::{change_weights, replace_networks, replace_weights};
 
 /// What is baked into the firmware; `None` is what the repository ships.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,6 +89,9 @@ pub enum Program {
     Demo,
     /// Classifies images that the host streams in.
     Evaluate,
+    /// Runs f32 networks that [`replace_networks`] puts into it. Too large for small chips, so not one of those that
+    /// [`build`] builds.
+    Float,
     /// Panics, faults or hangs on purpose.
     Crash,
     /// Flips bits of its weights and reads them.
@@ -99,6 +106,7 @@ impl Program {
         match self {
             Program::Demo => "demo",
             Program::Evaluate => "evaluate",
+            Program::Float => "float",
             Program::Crash => "crash",
             Program::Damage => "damage",
         }
@@ -159,7 +167,7 @@ pub fn shipped_weights() -> Result<PathBuf> {
     Ok(workspace_root()?.join("firmware-demo/assets/weights.bin"))
 }
 
-/// Builds every program of the firmware with these inputs. Installs the target's libraries first where that is possible.
+/// Builds the programs of the firmware with these inputs. Installs the target's libraries first where that is possible.
 ///
 /// # Errors
 /// [`Error::Missing`] without the target or the sources, [`Error::Tool`] with the compiler's reason, [`Error::Io`].
@@ -190,7 +198,8 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
     cargo.args(programs.iter().flat_map(|program| ["--bin", program.name()]));
     cargo.arg("--message-format=json-render-diagnostics").env_remove("BN_LENET_WEIGHTS").env_remove("BN_LENET_IMAGES");
     cargo.args(["--no-default-features", "--features", board]);
-    cargo.args(inputs.build.feature().iter().flat_map(|feature| ["--features", feature]));
+    let float = programs.contains(&Program::Float).then_some("float");
+    cargo.args(inputs.build.feature().into_iter().chain(float).flat_map(|feature| ["--features", feature]));
     if inputs.build == Build::Portable {
         // In place of what .cargo/config.toml has for the target; other ways to say it would add to that.
         cargo.env("CARGO_ENCODED_RUSTFLAGS", "--cfg\x1fbn_lenet_arch=\"portable\"");
@@ -243,47 +252,13 @@ pub fn sizes(elf: &Path) -> Result<Sizes> {
         [0x2000_0000, 0x3800_0000].iter().any(|ram| (*ram..ram + 0x40_0000).contains(&section.address()))
     };
     let statics = file.sections().filter(in_ram).map(|section| section.size()).sum();
-    let weights = weights_symbol(&file).map_or(0, |symbol| symbol.size());
+    let weights = patch::symbol(&file, patch::WEIGHTS).map_or(0, |symbol| symbol.size());
     let Footprint { code: inference_code, stack: stack_bound, .. } = footprint(elf, INFERENCE)?;
     Ok(Sizes { flash, weights, statics, inference_code, stack_bound })
 }
 
-/// Puts other weights into a built program, in place: a thousand models need one build.
-///
-/// # Errors
-/// [`Error::Io`], or [`Error::BadFile`] when it is not a program with weights, or the small build cannot hold these.
-pub fn replace_weights(elf: &Path, build: Build, weights: Model<'_>) -> Result<()> {
-    let weights = build.baked(&weights).map_err(|error| Error::bad_file(elf, error.to_string(), "export it anew"))?;
-    replace_bytes(elf, |place| place.copy_from_slice(&weights))
-}
-
-/// Lets `change` write what it likes where the weights of a built program lie, as damaged flash would.
-///
-/// # Errors
-/// [`Error::Io`], or [`Error::BadFile`] when it is not a program with weights.
-pub fn replace_bytes(elf: &Path, change: impl FnOnce(&mut [u8])) -> Result<()> {
-    let mut bytes = fs::read(elf).map_err(Error::io("read", elf))?;
-    let file = parse_elf(elf, &bytes)?;
-    let place = weights_symbol(&file).and_then(|symbol| {
-        let section = file.section_by_index(symbol.section_index()?).ok()?;
-        let (start, _) = section.file_range()?;
-        let start = usize::try_from(start + symbol.address().checked_sub(section.address())?).ok()?;
-        Some(start..start + symbol.size() as usize)
-    });
-    match place.and_then(|place| bytes.get_mut(place)) {
-        Some(place) => change(place),
-        None => return Err(Error::bad_file(elf, "no weights are in it", "build it again")),
-    }
-    fs::write(elf, bytes).map_err(Error::io("write", elf))
-}
-
 fn parse_elf<'a>(path: &Path, bytes: &'a [u8]) -> Result<object::File<'a>> {
     object::File::parse(bytes).map_err(|error| Error::bad_file(path, format!("not an ELF: {error}"), "build it again"))
-}
-
-/// The weights, by their mangled name.
-fn weights_symbol<'data, 'file>(file: &'file object::File<'data>) -> Option<object::Symbol<'data, 'file>> {
-    file.symbols().find(|symbol| symbol.name().is_ok_and(|name| name.contains("5model7WEIGHTS")))
 }
 
 /// The cargo that started this program, or the one on the PATH.

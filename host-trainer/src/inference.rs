@@ -4,8 +4,9 @@ use std::num::NonZero;
 
 use bn_core::fast;
 use bn_core::infer::{self, ScratchF32, argmax};
+use bn_core::lenet::FLAT;
 use bn_core::wide::{WideInt8Scratch, WideLeNet, WideModel, WideScratch};
-use bn_core::{CLASSES, FoldedLeNet, Image, LeNet, Model, Prediction};
+use bn_core::{CLASSES, FoldedLeNet, Image, LeNet, Model, Prediction, Scratch};
 
 use crate::firmware::Build;
 
@@ -24,6 +25,15 @@ pub fn folded(net: &FoldedLeNet, images: &[Image]) -> Vec<[f32; CLASSES]> {
 pub fn int8(model: &Model<'_>, images: &[Image]) -> Vec<Prediction> {
     let model = Box::new(WideModel::new(*model));
     each(images, WideInt8Scratch::new, |image, scratch| model.predict(image, scratch))
+}
+
+/// What reaches the first linear layer of the integer network, one row an image: channel, row, column, centred.
+pub fn flat(model: &Model<'_>, images: &[Image]) -> Vec<[i8; FLAT]> {
+    each(images, Scratch::new, |image, scratch| {
+        infer::predict(model, image, scratch);
+        let (_, [flat, ..]) = scratch.stages();
+        std::array::from_fn(|i| flat[i / 4].values()[i % 4])
+    })
 }
 
 /// What the integer network of a build says, one prediction an image.

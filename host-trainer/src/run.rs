@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::checkpoint::{Checkpoint, Origin, TrainingState, first_batch_norm};
 use crate::data::Dataset;
 use crate::engine::select::{EngineName, create};
-use crate::engine::{Engine, Optimizer, Totals};
+use crate::engine::{Engine, Totals};
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::parameters::Variance;
@@ -151,8 +151,8 @@ impl Run {
         engine.set_parameters(&checkpoint.parameters);
         if let Some(moments) = &checkpoint.moments {
             engine.set_moments(moments);
-        } else if state.recipe.optimizer == Optimizer::Adamw && state.epoch + state.step > 0 {
-            return Err(Error::bad_file(path, "it lacks what AdamW remembers", "start a new run"));
+        } else if state.recipe.optimizer.has_moments() && state.epoch + state.step > 0 {
+            return Err(Error::bad_file(path, "it lacks what the optimiser remembers", "start a new run"));
         }
         state.engine = engine.name().into();
         Ok(Self { engine, state: *state, variance: checkpoint.parameters.variance, saves })

@@ -3,6 +3,10 @@
 
 /// Bytes of one edit: how, three of the place, four of the value.
 const EDIT: usize = 8;
+/// Of them, the value.
+const VALUE: usize = 4;
+/// An edit of this kind or a higher one may be anywhere, any other one is to the header.
+const ANYWHERE: u8 = 0xE0;
 /// Of longer descriptions only so many edits are made.
 const MOST: usize = 16;
 /// What texts in headers are made of.
@@ -12,6 +16,8 @@ const CHARACTERS: [u8; 16] = *b"0129-.eE\"\\{}[],:";
 pub struct Files {
     good: Vec<Good>,
     file: Vec<u8>,
+    /// The good file that `file` differs from in its header alone.
+    behind_head: Option<usize>,
 }
 
 struct Good {
@@ -27,17 +33,28 @@ impl Files {
     /// If a header is empty or longer than its file.
     pub fn new(good: Vec<(Vec<u8>, usize)>) -> Self {
         assert!(good.iter().all(|(bytes, head)| (1..=bytes.len()).contains(head)));
-        Self { good: good.into_iter().map(|(bytes, head)| Good { bytes, head }).collect(), file: Vec::new() }
+        Self {
+            good: good.into_iter().map(|(bytes, head)| Good { bytes, head }).collect(),
+            file: Vec::new(),
+            behind_head: None,
+        }
     }
 
     /// The first byte of `description` chooses a file, the rest says what happens to it.
     pub fn damaged(&mut self, description: &[u8]) -> &[u8] {
         let (&which, edits) = description.split_first().unwrap_or((&0, &[]));
-        let good = &self.good[usize::from(which) % self.good.len()];
-        self.file.clone_from(&good.bytes);
-        for edit in edits.as_chunks::<EDIT>().0.iter().take(MOST) {
-            damage(&mut self.file, good.head, edit);
+        let which = usize::from(which) % self.good.len();
+        let Good { bytes, head } = &self.good[which];
+        if self.behind_head == Some(which) {
+            let end = bytes.len().min(head + VALUE);
+            self.file[..end].copy_from_slice(&bytes[..end]);
+        } else {
+            self.file.clone_from(bytes);
         }
+        let edits = || edits.as_chunks::<EDIT>().0.iter().take(MOST);
+        edits().for_each(|edit| damage(&mut self.file, *head, edit));
+        let in_head = |edit: &[u8; EDIT]| edit[0] < ANYWHERE && edit[0] % 16 < 10;
+        self.behind_head = edits().all(in_head).then_some(which);
         &self.file
     }
 }
@@ -49,12 +66,13 @@ pub(super) fn sampled(input: &[u8], one_in: u32) -> bool {
 }
 
 fn damage(file: &mut Vec<u8>, head: usize, &[how, p0, p1, p2, v0, v1, v2, v3]: &[u8; EDIT]) {
-    let reach = if how < 0xE0 { head.min(file.len()) } else { file.len() };
+    let reach = if how < ANYWHERE { head.min(file.len()) } else { file.len() };
     if reach == 0 {
         return;
     }
     let at = u32::from_le_bytes([p0, p1, p2, 0]) as usize % reach;
     let (value, length) = ([v0, v1, v2, v3], 1 + usize::from(v0 % 64));
+    // Up to 9, the length stays.
     match how % 16 {
         0 | 1 => file[at] ^= 1 << (v0 % 8),
         2 | 3 => file[at] = v0,

@@ -15,6 +15,8 @@ use super::edits::{Files, sampled};
 const EDIT: usize = 7;
 /// Header with the sections' start: where most is decided.
 const HEADER: usize = 64;
+/// What of the header is not reserved.
+const USED: usize = std::mem::offset_of!(WeightsFile, reserved);
 
 /// An inference takes longer than many files; of what is accepted, one in so many is run.
 const RUN_ONE_IN: u32 = 256;
@@ -31,7 +33,7 @@ impl Weights {
     /// # Panics
     /// If it is shorter than its header.
     pub fn new(good: &[u8]) -> Self {
-        Self { files: Files::new(vec![(good.to_vec(), HEADER)]), runs: Runs::default() }
+        Self { files: Files::new(vec![(good.to_vec(), USED)]), runs: Runs::default() }
     }
 
     /// What the parser says of a file: with a first byte of zero, of the bytes behind it; else of the good file damaged as the

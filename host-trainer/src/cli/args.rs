@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::recipe_args::RecipeArgs;
+use super::reestimate::ReestimateArgs;
 use crate::board::Board;
 use crate::data::{DatasetName, Request};
 use crate::emulate::Machine;
@@ -13,6 +14,7 @@ use crate::exchange::Format;
 use crate::export::DEFAULT_LIMIT;
 use crate::firmware::Build;
 use crate::parameters::Variance;
+use crate::quantize::fine_tune::DEFAULT_EPOCHS;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -46,6 +48,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Turn another program's model, a PyTorch state_dict (safetensors) or ONNX, into a checkpoint
     Import(ImportArgs),
+    /// Replace BatchNorm's moving statistics in a checkpoint by the exact ones of the training images; say what that changes
+    Reestimate(ReestimateArgs),
     /// Show what is in a checkpoint or a weights.bin
     Inspect(InspectArgs),
     /// Write one HTML file about a run: curves, BatchNorm, mistakes, quantiser, device
@@ -181,6 +185,13 @@ pub struct ExportArgs {
     /// Refuse to export when the integers lose more accuracy than this on the calibration images, in percentage points
     #[arg(long, value_name = "POINTS", default_value_t = DEFAULT_LIMIT, value_parser = positive)]
     pub limit: f64,
+    /// Fine-tune the integers for some epochs before they are written, so that they say what f32 says of the training images
+    #[arg(long)]
+    pub qat: bool,
+    /// Epochs of --qat
+    #[arg(long, value_name = "N", requires = "qat", default_value_t = DEFAULT_EPOCHS,
+          value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub qat_epochs: u64,
     /// Print one JSON object on stdout instead of text
     #[arg(long)]
     pub json: bool,
@@ -261,9 +272,12 @@ pub struct EmulateArgs {
     /// Force the portable path where the core has a faster one
     #[arg(long)]
     pub portable: bool,
-    /// Show what each layer takes, with a model of a Cortex-M4's cycles, beside CMSIS-NN
+    /// Show what each layer takes, with a model of a Cortex-M4's cycles, beside CMSIS-NN, and what folding BatchNorm saves
     #[arg(long)]
     pub profile: bool,
+    /// The profile's f32 network: a checkpoint [default: PyTorch's trained model of tests/golden]
+    #[arg(long, value_name = "FILE", requires = "profile")]
+    pub checkpoint: Option<PathBuf>,
     /// Classify the first N test images [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub images: Option<u64>,

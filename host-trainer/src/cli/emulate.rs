@@ -4,12 +4,11 @@ use std::io::Write;
 
 use super::args::EmulateArgs;
 use super::output::{self, Table, percent, thousands};
+use super::profile;
 use crate::data;
-use crate::emulate::{
-    self, CMSIS_NN, Cycles, EmulateReport, EmulateRequest, Executed, LogLine, emulate_built, run_demo, run_elf, soak,
-};
+use crate::emulate::{EmulateReport, EmulateRequest, LogLine, run_demo, run_elf, soak};
 use crate::error::Result;
-use crate::firmware::{self, Inputs, Program, shipped_weights};
+use crate::firmware::{Inputs, shipped_weights};
 use crate::weights::AlignedBytes;
 
 pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
@@ -38,80 +37,25 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
     let images = dataset.test.first(args.images.map_or(usize::MAX, |n| n as usize));
     output::notice(&format!("weights of {}, test images of {} ({})", path.display(), dataset.name, dataset.source));
     let request = EmulateRequest { weights, machine: args.machine, images: &images, build: args.build() };
-    let report = if args.profile { emulate_and_profile(&request)? } else { soak(&request, args.repeat)? };
+    let report = if args.profile {
+        profile::emulate_and_profile(&request, args.checkpoint.as_deref())?
+    } else {
+        soak(&request, args.repeat)?
+    };
     if args.json {
         output::json(out, &report)?;
     } else {
         output::text(out, &figures(&report))?;
         if args.profile {
-            output::text(out, &profile(&report))?;
+            output::text(out, &profile::text(&report))?;
         }
     }
     report.verdict()
 }
 
-fn emulate_and_profile(request: &EmulateRequest<'_>) -> Result<EmulateReport> {
-    let EmulateRequest { weights, machine, build, .. } = *request;
-    let inputs = Inputs { weights: Some(weights), images: None, machine, board: None, build };
-    let firmware = firmware::build_programs(&inputs, &[Program::Evaluate])?;
-    let elf = firmware.elf(Program::Evaluate);
-    let mut report = emulate_built(&elf, request)?;
-    emulate::profile(&elf, request, &mut report)?;
-    Ok(report)
-}
-
 fn print(log: &[LogLine], out: &mut dyn Write) -> Result<()> {
     output::text(out, &log.iter().map(|line| format!("{line}\n")).collect::<String>())
 }
-
-/// The layers for people.
-fn profile(report: &EmulateReport) -> String {
-    let number = |n: u64| thousands(n as usize);
-    let row = |cells: [String; 8]| {
-        let [layer, instructions, each, cycles, weights, code, ram, cmsis] = cells;
-        let line = format!("{layer:14}{instructions:>12}{each:>6}{cycles:>19}{weights:>9}{code:>7}{ram:>7}  {cmsis}");
-        format!("{}\n", line.trim_end())
-    };
-    let heads = ["", "instructions", "/MAC", "cycles, modelled", "weights", "code", "RAM", "CMSIS-NN's instructions"];
-    let cycles = |executed: Option<Executed>| match executed.and_then(|e| e.cortex_m4_cycles_modelled) {
-        Some(Cycles { least, most }) => format!("{} to {}", number(least), number(most)),
-        None => "-".into(),
-    };
-    let code = |executed: Option<Executed>| executed.map_or("-".into(), |e| number(e.code_bytes));
-    let both = |both: [u32; 2]| both.map(|n| number(n.into())).join(", at best ");
-    let mut text = format!("\n{}", row(heads.map(str::to_owned)));
-    for layer in &report.layers {
-        text += &row([
-            layer.layer.clone(),
-            number(layer.instructions.into()),
-            format!("{:.2}", layer.instructions_per_mac),
-            cycles(layer.executed),
-            number(layer.flash_bytes as u64),
-            code(layer.executed),
-            number(layer.ram_bytes as u64),
-            layer.cmsis_nn.map(both).unwrap_or_default(),
-        ]);
-    }
-    let macs: usize = report.layers.iter().map(|layer| layer.macs).sum();
-    text += &row([
-        "inference".into(),
-        number(report.instructions_per_inference),
-        format!("{:.2}", report.instructions_per_inference as f64 / macs as f64),
-        cycles(report.executed),
-        number(report.weights_bytes),
-        code(report.executed),
-        number(report.scratch_bytes + report.stack_bound_bytes),
-        both(CMSIS_NN),
-    ]);
-    text + NOTES
-}
-
-const NOTES: &str = "
-Sigmoid and pool are in their layer. Instructions are counted by the emulator; nothing was timed, and nothing has run on hardware.
-Cycles are a model of a Cortex-M4 without wait states, from the executed instructions and the timings in Arm's reference manual.
-Bytes: weights and tables; instructions executed, where layers share code in each; buffers of the layer, of the inference all with
-the stack. CMSIS-NN on a Cortex-M4, as frameworks call it and at its best; its linear layers are counted together.
-";
 
 /// The report for people.
 pub(super) fn figures(report: &EmulateReport) -> String {

@@ -1,6 +1,7 @@
 //! Runs the firmware in QEMU: streams images through it, compares every logit with the host's, and reports what it took.
 
 mod cortex_m4;
+mod float;
 mod log;
 mod profile;
 #[path = "../../../firmware-demo/src/protocol.rs"]
@@ -31,6 +32,7 @@ use shard::{Results, Shard};
 use trace::Trace;
 
 pub use cortex_m4::Cycles;
+pub use float::{FloatCost, FloatReport, FloatRequest, float};
 pub use log::{Level, LogLine};
 pub use profile::{CMSIS_NN, Executed, LayerProfile};
 pub use qemu::{Machine, Outcome, Run, run};
@@ -81,6 +83,9 @@ pub struct EmulateReport {
     /// What the log of every executed instruction of an inference says; only when it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub executed: Option<Executed>,
+    /// The network in f32 on the same machine; only when it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub float: Option<FloatReport>,
     /// Statics of the program and the scratch memory of an inference.
     pub ram_bytes: u64,
     /// The scratch memory alone.
@@ -289,6 +294,7 @@ fn report(request: &EmulateRequest<'_>, results: &[Results], rounds: u32, sizes:
         ],
         layers: profile::profile(results.first().map_or([0; LAYERS], |results| results.trailer.layers), request.build),
         executed: None,
+        float: None,
         ram_bytes: sizes.statics + scratch_bytes,
         scratch_bytes,
         stack_bytes: trailers().map(|trailer| trailer.stack_bytes).max().unwrap_or(0).into(),

@@ -41,7 +41,7 @@ pub struct LayerProfile {
     pub executed: Option<Executed>,
 }
 
-/// What the log of every executed instruction says of the last image.
+/// What QEMU's log of every executed instruction of one inference says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Executed {
     /// Executed instructions: arithmetic, moves, comparisons, and all that is none of the following.
@@ -79,6 +79,11 @@ impl Executed {
         sum
     }
 
+    /// Of everything in a log.
+    pub(super) fn of_all(trace: &Trace, machine: Machine) -> Self {
+        Self::of(trace.steps(0..trace.len()), machine)
+    }
+
     /// All executed instructions.
     pub fn instructions(&self) -> u64 {
         self.executed_arithmetic
@@ -98,7 +103,7 @@ pub(super) fn explain(layers: &mut [LayerProfile], trace: &Trace, machine: Machi
         let steps: Option<Range<usize>> = function.and_then(|function| trace.execution_of(&function));
         layer.executed = steps.map(|steps| Executed::of(trace.steps(steps), machine));
     }
-    Executed::of(trace.steps(0..trace.len()), machine)
+    Executed::of_all(trace, machine)
 }
 
 const ALL: [(Layer, &str, usize); LAYERS] = [

@@ -74,6 +74,11 @@ impl Machine {
         matches!(self, Machine::Netduinoplus2 | Machine::OlimexStm32H405 | Machine::Mps2An386)
     }
 
+    /// Whether its core has a floating-point unit.
+    pub fn has_float_unit(self) -> bool {
+        self.target().ends_with("eabihf")
+    }
+
     /// QEMU's name for it.
     pub fn name(self) -> &'static str {
         match self {

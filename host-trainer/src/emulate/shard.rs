@@ -87,7 +87,8 @@ impl Shard<'_> {
         self.range.len() * self.rounds as usize
     }
 
-    fn results(&self) -> PathBuf {
+    /// The file that the program writes.
+    pub(super) fn results(&self) -> PathBuf {
         self.directory.join(RESULTS)
     }
 }

@@ -141,17 +141,16 @@ fn version_of(text: &str) -> [u32; 2] {
 
 /// Reads `Trace 0: HOST [BASE/ADDRESS/FLAGS/FLAGS] SYMBOL`, a line for each instruction that is about to be executed, and
 /// `Stopped execution of TB chain before HOST [ADDRESS] SYMBOL` when it was not after all.
-fn addresses(log: impl BufRead) -> Vec<u32> {
+fn addresses(mut log: impl BufRead) -> Vec<u32> {
     let mut addresses = Vec::new();
-    for line in log.split(b'\n').map_while(std::io::Result::ok) {
-        let line = String::from_utf8_lossy(&line);
-        let Some((what, rest)) = line.split_once('[') else { continue };
-        let inside = rest.split(']').next().unwrap_or_default();
-        if what.starts_with("Trace ") {
-            addresses.extend(inside.split('/').nth(1).and_then(|address| u32::from_str_radix(address, 16).ok()));
-        } else if what.starts_with("Stopped execution") {
+    let mut line = String::new();
+    while log.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+        if let Some((_, rest)) = line.strip_prefix("Trace ").and_then(|rest| rest.split_once('[')) {
+            addresses.extend(rest.split('/').nth(1).and_then(|address| u32::from_str_radix(address, 16).ok()));
+        } else if line.starts_with("Stopped execution") {
             addresses.pop();
         }
+        line.clear();
     }
     addresses
 }

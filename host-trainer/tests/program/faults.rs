@@ -18,7 +18,10 @@ type Lines =
 
 /// A run of twenty epochs in `out` that has done its first, and what it says on stderr from there on.
 fn begun(desk: &Desk, out: &str) -> (Child, Lines) {
-    let mut command = desk.command(&format!("train {SCHEDULE} --out {out}"));
+    begin(desk.command(&format!("train {SCHEDULE} --out {out}")))
+}
+
+fn begin(mut command: Command) -> (Child, Lines) {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut lines: Lines = lines.map_while(Result::ok);
@@ -49,10 +52,16 @@ fn undisturbed(desk: &Desk) -> (Vec<u8>, Vec<Value>) {
 
 /// The program where no file may become longer than half a checkpoint.
 fn on_a_full_disk(desk: &Desk, arguments: &str) -> Output {
+    after(desk, "trap '' XFSZ && ulimit -f 100", arguments).output().unwrap()
+}
+
+/// The program as a shell starts it that has run `script`.
+fn after(desk: &Desk, script: &str, arguments: &str) -> Command {
     let program = desk.command(arguments);
     let mut shell = Command::new("sh");
-    shell.args(["-c", "trap '' XFSZ && ulimit -f 100 && exec \"$0\" \"$@\""]);
-    shell.arg(program.get_program()).args(program.get_args()).current_dir(desk.path("")).output().unwrap()
+    shell.args(["-c".into(), format!("{script} && exec \"$0\" \"$@\"")]).arg(program.get_program());
+    shell.args(program.get_args()).current_dir(desk.path("")).env_remove("FASHION_MNIST_DIR");
+    shell
 }
 
 fn only_error(output: &Output) -> String {
@@ -226,6 +235,15 @@ fn a_signal_saves_and_resume_ends_with_the_bytes_of_an_undisturbed_run() {
         desk.ok(&format!("train --resume {out} -q"));
         assert_eq!(outcome(&desk, out), expected, "{name}");
     }
+}
+
+#[test]
+fn nohup_keeps_a_run_going_that_loses_its_terminal() {
+    let desk = Desk::new();
+    let (mut child, lines) = begin(after(&desk, "trap '' HUP", &format!("train {SCHEDULE} --out run")));
+    signal(&child, "-HUP");
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{:?}", lines.collect::<Vec<_>>());
+    assert_eq!(outcome(&desk, "run"), undisturbed(&desk));
 }
 
 #[test]
