@@ -172,7 +172,7 @@ fn link(out: &Path) {
     println!("cargo::rustc-link-search={}", out.display());
     // Without --nmagic the linker pads the ELF's segments to whole pages.
     let float = env::var_os("CARGO_FEATURE_FLOAT").map(|_| "float");
-    for program in ["demo", "evaluate", "crash"].into_iter().chain(float) {
+    for program in ["demo", "evaluate", "crash", "damage"].into_iter().chain(float) {
         for argument in ["--nmagic", "-Tlink.x", "-Tdefmt.x"] {
             println!("cargo::rustc-link-arg-bin={program}={argument}");
         }

@@ -1,11 +1,16 @@
 //! Faults on the device, in the emulator of each core: a program that panics, faults, runs out of stack or hangs ends with a
-//! reason on the log and an exit code of its own. Needs QEMU and the thumb targets.
+//! reason on the log and an exit code of its own, and so does one whose weights in flash are erased or damaged. Needs QEMU and
+//! the thumb targets. `BN_LENET_FLIP_STEP` is the step from one flipped bit to the next, 499 without it; 1 flips all 445,120.
 
+use std::ops::Range;
+use std::thread;
 use std::time::Duration;
+
+use bn_core::format::{FIELDS, WEIGHTS_BYTES};
 
 use host_trainer::emulate::protocol::{EXIT_FAILED, EXIT_FAULT, EXIT_PANIC, EXIT_STACK_OVERFLOW, EXIT_WATCHDOG};
 use host_trainer::emulate::{Level, LogLine, Machine, Outcome, Run, run};
-use host_trainer::firmware::{self, Firmware, Inputs, Program};
+use host_trainer::firmware::{self, Build, Firmware, Inputs, Program};
 use object::{Object, ObjectSymbol};
 
 use crate::emulator::{ready, ready_for};
@@ -41,8 +46,12 @@ const FAULTS: [(&str, i32, Option<&str>, Option<&str>); 12] = [
 ];
 const HARD: Option<&str> = Some("hard fault at 0x{pc}: this core does not say why");
 
+fn built(machine: Machine, build: Build, program: Program) -> Firmware {
+    firmware::build_programs(&Inputs { machine, build, ..Inputs::default() }, &[program]).expect("the firmware builds")
+}
+
 fn crash(machine: Machine) -> Firmware {
-    firmware::build_programs(&Inputs { machine, ..Inputs::default() }, &[Program::Crash]).expect("the firmware builds")
+    built(machine, Build::Default, Program::Crash)
 }
 
 fn run_crash(firmware: &Firmware, machine: Machine, argument: &str, limit: Duration) -> host_trainer::Result<Outcome> {
@@ -61,7 +70,7 @@ fn error(outcome: &Outcome) -> &str {
 }
 
 /// Whether the words begin as expected; `{pc}` is an address within the program's code.
-fn says(words: &str, expected: &str, code: std::ops::Range<u64>) -> bool {
+fn says(words: &str, expected: &str, code: Range<u64>) -> bool {
     let Some((before, after)) = expected.split_once("{pc}") else { return words.contains(expected) };
     words.split_once(before).is_some_and(|(_, rest)| {
         let pc = rest.get(..8).and_then(|digits| u64::from_str_radix(digits, 16).ok());
@@ -70,7 +79,7 @@ fn says(words: &str, expected: &str, code: std::ops::Range<u64>) -> bool {
 }
 
 /// Where the code of a program lies.
-fn code(firmware: &Firmware) -> std::ops::Range<u64> {
+fn code(firmware: &Firmware) -> Range<u64> {
     let bytes = std::fs::read(firmware.elf(Program::Crash)).expect("an ELF");
     let elf = object::File::parse(&*bytes).expect("an ELF");
     let symbol = |name| elf.symbols().find(|symbol| symbol.name() == Ok(name)).expect("a symbol").address();
@@ -138,4 +147,78 @@ fn a_riscv_core_gives_its_reasons_too() {
         assert_eq!(outcome.code, Some(code), "{outcome:?}");
         assert!(error(&outcome).contains(reason), "{outcome:?}");
     }
+}
+
+/// Flash that was never written, on every core: an error of its own. And one flipped bit in each field.
+#[test]
+fn erased_and_damaged_flash_is_refused_on_every_core() {
+    if !ready() {
+        return;
+    }
+    for machine in MACHINES {
+        let firmware = built(machine, Build::Default, Program::Demo);
+        let elf = firmware.elf(Program::Demo);
+        let good = std::fs::read(&elf).expect("an ELF");
+        let refused = |change: &dyn Fn(&mut [u8]), reason: &str| {
+            std::fs::write(&elf, &good).expect("a writable file");
+            firmware::change_weights(&elf, change).expect("a program with weights");
+            let directory = elf.parent().expect("a directory");
+            let outcome = run(&Run { elf: &elf, machine, arguments: &[], directory, limit: LIMIT }).expect("QEMU runs");
+            assert_eq!(outcome.code, Some(EXIT_FAILED), "{machine}: {outcome:?}");
+            let [first, last] = &outcome.log[..] else { panic!("{machine}: not two lines: {outcome:?}") };
+            assert!(first.text.starts_with("the weights in flash are damaged: "), "{machine}: {first}");
+            assert!(first.text.contains(reason), "{machine}: {first}, not {reason}");
+            assert_eq!(last.text, "flash the firmware again");
+        };
+        refused(&|bytes| bytes.fill(0xFF), "erased");
+        refused(&|bytes| bytes.fill(0), "erased");
+        // One field of each machine's share; all of them on the first.
+        let share = if machine == MACHINES[0] { 1 } else { 6 };
+        for field in FIELDS.iter().step_by(share) {
+            refused(&|bytes| bytes[field.offset + field.bytes / 2] ^= 4, "");
+        }
+    }
+}
+
+/// The device's own parser on flipped bits of the weights.
+#[test]
+fn flipped_bits_are_refused_by_the_device() {
+    if !ready() {
+        return;
+    }
+    let step = std::env::var("BN_LENET_FLIP_STEP").map_or(499, |text| text.parse().expect("a number"));
+    for (machine, build, bytes) in [
+        (Machine::Netduinoplus2, Build::Default, WEIGHTS_BYTES),
+        (Machine::Mps2An385, Build::Default, WEIGHTS_BYTES),
+        (Machine::Mps2An505, Build::Small, bn_core::small::WEIGHTS_BYTES),
+    ] {
+        let firmware = &built(machine, build, Program::Damage);
+        let bits = 8 * bytes;
+        // Every bit of the header, then the others in two emulators side by side.
+        let refused: usize = thread::scope(|scope| {
+            let shares = [(0..512, 1), (512..bits / 2, step), (bits / 2..bits, step)];
+            let runs = shares.map(|(range, step)| scope.spawn(move || flip(firmware, machine, range, step)));
+            runs.map(|run| run.join().expect("it does not panic")).iter().sum()
+        });
+        println!("{machine} {build:?}: {refused} flipped bits refused");
+    }
+}
+
+/// Flips every `step`th bit of a range, one at a time; the number of those that were refused, which must be all.
+fn flip(firmware: &Firmware, machine: Machine, range: Range<usize>, step: usize) -> usize {
+    let elf = firmware.elf(Program::Damage);
+    let count = range.clone().step_by(step).count();
+    let arguments = [range.start, range.end, step].map(|number| number.to_string());
+    let run = run(&Run {
+        elf: &elf,
+        machine,
+        arguments: &arguments.each_ref().map(String::as_str),
+        directory: elf.parent().expect("a directory"),
+        limit: LIMIT + Duration::from_millis(200) * count as u32,
+    });
+    let outcome = run.expect("QEMU runs");
+    outcome.succeeded().expect("every flipped bit is refused");
+    let last = &outcome.log.last().expect("a log").text;
+    assert!(last.starts_with(&format!("{count} flipped bits refused")), "{last}");
+    count
 }

@@ -12,7 +12,7 @@ use bn_core::lenet::{Role, TENSORS};
 use host_trainer::data::{Split, garments};
 use host_trainer::emulate::protocol::EXIT_FAILED;
 use host_trainer::emulate::{
-    EmulateReport, EmulateRequest, Level, LogLine, Machine, Outcome, Run, emulate, ensure, run, run_demo,
+    EmulateReport, EmulateRequest, Level, LogLine, Machine, Outcome, Run, emulate, ensure, run, run_demo, soak,
 };
 use host_trainer::firmware::{self, Build, Inputs, Program};
 use host_trainer::parameters::{Parameters, Variance};
@@ -127,6 +127,26 @@ fn counted_instructions_do_not_depend_on_the_run() {
     let images = random_images(&mut ChaCha8Rng::seed_from_u64(3), 40);
     let (first, second) = (emulated(&weights, &images), emulated(&weights, &images));
     assert!(first.cost.is_some() && first.cost == second.cost, "{first:?}, {second:?}");
+}
+
+/// A hundred rounds in one run: every logit right, the same instructions for the same image, no more stack. `cargo emulate
+/// --repeat 100` does so with the whole test set, a million inferences.
+#[test]
+fn a_soak_neither_drifts_nor_grows() {
+    if !ready() {
+        return;
+    }
+    let path = firmware::shipped_weights().expect("the workspace");
+    let bytes = AlignedBytes::read(&path).expect("a file");
+    let images = random_images(&mut ChaCha8Rng::seed_from_u64(7), 32);
+    let weights = bytes.model(&path).expect("valid weights");
+    let request = EmulateRequest { weights, machine: Machine::default(), images: &images, build: Build::default() };
+    let report = soak(&request, 100).expect("the emulator runs");
+    assert_eq!((report.images, report.logits_compared), (3_200, 32_000));
+    report.verdict().expect("the same bits");
+    let cost = report.cost.expect("it was counted");
+    assert_eq!(cost.instructions_range[0], cost.instructions_range[1], "the fastest path takes every image alike");
+    assert_eq!(cost.stack_bytes, cost.stack_bound_bytes);
 }
 
 /// The shipped weights on the whole test set.
@@ -262,9 +282,13 @@ fn evaluate_refuses_what_it_cannot_read() {
     if !ready() {
         return;
     }
-    for (arguments, text) in
-        [(&["absent.bin", "out.bin"][..], "cannot open the file of images"), (&["one"], "two arguments are needed")]
-    {
+    // The program's own ELF is no whole number of images.
+    for (arguments, text) in [
+        (&["absent.bin", "out.bin"][..], "cannot open the file of images"),
+        (&["one"], "two arguments are needed"),
+        (&["evaluate", "out.bin", "many"], "no number of rounds"),
+        (&["evaluate", "out.bin"], "ends within an image"),
+    ] {
         let outcome = run_with(Program::Evaluate, arguments, Duration::from_secs(60)).expect("QEMU runs");
         assert_eq!(outcome.code, Some(EXIT_FAILED));
         assert!(outcome.log.iter().any(|line| line.text.contains(text)), "{outcome:?}");

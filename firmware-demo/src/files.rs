@@ -40,6 +40,18 @@ pub fn open() -> (File, File) {
     (images, results)
 }
 
+/// How often to go through the images: the third argument, or once.
+pub fn rounds() -> u32 {
+    let Ok(arguments) = semihosting::experimental::env::args::<256>() else {
+        device::fail("the command line is longer than 255 bytes");
+    };
+    match (&arguments).nth(3).map(|text| text.ok().and_then(|text| text.parse().ok())) {
+        None => 1,
+        Some(Some(rounds)) => rounds,
+        Some(None) => device::fail("the third argument is no number of rounds"),
+    }
+}
+
 /// The name with the zero that the host wants at its end.
 fn name<'a>(name: &str, buffer: &'a mut [u8; NAME]) -> &'a CStr {
     if name.len() >= NAME {

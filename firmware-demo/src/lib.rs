@@ -7,7 +7,8 @@
 //! | `evaluate` | classifies images that an emulator's host streams in, and returns every logit |
 //! | `float` | runs an f32 network instead, BatchNorm unfolded and folded, to compare what that costs; feature `float` |
 //! | `inference` | the inference and nothing else, for the tests that prove what it takes; it is never run |
-//! | `crash` | panics or faults on purpose, to prove that a broken firmware is noticed |
+//! | `crash` | panics, faults or hangs on purpose, to prove that a broken firmware is noticed |
+//! | `damage` | flips bits of its weights, to prove that the parser refuses them on the device too |
 //!
 //! A cargo feature names the board. One ELF serves an STM32F405 and QEMU's models of it: `place` finds out at run time, and the log and the counters
 //! follow.

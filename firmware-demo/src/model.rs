@@ -9,10 +9,14 @@ pub use bn_core::infer::{Scratch, predict, predict_by_layer};
 #[cfg(feature = "small")]
 pub use bn_core::small::{Scratch, predict, predict_by_layer};
 
+#[cfg(any(feature = "fast", feature = "small"))]
+use bn_core::FormatError;
 #[cfg(feature = "fast")]
 use bn_core::fast::{WEIGHTS_BYTES, Weights};
 #[cfg(not(any(feature = "fast", feature = "small")))]
-use bn_core::format::{WEIGHTS_BYTES, parse as read};
+use bn_core::format::WEIGHTS_BYTES;
+#[cfg(not(any(feature = "fast", feature = "small")))]
+pub use bn_core::format::parse as read;
 #[cfg(feature = "small")]
 use bn_core::small::{WEIGHTS_BYTES, Weights};
 
@@ -23,20 +27,37 @@ pub type Model = bn_core::Model<'static>;
 #[cfg(any(feature = "fast", feature = "small"))]
 pub type Model = &'static Weights;
 
+/// The bytes of a model.
+pub type Bytes = [u8; WEIGHTS_BYTES];
+
 /// Words in flash are read in place, so the file must begin at a word.
 #[repr(C, align(4))]
-struct Aligned<T>(T);
+pub struct Aligned<T>(pub T);
+
+/// Room for a model.
+pub const EMPTY: Aligned<Bytes> = Aligned([0; WEIGHTS_BYTES]);
 
 /// The build script has parsed this file already. The host finds it by its name: to measure it, and to put other weights into a
 /// program that is built.
-static WEIGHTS: Aligned<[u8; WEIGHTS_BYTES]> = Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/weights.bin")));
+static WEIGHTS: Aligned<Bytes> = Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/weights.bin")));
 
-/// Reads the baked weights: with checksum and proofs, or in the small build with the checksum alone.
+/// The baked bytes. The compiler must not look inside: they may be replaced after it.
+pub fn bytes() -> &'static Bytes {
+    &black_box(&WEIGHTS).0
+}
+
+/// Reads weights in another place: with checksum and proofs, or in the fast and small builds with the checksum alone.
+///
+/// # Errors
+/// [`FormatError`] when they are damaged.
+#[cfg(any(feature = "fast", feature = "small"))]
+pub fn read(bytes: &[u8]) -> Result<&Weights, FormatError> {
+    Weights::read(bytes)
+}
+
+/// The baked model.
 pub fn baked() -> Model {
-    #[cfg(any(feature = "fast", feature = "small"))]
-    let read = Weights::read;
-    // The compiler must not look inside: the weights may be replaced after it.
-    match read(&black_box(&WEIGHTS).0) {
+    match read(bytes()) {
         Ok(model) => model,
         Err(error) => {
             defmt::error!("the weights in flash are damaged: {}", error);

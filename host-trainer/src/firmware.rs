@@ -23,7 +23,7 @@ use crate::footprint::{Footprint, footprint};
 use crate::notice::notice;
 use crate::setup;
 
-pub use patch::{replace_networks, replace_weights};
+pub use patch::{change_weights, replace_networks, replace_weights};
 
 /// What is baked into the firmware; `None` is what the repository ships.
 #[derive(Clone, Copy, Debug, Default)]
@@ -93,14 +93,16 @@ pub enum Program {
     /// Runs f32 networks that [`replace_networks`] puts into it. Too large for small chips, so not one of those that
     /// [`build`] builds.
     Float,
-    /// Panics or faults on purpose.
+    /// Panics, faults or hangs on purpose.
     Crash,
+    /// Flips bits of its weights and reads them.
+    Damage,
     /// The inference as a WebAssembly module.
     Module,
 }
 
 impl Program {
-    const ALL: [Self; 3] = [Program::Demo, Program::Evaluate, Program::Crash];
+    const ALL: [Self; 4] = [Program::Demo, Program::Evaluate, Program::Crash, Program::Damage];
 
     /// Its name, also that of its ELF.
     pub fn name(self) -> &'static str {
@@ -109,6 +111,7 @@ impl Program {
             Program::Evaluate => "evaluate",
             Program::Float => "float",
             Program::Crash => "crash",
+            Program::Damage => "damage",
             Program::Module => "module",
         }
     }

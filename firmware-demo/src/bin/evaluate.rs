@@ -1,5 +1,6 @@
 //! Classifies images that an emulator's host streams in through semihosting, and writes back every class and logit and,
-//! at the end, what it counted. Arguments: the file of images, the file of results; [`firmware_demo::protocol`] describes both.
+//! at the end, what it counted. Arguments: the file of images, the file of results ([`firmware_demo::protocol`] describes both),
+//! and how often to go through the images, once if it is left out.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(not(target_os = "none"))]
@@ -16,6 +17,7 @@ mod device {
     use firmware_demo::protocol::{EXIT_OK, Record, Trailer};
     use firmware_demo::{device, files, images};
     use semihosting::fs::File;
+    use semihosting::io::{Seek as _, SeekFrom};
 
     /// Images that the host is asked for at a time. One request costs far more than the bytes it brings, but an Armv6-M
     /// chip may have no more than 16 KB of RAM.
@@ -27,28 +29,36 @@ mod device {
         files::require_emulator(place, counter.is_some());
         let (mut from, mut to) = files::open();
         let mut classifier = Classifier::new(counter);
-        let trailer = evaluate(&mut classifier, &mut from, &mut to);
+        let scratch_bytes = size_of::<Scratch>() as u32;
+        let mut trailer = Trailer { instructions_min: u32::MAX, scratch_bytes, ..Trailer::default() };
+        for _ in 0..files::rounds() {
+            if from.seek(SeekFrom::Start(0)).is_err() {
+                device::fail("cannot go back to the first image");
+            }
+            evaluate(&mut classifier, &mut from, &mut to, &mut trailer);
+        }
         files::write(&mut to, &trailer.to_bytes());
         defmt::info!("{=u32} images classified", trailer.images);
         place::exit(EXIT_OK)
     }
 
-    /// Classifies batch after batch until the images end.
-    fn evaluate(classifier: &mut Classifier, from: &mut File, to: &mut File) -> Trailer {
+    /// Classifies batch after batch until the images end. The stack of the first inference is measured.
+    fn evaluate(classifier: &mut Classifier, from: &mut File, to: &mut File, trailer: &mut Trailer) {
         let mut pixels = [[0; PIXELS]; BATCH];
         let mut records = [[0; Record::BYTES]; BATCH];
-        let scratch_bytes = size_of::<Scratch>() as u32;
-        let mut trailer = Trailer { instructions_min: u32::MAX, scratch_bytes, ..Trailer::default() };
+        let mut first = true;
         loop {
             let images = files::read(from, pixels.as_flattened_mut());
             if images == 0 {
-                return trailer;
+                return;
             }
             for (pixels, record) in pixels[..images].iter().zip(&mut records) {
                 let image = images::image(pixels);
                 if trailer.images == 0 {
-                    trailer.stack_bytes = classifier.stack_bytes(image);
                     trailer.layers = classifier.layers(image);
+                }
+                if core::mem::take(&mut first) {
+                    trailer.stack_bytes = trailer.stack_bytes.max(classifier.stack_bytes(image));
                 }
                 let (prediction, count) = classifier.classify(image);
                 let Some(count) = count else {

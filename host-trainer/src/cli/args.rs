@@ -281,6 +281,9 @@ pub struct EmulateArgs {
     /// Classify the first N test images [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub images: Option<u64>,
+    /// Go through the images N times without a restart; the report counts every inference
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "profile")]
+    pub repeat: u32,
     #[command(flatten)]
     pub data: DataArgs,
     /// Run the program that `board` flashes instead, which classifies a few images baked into it, and show its log

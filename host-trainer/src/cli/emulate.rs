@@ -6,7 +6,7 @@ use super::args::EmulateArgs;
 use super::output::{self, Table, percent, thousands};
 use super::profile;
 use crate::data;
-use crate::emulate::{Cost, EmulateReport, EmulateRequest, LogLine, emulate, run_demo, run_elf};
+use crate::emulate::{Cost, EmulateReport, EmulateRequest, LogLine, run_demo, run_elf, soak};
 use crate::error::{Error, Result};
 use crate::firmware::{Inputs, shipped_weights};
 use crate::weights::AlignedBytes;
@@ -46,7 +46,7 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
     let report = if args.profile {
         profile::emulate_and_profile(&request, args.checkpoint.as_deref())?
     } else {
-        emulate(&request)?
+        soak(&request, args.repeat)?
     };
     if args.json {
         output::json(out, &report)?;

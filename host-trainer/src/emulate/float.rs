@@ -83,6 +83,7 @@ pub fn float(request: &FloatRequest<'_>) -> Result<FloatReport> {
         machine,
         images,
         range: 0..images.len(),
+        rounds: 1,
         directory: directory.path().to_owned(),
         weights: &[],
     };

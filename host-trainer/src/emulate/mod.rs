@@ -70,7 +70,7 @@ pub struct EmulateReport {
     pub machine: Machine,
     /// The build of the network.
     pub build: Build,
-    /// Images classified.
+    /// Images classified, in all rounds together.
     pub images: usize,
     /// Share that the firmware classified as labelled.
     pub accuracy: f64,
@@ -117,12 +117,21 @@ impl EmulateReport {
 /// [`Error::BadArgument`] without images; [`Error::Missing`] without the emulator or the target; [`Error::Tool`] when the build, the
 /// emulator or the firmware fails.
 pub fn emulate(request: &EmulateRequest<'_>) -> Result<EmulateReport> {
+    soak(request, 1)
+}
+
+/// As [`emulate`], but each emulator goes through its images `rounds` times without a restart. The report counts every
+/// inference of every round; its stack is the deepest that the first inference of a round took.
+///
+/// # Errors
+/// As [`emulate`].
+pub fn soak(request: &EmulateRequest<'_>, rounds: u32) -> Result<EmulateReport> {
     check(request)?;
     let EmulateRequest { weights, machine, build, .. } = *request;
     let inputs = Inputs { weights: Some(weights), images: None, machine, board: None, build };
     let program = machine.program();
     let firmware = firmware::build_programs(&inputs, &[program])?;
-    emulate_built(&firmware.elf(program), request)
+    soak_built(&firmware.elf(program), request, rounds)
 }
 
 /// As [`emulate`], with [`Machine::program`] built before, for the same machine and path and with the same weights
@@ -131,6 +140,10 @@ pub fn emulate(request: &EmulateRequest<'_>) -> Result<EmulateReport> {
 /// # Errors
 /// As [`emulate`].
 pub fn emulate_built(elf: &Path, request: &EmulateRequest<'_>) -> Result<EmulateReport> {
+    soak_built(elf, request, 1)
+}
+
+fn soak_built(elf: &Path, request: &EmulateRequest<'_>, rounds: u32) -> Result<EmulateReport> {
     check(request)?;
     let images = request.images;
     let sizes = if request.machine.counts() { Some(firmware::sizes(elf)?) } else { None };
@@ -144,14 +157,16 @@ pub fn emulate_built(elf: &Path, request: &EmulateRequest<'_>) -> Result<Emulate
             weights: request.weights.file().bytes(),
             images,
             range,
+            rounds,
             directory: directory.path().join(index.to_string()),
         })
         .collect();
-    notice(&format!("classifying {} images on {} x {}", images.len(), shards.len(), request.machine));
+    let times = if rounds == 1 { String::new() } else { format!("{rounds} times ") };
+    notice(&format!("classifying {times}{} images on {} x {}", images.len(), shards.len(), request.machine));
     let start = Instant::now();
-    let results = run_all(&shards, images.len())?;
+    let results = run_all(&shards, images.len() * rounds as usize)?;
     let seconds = start.elapsed().as_secs_f64();
-    Ok(report(request, &results, sizes, seconds))
+    Ok(report(request, &results, rounds, sizes, seconds))
 }
 
 /// Adds to a report of [`emulate_built`] what QEMU's log of every executed instruction says of one more inference. Nothing
@@ -169,6 +184,7 @@ pub fn profile(elf: &Path, request: &EmulateRequest<'_>, report: &mut EmulateRep
         weights: &[],
         images: request.images,
         range: 0..1,
+        rounds: 1,
         directory: directory.path().to_owned(),
     };
     let trace = shard.run_with(|run| Trace::of_last(run, firmware::INFERENCE))?;
@@ -250,16 +266,27 @@ fn run_all(shards: &[Shard<'_>], images: usize) -> Result<Vec<Results>> {
 }
 
 /// Compares with the host and sums up.
-fn report(request: &EmulateRequest<'_>, results: &[Results], sizes: Option<Sizes>, seconds: f64) -> EmulateReport {
+fn report(
+    request: &EmulateRequest<'_>,
+    results: &[Results],
+    rounds: u32,
+    sizes: Option<Sizes>,
+    seconds: f64,
+) -> EmulateReport {
     let host = inference::int8_of(request.build, &request.weights, &request.images.images);
-    let device = || results.iter().flat_map(|results| &results.records);
     let (mut right, mut logits_differing, mut classes_differing) = (0, 0, 0);
-    for ((host, device), &label) in host.iter().zip(device()).zip(&request.images.labels) {
-        right += usize::from(device.class == u32::from(label));
-        classes_differing += usize::from(device.class as usize != host.class);
-        logits_differing += host.logits.iter().zip(&device.logits).filter(|(host, device)| host != device).count();
+    let (mut start, mut images) = (0, 0);
+    for Results { records, .. } in results {
+        let share = start..start + records.len() / rounds as usize;
+        for (device, index) in records.iter().zip(share.clone().cycle()) {
+            let host = &host[index];
+            right += usize::from(device.class == u32::from(request.images.labels[index]));
+            classes_differing += usize::from(device.class as usize != host.class);
+            logits_differing += host.logits.iter().zip(&device.logits).filter(|(host, device)| host != device).count();
+        }
+        start = share.end;
+        images += records.len();
     }
-    let images = device().count();
     let trailers: Vec<_> = results.iter().filter_map(|results| results.trailer).collect();
     EmulateReport {
         target: request.machine.target(),
@@ -316,7 +343,7 @@ mod tests {
             Results { records: records[2..].to_vec(), trailer: Some(trailer(1, 0, 20)) },
         ];
         let sizes = Some(Sizes { flash: 100, weights: 50, statics: 3, inference_code: 20, stack_bound: 8 });
-        let same = report(&request, &results, sizes, 1.0);
+        let same = report(&request, &results, 1, sizes, 1.0);
         assert!(same.verdict().is_ok());
         assert_eq!((same.images, same.logits_compared, same.accuracy), (3, 30, 2.0 / 3.0));
         let cost = same.cost.expect("it was counted");
@@ -326,9 +353,16 @@ mod tests {
 
         results[1].records[0].logits[9] ^= 1;
         results[0].records[1].class = 3;
-        let other = report(&request, &results, sizes, 1.0);
+        let other = report(&request, &results, 1, sizes, 1.0);
         assert_eq!((other.logits_differing, other.classes_differing), (1, 1));
         let text = other.verdict().unwrap_err().to_string();
         assert!(text.contains("1 of 30 logits and 1 of 3 classes"), "{text}");
+
+        // The second round of the first share repeats the two differences; the other two logits of it are right.
+        for results in &mut results {
+            results.records.extend_from_within(..);
+        }
+        let twice = report(&request, &results, 2, sizes, 1.0);
+        assert_eq!((twice.images, twice.logits_differing, twice.classes_differing), (6, 2, 2));
     }
 }

@@ -35,13 +35,15 @@ pub(super) struct Shard<'a> {
     pub weights: &'a [u8],
     pub images: &'a Split,
     pub range: Range<usize>,
+    /// How often it goes through its images.
+    pub rounds: u32,
     pub directory: PathBuf,
 }
 
 /// What it found.
 #[derive(Debug)]
 pub(super) struct Results {
-    /// One record an image, in order.
+    /// One record an image, in order, round after round.
     pub records: Vec<Record>,
     /// Its counters, where there are any.
     pub trailer: Option<Trailer>,
@@ -61,7 +63,7 @@ impl Shard<'_> {
         self.run_with(|run| run::run(run)?.succeeded())?;
         let path = self.results();
         let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-        parse(&bytes, self.range.len(), self.machine.counts())
+        parse(&bytes, self.inferences(), self.machine.counts())
     }
 
     /// Puts the images where the program reads them, and lets `run` do the rest.
@@ -70,27 +72,32 @@ impl Shard<'_> {
         let images = self.directory.join(IMAGES);
         let pixels = self.images.images[self.range.clone()].as_flattened().as_flattened();
         fs::write(&images, pixels).map_err(Error::io("write", &images))?;
+        let rounds = self.rounds.to_string();
         let arguments: &[&str] = match self.machine.program() {
             Program::Module => {
                 let weights = self.directory.join(WEIGHTS);
                 fs::write(&weights, self.weights).map_err(Error::io("write", &weights))?;
                 &[WEIGHTS, IMAGES, RESULTS]
             }
-            _ => &[IMAGES, RESULTS],
+            _ => &[IMAGES, RESULTS, &rounds],
         };
         run(&Run {
             elf: self.elf,
             machine: self.machine,
             arguments,
             directory: &self.directory,
-            limit: LIMIT + LIMIT_PER_IMAGE * u32::try_from(self.range.len()).unwrap_or(u32::MAX),
+            limit: LIMIT + LIMIT_PER_IMAGE * u32::try_from(self.inferences()).unwrap_or(u32::MAX),
         })
     }
 
     /// Images that are done so far.
     pub(super) fn done(&self) -> usize {
         let bytes = fs::metadata(self.results()).map_or(0, |metadata| metadata.len() as usize);
-        (bytes / Record::BYTES).min(self.range.len())
+        (bytes / Record::BYTES).min(self.inferences())
+    }
+
+    fn inferences(&self) -> usize {
+        self.range.len() * self.rounds as usize
     }
 
     /// The file that the program writes.

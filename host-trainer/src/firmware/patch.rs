@@ -48,22 +48,42 @@ pub fn replace_networks(elf: &Path, unfolded: &LeNet, folded: &FoldedLeNet) -> R
     replace(elf, &[("float6device8UNFOLDED", &unfolded), ("float6device6FOLDED", &folded)])
 }
 
+/// Lets `change` do to the weights of a built program what damaged flash would.
+///
+/// # Errors
+/// [`Error::Io`], or [`Error::BadFile`] when it is not a program with weights.
+pub fn change_weights(elf: &Path, change: impl FnOnce(&mut [u8])) -> Result<()> {
+    let mut bytes = fs::read(elf).map_err(Error::io("read", elf))?;
+    change(place(elf, &mut bytes, WEIGHTS)?);
+    fs::write(elf, bytes).map_err(Error::io("write", elf))
+}
+
 /// Puts other bytes in the place of statics, each found by a part of its symbol.
 fn replace(elf: &Path, statics: &[(&str, &[u8])]) -> Result<()> {
     let mut bytes = fs::read(elf).map_err(Error::io("read", elf))?;
     for &(name, contents) in statics {
-        let file = parse_elf(elf, &bytes)?;
-        let place = symbol(&file, name).filter(|symbol| symbol.size() == contents.len() as u64).and_then(|symbol| {
-            let section = file.section_by_index(symbol.section_index()?).ok()?;
-            let (start, _) = section.file_range()?;
-            usize::try_from(start + symbol.address().checked_sub(section.address())?).ok()
-        });
-        match place.and_then(|start| bytes.get_mut(start..start + contents.len())) {
-            Some(place) => place.copy_from_slice(contents),
-            None => return Err(Error::bad_file(elf, format!("no {name} is in it"), "build it again")),
+        match place(elf, &mut bytes, name)? {
+            place if place.len() == contents.len() => place.copy_from_slice(contents),
+            _ => return Err(missing(elf, name)),
         }
     }
     fs::write(elf, bytes).map_err(Error::io("write", elf))
+}
+
+/// The bytes of a static, within those of its ELF.
+fn place<'a>(elf: &Path, bytes: &'a mut [u8], name: &str) -> Result<&'a mut [u8]> {
+    let file = parse_elf(elf, bytes)?;
+    let place = symbol(&file, name).and_then(|symbol| {
+        let section = file.section_by_index(symbol.section_index()?).ok()?;
+        let (start, _) = section.file_range()?;
+        let start = usize::try_from(start + symbol.address().checked_sub(section.address())?).ok()?;
+        Some(start..start + usize::try_from(symbol.size()).ok()?)
+    });
+    place.and_then(|place| bytes.get_mut(place)).ok_or_else(|| missing(elf, name))
+}
+
+fn missing(elf: &Path, name: &str) -> Error {
+    Error::bad_file(elf, format!("no {name} is in it"), "build it again")
 }
 
 /// A static, by a part of its mangled name.
