@@ -22,8 +22,13 @@ fn main() {
     // An Armv6-M core lacks the fault registers, the cycle counter, and the RAM for large batches.
     println!("cargo::rustc-check-cfg=cfg(armv6m)");
     println!("cargo::rustc-check-cfg=cfg(place, values({}))", PLACES.map(|place| format!("\"{place}\"")).join(", "));
-    if env::var("TARGET").is_ok_and(|target| target.starts_with("thumbv6m")) {
-        println!("cargo::rustc-cfg=armv6m");
+    // An Armv7-M core has memory protection of the older kind; Armv8-M has a stack limit instead.
+    println!("cargo::rustc-check-cfg=cfg(armv7m)");
+    let target = env::var("TARGET").unwrap_or_default();
+    for (prefix, architecture) in [("thumbv6m", "armv6m"), ("thumbv7", "armv7m")] {
+        if target.starts_with(prefix) {
+            println!("cargo::rustc-cfg={architecture}");
+        }
     }
     println!("cargo::rerun-if-env-changed=BN_LENET_WEIGHTS");
     println!("cargo::rerun-if-env-changed=BN_LENET_IMAGES");
@@ -53,19 +58,31 @@ fn bake(name: &str, shipped: &str, to: &Path, convert: fn(Vec<u8>) -> Result<Vec
     }
 }
 
-/// The file itself once the parser has accepted it, or in the small build what is made of it.
+/// The file itself once the parser has accepted it, or what the fast or small build makes of it.
 fn weights(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     // The parser reads in place, so it wants the bytes aligned as they will be in flash.
     let mut words = vec![0_u32; bytes.len().div_ceil(4)];
     let aligned = &mut bytemuck::cast_slice_mut(&mut words)[..bytes.len()];
     aligned.copy_from_slice(&bytes);
     let model = format::parse(aligned).map_err(|error| error.to_string())?;
-    if env::var_os("CARGO_FEATURE_SMALL").is_none() {
-        return Ok(bytes);
+    match build() {
+        None => Ok(bytes),
+        Some("fast") => Ok(bn_core::fast::Weights::of(&model).bytes().to_vec()),
+        Some(_) => match bn_core::small::Weights::of(&model) {
+            Ok(weights) => Ok(weights.bytes().to_vec()),
+            Err(error) => Err(format!("the small build needs tables that are their own mirror image: {error}")),
+        },
     }
-    match bn_core::small::Weights::of(&model) {
-        Ok(weights) => Ok(weights.bytes().to_vec()),
-        Err(error) => Err(format!("the small build needs tables that are their own mirror image: {error}")),
+}
+
+/// The build of the network that the features ask for, unless it is the default.
+fn build() -> Option<&'static str> {
+    let asked = |build: &str| env::var_os(format!("CARGO_FEATURE_{}", build.to_uppercase())).is_some();
+    match BUILDS.map(asked) {
+        [true, true] => fail("fast and small are two builds; leave out one of these features"),
+        [true, false] => Some(BUILDS[0]),
+        [false, true] => Some(BUILDS[1]),
+        [false, false] => None,
     }
 }
 
@@ -79,6 +96,9 @@ fn images(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
         None => Ok(bytes),
     }
 }
+
+/// Features that ask for a build of the network other than the default.
+const BUILDS: [&str; 2] = ["fast", "small"];
 
 /// A board, or what an emulator models.
 struct Board {
@@ -135,19 +155,23 @@ fn chosen_board() -> &'static Board {
 fn link(out: &Path) {
     let board = chosen_board();
     let target = variable("TARGET");
-    if env::var_os("CARGO_FEATURE_SMALL").is_some()
-        && !["thumbv7em", "thumbv8m.main"].iter().any(|t| target.starts_with(t))
-    {
-        fail(&format!("the small build needs the DSP extension, which {target} lacks; leave out the feature small"));
+    let has_dsp = ["thumbv7em", "thumbv8m.main"].iter().any(|t| target.starts_with(t));
+    if let Some(build) = build().filter(|_| !has_dsp) {
+        fail(&format!(
+            "the {build} build needs the DSP extension, which {target} lacks; leave out the feature {build}"
+        ));
     }
     println!("cargo::rustc-cfg=place=\"{}\"", board.place);
-    let map = format!("memory/{}.x", board.memory);
-    println!("cargo::rerun-if-changed={map}");
-    let memory = fs::read(&map).unwrap_or_else(|e| fail(&format!("cannot read {map}: {e}; restore it")));
-    write(&out.join("memory.x"), &memory);
+    let maps = [format!("memory/{}.x", board.memory), "memory/stack.x".to_owned()];
+    let memory = maps.map(|map| {
+        println!("cargo::rerun-if-changed={map}");
+        fs::read(&map).unwrap_or_else(|e| fail(&format!("cannot read {map}: {e}; restore it")))
+    });
+    write(&out.join("memory.x"), &memory.concat());
     println!("cargo::rustc-link-search={}", out.display());
     // Without --nmagic the linker pads the ELF's segments to whole pages.
-    for program in ["demo", "evaluate", "crash"] {
+    let float = env::var_os("CARGO_FEATURE_FLOAT").map(|_| "float");
+    for program in ["demo", "evaluate", "crash"].into_iter().chain(float) {
         for argument in ["--nmagic", "-Tlink.x", "-Tdefmt.x"] {
             println!("cargo::rustc-link-arg-bin={program}={argument}");
         }

@@ -25,7 +25,7 @@ fn modified(path: &Path) -> SystemTime {
 }
 
 /// The directory with the fake driver, compiled if its sources are newer; `None` without a compiler, after [`skipped`].
-fn fake_driver() -> Option<&'static Path> {
+pub(crate) fn fake_driver() -> Option<&'static Path> {
     static DIRECTORY: OnceLock<Option<PathBuf>> = OnceLock::new();
     let directory = DIRECTORY.get_or_init(|| {
         let compiler = std::env::var("CXX").unwrap_or_else(|_| "g++".into());

@@ -78,7 +78,7 @@ macro_rules! engine_suite {
                 parameters_go_in_and_out only_training_changes_the_model statistics_follow_by_momentum
                 unbiased_is_n_over_n_minus_1 batches_of_one_are_refused partial_batches_are_refused
                 a_nan_ends_the_call evaluation_counts_every_example_once samples_are_shown_as_they_say
-                adamw_and_smoothing_are_the_references moments_go_in_and_out);
+                optimizers_and_smoothing_are_the_references moments_go_in_and_out);
         }
     };
     (@tests $attributes:tt $($test:ident)*) => {
@@ -360,11 +360,15 @@ pub(crate) fn samples_are_shown_as_they_say(new: New, _: &Tolerances) {
     assert!(on_samples == on_shown);
 }
 
-/// AdamW with decay and label smoothing: 8 steps of rates that change, against the reference in f64.
-pub(crate) fn adamw_and_smoothing_are_the_references(new: New, tolerances: &Tolerances) {
+/// AdamW and momentum with decay and label smoothing: 8 steps of rates that change, against the reference in f64.
+pub(crate) fn optimizers_and_smoothing_are_the_references(new: New, tolerances: &Tolerances) {
+    [Optimizer::Adamw, Optimizer::Momentum].iter().for_each(|&optimizer| is_the_references(optimizer, new, tolerances));
+}
+
+fn is_the_references(optimizer: Optimizer, new: New, tolerances: &Tolerances) {
     let split = noise(13, 8 * 16);
     let lrs: Vec<f64> = (1..=8).map(|i| 0.002 * f64::from(i)).collect();
-    let steps = adamw(&lrs);
+    let steps = Steps { optimizer, ..adamw(&lrs) };
     let [(totals, ours), (expected_totals, expected)] =
         [new(1, Variance::Biased), Box::new(Reference::<f64>::new(1, Variance::Biased))].map(|mut engine| {
             let totals = engine.train_steps(&split, &all(&split), &steps).unwrap();
@@ -374,7 +378,14 @@ pub(crate) fn adamw_and_smoothing_are_the_references(new: New, tolerances: &Tole
     assert!(off <= tolerances.loss, "loss off by {off:e}");
     for ((spec, ours), expected) in TENSORS.iter().zip(&ours.tensors).zip(&expected.tensors) {
         // What a bias before a BatchNorm starts as, it stays.
-        assert_close("after 8 steps of AdamW:", spec.name, ours, expected, tolerances.after_step20, 1e-9);
+        assert_close(
+            &format!("after 8 steps of {optimizer:?}:"),
+            spec.name,
+            ours,
+            expected,
+            tolerances.after_step20,
+            1e-9,
+        );
     }
 }
 

@@ -1,20 +1,21 @@
-//! The properties of `tests::hostile` for a bounded time on files made by mutation of good ones, and every single bit of a
-//! `weights.bin` flipped. `BN_LENET_HOSTILE_SECONDS` is the time of each, 2 without it; `tests/fuzz` looks longer.
+//! The properties of `tests::hostile` for a bounded time on files made by mutation of good ones, some of them through the
+//! program, and every single bit of a `weights.bin` flipped. `BN_LENET_HOSTILE_SECONDS` is the time of each, 2 without it;
+//! `tests/fuzz` looks longer.
 
 use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bn_core::FormatError;
 use bn_core::format::WEIGHTS_BYTES;
+use clap::Parser;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use host_trainer::checkpoint::{Checkpoint, Origin};
+use host_trainer::cli::{self, Cli};
 use host_trainer::firmware::shipped_weights;
-use host_trainer::parameters::Variance;
-use host_trainer::weights::AlignedBytes;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tests::hostile::{self, Forge};
+use tests::hostile::{self, Files, Forge, Models, Weights};
 
 /// Runs `property` on one input after another until the time is over; says how many there were, and how many were accepted.
 fn for_a_while(what: &str, mut input: impl FnMut(&mut ChaCha8Rng) -> Vec<u8>, mut property: impl FnMut(&[u8]) -> bool) {
@@ -29,32 +30,10 @@ fn for_a_while(what: &str, mut input: impl FnMut(&mut ChaCha8Rng) -> Vec<u8>, mu
     println!("{what}: {inputs} inputs, {accepted} accepted, every property held");
 }
 
-/// A good file, damaged: bits flipped, bytes overwritten, a piece cut out, doubled, taken from elsewhere, the end cut off.
-fn damaged(good: &[u8], rng: &mut impl Rng) -> Vec<u8> {
-    const EXTREMES: [u8; 6] = [0, 1, 0x7F, 0x80, 0xFE, 0xFF];
-    let mut bytes = good.to_vec();
-    for _ in 0..1 << rng.random_range(0..4) {
-        if bytes.is_empty() {
-            break;
-        }
-        // Half of all damage is near the beginning, where headers are.
-        let reach = if rng.random() { bytes.len().min(4096) } else { bytes.len() };
-        let at = rng.random_range(0..reach);
-        let length = rng.random_range(1..=64).min(bytes.len() - at);
-        match rng.random_range(0..7) {
-            0 | 1 => bytes[at] ^= 1 << rng.random_range(0..8),
-            2 => bytes[at] = EXTREMES[rng.random_range(0..EXTREMES.len())],
-            3 => bytes[at..at + length].fill_with(|| rng.random()),
-            4 => drop(bytes.drain(at..at + length)),
-            5 => {
-                let piece = bytes[at..at + length].to_vec();
-                let to = rng.random_range(0..=bytes.len());
-                bytes.splice(to..to, piece);
-            }
-            _ => bytes.truncate(at),
-        }
-    }
-    bytes
+/// Which good file, never one as it is, and up to eight edits: see [`Files`].
+fn damage(rng: &mut impl Rng) -> Vec<u8> {
+    let edits = 1 << rng.random_range(0..4);
+    (0..=8 * edits).map(|_| rng.random()).collect()
 }
 
 fn shipped() -> Vec<u8> {
@@ -63,18 +42,8 @@ fn shipped() -> Vec<u8> {
 
 #[test]
 fn weights_by_mutation() {
-    let good = shipped();
-    let mut aligned = AlignedBytes::new(&good);
-    for_a_while(
-        "weights.bin, damaged",
-        |rng| damaged(&good, rng),
-        |bytes| {
-            aligned = AlignedBytes::new(bytes);
-            let accepted = bn_core::parse(aligned.as_slice()).is_ok();
-            assert!(!accepted || bytes == good, "a damaged file was accepted");
-            accepted
-        },
-    );
+    let mut weights = Weights::new(&shipped());
+    for_a_while("weights.bin, damaged", damage, |bytes| weights.check(bytes));
 }
 
 #[test]
@@ -87,39 +56,90 @@ fn weights_forged() {
     for_a_while("weights.bin, forged under a right checksum", edits, |bytes| forge.check(bytes));
 }
 
+/// An IDX file of those dimensions.
+fn idx_file(dimensions: &[u32]) -> Vec<u8> {
+    let header = std::iter::once(0x0800 + dimensions.len() as u32).chain(dimensions.iter().copied());
+    let count = dimensions.iter().product::<u32>();
+    header.flat_map(u32::to_be_bytes).chain((0..count).map(|value| (value % 10) as u8)).collect()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).expect("memory");
+    encoder.finish().expect("memory")
+}
+
 #[test]
 fn idx_files_by_mutation() {
-    let file = |dimensions: &[u32]| {
-        let header = std::iter::once(0x0800 + dimensions.len() as u32).chain(dimensions.iter().copied());
-        let count = dimensions.iter().product::<u32>();
-        header.flat_map(u32::to_be_bytes).chain((0..count).map(|value| (value % 10) as u8)).collect::<Vec<u8>>()
-    };
-    let gzip = |bytes: &[u8]| {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        encoder.write_all(bytes).expect("memory");
-        encoder.finish().expect("memory")
-    };
-    let plain = [file(&[3, 28, 28]), file(&[40])];
-    let bomb = gzip(&[file(&[1, 28, 28]), vec![0; 1 << 20]].concat());
-    let good = [plain[0].clone(), plain[1].clone(), gzip(&plain[0]), gzip(&plain[1]), bomb];
-    for_a_while("IDX, damaged", |rng| damaged(&good[rng.random_range(0..good.len())], rng), hostile::idx);
+    let mut files = Files::new(vec![(idx_file(&[3, 28, 28]), 16), (idx_file(&[40]), 8)]);
+    for_a_while("IDX, damaged", damage, |bytes| hostile::idx(files.damaged(bytes)));
+}
+
+#[test]
+fn idx_gz_by_mutation() {
+    let (images, labels) = (idx_file(&[3, 28, 28]), idx_file(&[40]));
+    let bomb = [idx_file(&[1, 28, 28]), vec![0; 1 << 20]].concat();
+    // The first byte: as it is, or as the content of a sound gzip.
+    let packed = [&images, &labels, &bomb].map(|file| [&[1], gzip(file).as_slice()].concat());
+    let plain = [&images, &labels].map(|file| [&[0], file.as_slice()].concat());
+    let good = packed.into_iter().chain(plain).map(|file| (file.len().min(32), file)).map(|(head, file)| (file, head));
+    let mut files = Files::new(good.collect());
+    for_a_while("gzip of IDX, damaged", damage, |bytes| hostile::idx_gz(files.damaged(bytes)));
 }
 
 #[test]
 fn checkpoints_by_mutation() {
-    let parameters = tests::golden_parameters("trained.safetensors", Variance::Unbiased);
-    let origin = Origin::Imported("trained.safetensors".into());
-    let good = Checkpoint { parameters, batches_tracked: 7, origin, moments: None }.to_bytes().expect("finite numbers");
-    assert!(hostile::checkpoint(&good));
-    for_a_while(
-        "checkpoint, damaged",
-        |rng| damaged(&good, rng),
-        |bytes| {
-            let accepted = hostile::checkpoint(bytes);
-            assert!(!accepted || bytes == good, "a damaged checkpoint was accepted");
-            accepted
-        },
-    );
+    let mut models = Models::checkpoints();
+    for_a_while("checkpoint, damaged", damage, |bytes| models.check(bytes));
+}
+
+#[test]
+fn state_dicts_by_mutation() {
+    let mut models = Models::state_dicts();
+    for_a_while("state_dict, damaged", damage, |bytes| models.check(bytes));
+}
+
+#[test]
+fn onnx_files_by_mutation() {
+    let mut models = Models::onnx_files();
+    for_a_while("ONNX, damaged", damage, |bytes| models.check(bytes));
+}
+
+/// The program from its arguments on: exit code 2 and one line, or what it should do; and no file but its own is touched.
+#[test]
+fn damaged_files_through_the_program_by_mutation() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (file, out) = (directory.path().join("file"), directory.path().join("out"));
+    let run = |arguments: &[&Path]| {
+        let arguments = [&[Path::new("host-trainer")], arguments].concat();
+        cli::run(Cli::parse_from(arguments), &mut Vec::new())
+    };
+    let mut kinds = [
+        ("inspect", Files::new(vec![(shipped(), 64)])),
+        ("inspect", Models::checkpoints().into_files()),
+        ("import", Models::state_dicts().into_files()),
+        ("import", Models::onnx_files().into_files()),
+    ];
+    let mut turn = 0;
+    for_a_while("files through the program", damage, |bytes| {
+        turn += 1;
+        let (verb, files) = &mut kinds[turn % 4];
+        let damaged = files.damaged(bytes);
+        std::fs::write(&file, damaged).expect("a file");
+        let result = match *verb {
+            "import" => run(&[Path::new("import"), &file, Path::new("--out"), &out]),
+            verb => run(&[Path::new(verb), &file]),
+        };
+        let accepted = result.is_ok();
+        if let Err(error) = result {
+            hostile::one_line(&error);
+        }
+        assert!(std::fs::read(&file).expect("the file") == damaged, "the file was changed");
+        assert_eq!(out.exists(), accepted && *verb == "import");
+        let _ = std::fs::remove_file(&out);
+        assert_eq!(std::fs::read_dir(&directory).expect("the directory").count(), 1, "nothing else is left");
+        accepted
+    });
 }
 
 #[test]

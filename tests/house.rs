@@ -51,9 +51,33 @@ fn unsafe_stands_only_where_the_design_allows_it() {
     }
 }
 
+fn manifest(member: &str) -> String {
+    fs::read_to_string(root().join(member).join("Cargo.toml")).expect("a manifest")
+}
+
+/// That each block stands under a `SAFETY:` is what clippy checks; that it does so everywhere is checked here.
+#[test]
+fn every_unsafe_block_has_its_reason() {
+    assert!(manifest(".").contains("undocumented_unsafe_blocks = \"deny\""));
+    for member in ["bn-core", "host-trainer", "firmware-demo", "tests"] {
+        assert!(manifest(member).contains("[lints]\nworkspace = true"), "{member} has lints of its own");
+    }
+    for (path, text) in sources() {
+        let exempt = ["allow", "expect", "warn"].map(|level| format!("{level}(clippy::undocumented_unsafe_blocks"));
+        assert!(!exempt.iter().any(|exempt| text.contains(exempt)), "{path} leaves reasons out");
+    }
+}
+
+/// Durations are taken from a clock that only goes forward, and no file holds a time of day.
+#[test]
+fn a_clock_that_jumps_changes_nothing() {
+    for (path, text) in sources().into_iter().filter(|(path, _)| !path.starts_with("tests/")) {
+        assert!(!text.contains("SystemTime"), "{path} reads the time of day");
+    }
+}
+
 #[test]
 fn nobody_uses_what_lies_above_it() {
-    let manifest = |member: &str| fs::read_to_string(root().join(member).join("Cargo.toml")).expect("a manifest");
     for above in ["host-trainer", "firmware-demo", "tests"] {
         let names = |member: &str| manifest(member).lines().any(|line| line.starts_with(&format!("{above}.workspace")));
         assert!(!names("bn-core"), "bn-core uses {above}");

@@ -7,6 +7,7 @@
 //! | [`boards`] | each board's firmware builds, lies in its memories and can be booted |
 //! | [`cuda`] | the CUDA engine without a GPU, on the CPU build of its kernels, and with one |
 //! | [`cuda_operations`] | each CUDA kernel against the reference engine's twin of its operation |
+//! | [`device_faults`] | the device panics, faults, runs out of stack, hangs: a reason on the log and an exit code |
 //! | [`differential`] | fast paths against the portable one at the edges of what the proofs allow; flipped bits are seen |
 //! | [`emulator`] | the firmware: host and emulator agree to the last bit, exit codes, log, refused builds |
 //! | [`engine_suite`] | what every engine must do, as functions over `&mut dyn Engine` |
@@ -14,6 +15,8 @@
 //! | [`exchange`] | models to and from PyTorch and ONNX: PyTorch's files import, ONNX Runtime computes our logits |
 //! | [`hostile_input`] | files from outside, damaged and forged: refused with a reason, or harmless |
 //! | [`house`] | who may use whom, where unsafe may stand, how a file begins |
+//! | [`kill`] | training that is killed at random moments and resumed ends in the same bits, on every engine |
+//! | [`profile`] | what each layer takes: the log of executed instructions agrees with the counter |
 //! | [`proofs`] | what the machine code proves: no panic is reachable, bounds of stack and flash |
 //! | [`readme`] | what the README says that code can check |
 //! | [`report`] | the report is sound HTML that says everything and fits a phone, in a browser too |
@@ -25,6 +28,7 @@ mod assembly;
 mod boards;
 mod cuda;
 mod cuda_operations;
+mod device_faults;
 mod differential;
 mod emulator;
 mod engine_suite;
@@ -32,6 +36,9 @@ mod engines;
 mod exchange;
 mod hostile_input;
 mod house;
+#[cfg(unix)]
+mod kill;
+mod profile;
 mod proofs;
 mod readme;
 mod report;

@@ -7,10 +7,11 @@ use std::path::Path;
 
 use host_trainer::checkpoint::{Checkpoint, Origin, TrainingState};
 use host_trainer::data::{Dataset, Split};
-use host_trainer::engine::Engine;
 use host_trainer::engine::select::{AVAILABLE, EngineName, create};
+use host_trainer::engine::{Engine, Optimizer};
 use host_trainer::evaluate::{Request, evaluate};
 use host_trainer::exchange::{ImportOptions, Imported, Source, import};
+use host_trainer::firmware::Build;
 use host_trainer::model_file::ModelFile;
 use host_trainer::parameters::{Parameters, Variance};
 use host_trainer::recipe::{BEST, Recipe, Reestimate, SEED};
@@ -30,7 +31,7 @@ fn pytorchs_model_has_pytorchs_accuracy_and_logits() {
     assert_eq!((source, checkpoint.parameters.variance), (Source::Torch, Variance::Unbiased));
     let bytes = checkpoint.to_bytes().unwrap();
     let model = ModelFile::Checkpoint(Box::new(Checkpoint::from_bytes(&path, &bytes).unwrap()));
-    let request = Request { file: &path, model: &model, checkpoint: None, images: None };
+    let request = Request { file: &path, model: &model, checkpoint: None, images: None, build: Build::Default };
     let evaluated = evaluate(&request, dataset).unwrap();
 
     assert_eq!(evaluated.report.images, 10_000);
@@ -81,7 +82,7 @@ impl Watcher for StopAfter {
 
 #[test]
 fn every_engine_resumes_to_the_same_bits() {
-    for recipe in [short(), short_best()] {
+    for recipe in [short(), short_best(), short_momentum()] {
         AVAILABLE.into_iter().for_each(|name| assert_resumes_to_the_same_bits(name, &recipe));
     }
 }
@@ -89,12 +90,19 @@ fn every_engine_resumes_to_the_same_bits() {
 #[test]
 #[ignore = "needs an NVIDIA GPU; `cuda::` runs it on the CPU build of the kernels"]
 fn cuda_resumes_to_the_same_bits() {
-    [short(), short_best()].iter().for_each(|recipe| assert_resumes_to_the_same_bits(EngineName::CudaGraph, recipe));
+    for recipe in [short(), short_best(), short_momentum()] {
+        assert_resumes_to_the_same_bits(EngineName::CudaGraph, &recipe);
+    }
     assert_resumes_to_the_same_bits(EngineName::CudaPersistent, &short_best());
+    assert_resumes_to_the_same_bits(EngineName::CudaPersistent, &short_momentum());
 }
 
 fn short() -> Recipe {
     Recipe { name: "short".into(), epochs: 2, batch_size: 16, ..SEED }
+}
+
+fn short_momentum() -> Recipe {
+    Recipe { name: "short momentum".into(), lr: 0.1, optimizer: Optimizer::Momentum, weight_decay: 0.01, ..short() }
 }
 
 /// With everything that a recipe can ask for.

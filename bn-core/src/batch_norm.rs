@@ -9,6 +9,7 @@
 
 /// One BatchNorm layer of `C` channels: what it learned, what it tracked, and its `eps`.
 #[derive(Clone, Debug, PartialEq)]
+#[repr(C)]
 pub struct BatchNorm<const C: usize> {
     /// Learned scale. May be negative.
     pub gamma: [f32; C],

@@ -164,6 +164,7 @@ const fn trained_parameters() -> usize {
 
 /// A convolution without padding, stride 1; `weight[out][in][row][column]`.
 #[derive(Clone, Debug, PartialEq)]
+#[repr(C)]
 pub struct Conv2d<const I: usize, const O: usize> {
     /// Weights, `[out_channels][in_channels][kernel][kernel]`.
     pub weight: [[[[f32; KERNEL]; KERNEL]; I]; O],
@@ -173,6 +174,7 @@ pub struct Conv2d<const I: usize, const O: usize> {
 
 /// A fully connected layer; `weight[out][in]`.
 #[derive(Clone, Debug, PartialEq)]
+#[repr(C)]
 pub struct Linear<const I: usize, const O: usize> {
     /// Weights, `[out_features][in_features]`.
     pub weight: [[f32; I]; O],
@@ -214,8 +216,10 @@ impl<const I: usize, const O: usize> Linear<I, O> {
     }
 }
 
-/// The network as it is trained: BatchNorm after each layer but the last. About 181 KB: keep it in a `Box` or a `static`.
+/// The network as it is trained: BatchNorm after each layer but the last. About 181 KB: keep it in a `Box` or a `static`. In
+/// memory it is its tensors in the order of [`TENSORS`], each BatchNorm followed by its `eps`, and nothing else.
 #[derive(Clone, Debug, PartialEq)]
+#[repr(C)]
 pub struct LeNet {
     /// First convolution.
     pub conv1: Conv2d<1, CONV1_CHANNELS>,
@@ -237,8 +241,9 @@ pub struct LeNet {
     pub linear3: Linear<LINEAR2, CLASSES>,
 }
 
-/// The network as it is shipped: BatchNorm folded into the layer before it.
+/// The network as it is shipped: BatchNorm folded into the layer before it. In memory it is its tensors in order.
 #[derive(Clone, Debug, PartialEq)]
+#[repr(C)]
 pub struct FoldedLeNet {
     /// First convolution with BatchNorm 1.
     pub conv1: Conv2d<1, CONV1_CHANNELS>,
@@ -250,6 +255,19 @@ pub struct FoldedLeNet {
     pub linear2: Linear<LINEAR1, LINEAR2>,
     /// Last linear layer, as it was.
     pub linear3: Linear<LINEAR2, CLASSES>,
+}
+
+impl FoldedLeNet {
+    /// All zero: something to fill.
+    pub const fn zero() -> Self {
+        Self {
+            conv1: Conv2d::zero(),
+            conv2: Conv2d::zero(),
+            linear1: Linear::zero(),
+            linear2: Linear::zero(),
+            linear3: Linear::zero(),
+        }
+    }
 }
 
 impl LeNet {

@@ -6,7 +6,7 @@ use bn_core::Image;
 use bn_core::format::LAYERS;
 use bn_core::infer::Prediction;
 
-use crate::arch::stack;
+use crate::arch::{stack, watchdog};
 use crate::counter::Counter;
 use crate::model::{self, Model, Scratch, predict, predict_by_layer};
 
@@ -33,9 +33,12 @@ impl Classifier {
         self.counter.as_ref()
     }
 
-    /// Classifies, and counts if it can.
+    /// Classifies, and counts if it can. Feeds the watchdog first: it bites when an inference does not end. One copy: what
+    /// surrounds it in a program must not change the count.
+    #[inline(never)]
     pub fn classify(&mut self, image: &Image) -> (Prediction, Option<u32>) {
         let Self { model, scratch, counter } = self;
+        watchdog::feed();
         match counter {
             Some(counter) => counter.measure(|| infer(model, image, scratch)),
             None => (infer(model, image, scratch), None),

@@ -3,7 +3,7 @@
 //! The emulator advances its clock by a fixed step for each executed instruction when QEMU is started with `-icount`; SysTick
 //! then counts instructions, scaled by a factor that a loop of known length reveals. QEMU's own trace of every executed
 //! instruction (`-d exec -singlestep`) gives the same number, less the six instructions of the call. On a board the DWT unit
-//! counts cycles; on an Armv6-M, which has none, SysTick does.
+//! counts cycles where the core has one that runs, and SysTick does elsewhere: [`choose`] decides. Touches those two units.
 
 use core::hint::black_box;
 
@@ -14,6 +14,7 @@ use cortex_m::peripheral::DWT;
 use cortex_m::peripheral::SYST;
 use cortex_m::peripheral::syst::SystClkSource;
 
+use crate::choice::{Choice, Unit, choose};
 use crate::place::Place;
 
 /// SysTick counts down through 24 bits.
@@ -23,29 +24,12 @@ const ITERATIONS: u32 = 8_000;
 /// Instructions by which they differ: an iteration of [`delay`] is a subtraction and a branch.
 const CALIBRATION: u32 = 2 * ITERATIONS;
 
-/// What is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Executed instructions.
-    Instructions,
-    /// Cycles of the processor's clock.
-    Cycles,
-}
-
-impl Unit {
-    /// For people, in the plural.
-    pub fn name(self) -> &'static str {
-        match self {
-            Unit::Instructions => "instructions",
-            Unit::Cycles => "cycles",
-        }
-    }
-}
-
 enum Source {
     /// So many ticks are [`CALIBRATION`] units.
-    SysTick { timer: SYST, ticks: u32 },
-    #[cfg(not(armv6m))]
+    SysTick {
+        timer: SYST,
+        ticks: u32,
+    },
     CycleCounter,
 }
 
@@ -58,11 +42,16 @@ pub struct Counter {
 
 impl Counter {
     /// Starts the counter of this place. `None` in an emulator whose clock does not follow the instructions.
-    pub fn new(place: Place, peripherals: Peripherals) -> Option<Self> {
-        match place {
-            Place::Board => Some(Self::of_cycles(peripherals)),
-            Place::Emulator => Self::of_instructions(peripherals.SYST),
-        }
+    pub fn new(place: Place, mut peripherals: Peripherals) -> Option<Self> {
+        let choice = choose(place == Place::Emulator, || cycle_counter_runs(&mut peripherals));
+        let source = match choice {
+            Choice::CalibratedSysTick => return Self::of_instructions(peripherals.SYST),
+            Choice::CycleCounter => Source::CycleCounter,
+            Choice::SysTick => on_the_cores_clock(peripherals.SYST),
+        };
+        let mut counter = Self { source, unit: choice.unit(), overhead: 0 };
+        counter.overhead = counter.raw(|| ()).1.unwrap_or(0);
+        Some(counter)
     }
 
     /// What [`measure`](Self::measure) counts.
@@ -76,7 +65,6 @@ impl Counter {
         let counted = raw.map(|raw| {
             let raw = raw.saturating_sub(self.overhead);
             match self.source {
-                #[cfg(not(armv6m))]
                 Source::CycleCounter => raw,
                 Source::SysTick { ticks, .. } => {
                     ((u64::from(raw) * u64::from(CALIBRATION) + u64::from(ticks) / 2) / u64::from(ticks)) as u32
@@ -84,29 +72,6 @@ impl Counter {
             }
         });
         (result, counted)
-    }
-
-    /// SysTick on the processor's own clock. 24 bits hold sixteen million cycles.
-    #[cfg(armv6m)]
-    fn of_cycles(peripherals: Peripherals) -> Self {
-        let mut timer = peripherals.SYST;
-        timer.set_clock_source(SystClkSource::Core);
-        timer.set_reload(SYSTICK_MASK);
-        timer.enable_counter();
-        let source = Source::SysTick { timer, ticks: CALIBRATION };
-        let mut counter = Self { source, unit: Unit::Cycles, overhead: 0 };
-        counter.overhead = counter.raw(|| ()).1.unwrap_or(0);
-        counter
-    }
-
-    #[cfg(not(armv6m))]
-    fn of_cycles(mut peripherals: Peripherals) -> Self {
-        peripherals.DCB.enable_trace();
-        peripherals.DWT.set_cycle_count(0);
-        peripherals.DWT.enable_cycle_counter();
-        let mut counter = Self { source: Source::CycleCounter, unit: Unit::Cycles, overhead: 0 };
-        counter.overhead = counter.raw(|| ()).1.unwrap_or(0);
-        counter
     }
 
     fn of_instructions(mut timer: SYST) -> Option<Self> {
@@ -124,10 +89,8 @@ impl Counter {
             }
         }
         counter.overhead = counter.raw(|| ()).1?;
-        match &mut counter.source {
-            Source::SysTick { ticks, .. } => *ticks = first,
-            #[cfg(not(armv6m))]
-            Source::CycleCounter => {}
+        if let Source::SysTick { ticks, .. } = &mut counter.source {
+            *ticks = first;
         }
         Some(counter)
     }
@@ -148,11 +111,10 @@ impl Counter {
     /// Runs `work` between two readings of the counter.
     fn raw<R>(&mut self, work: impl FnOnce() -> R) -> (R, Option<u32>) {
         match &mut self.source {
-            #[cfg(not(armv6m))]
             Source::CycleCounter => {
-                let start = DWT::cycle_count();
+                let start = cycle_count();
                 let result = black_box(work());
-                let end = DWT::cycle_count();
+                let end = cycle_count();
                 (result, Some(end.wrapping_sub(start)))
             }
             Source::SysTick { timer, .. } => {
@@ -168,4 +130,45 @@ impl Counter {
             }
         }
     }
+}
+
+/// SysTick as a counter of cycles. 24 bits hold sixteen million of them.
+fn on_the_cores_clock(mut timer: SYST) -> Source {
+    timer.set_clock_source(SystClkSource::Core);
+    timer.set_reload(SYSTICK_MASK);
+    timer.enable_counter();
+    Source::SysTick { timer, ticks: CALIBRATION }
+}
+
+/// Starts the DWT unit's cycle counter, if the core has one, and looks whether it moves.
+#[cfg(not(armv6m))]
+fn cycle_counter_runs(peripherals: &mut Peripherals) -> bool {
+    if !DWT::has_cycle_counter() {
+        return false;
+    }
+    peripherals.DCB.enable_trace();
+    // Some chips with a Cortex-M7 lock it.
+    DWT::unlock();
+    peripherals.DWT.set_cycle_count(0);
+    peripherals.DWT.enable_cycle_counter();
+    let start = cycle_count();
+    delay(64);
+    cycle_count() != start
+}
+
+/// The architecture has none.
+#[cfg(armv6m)]
+fn cycle_counter_runs(_: &mut Peripherals) -> bool {
+    false
+}
+
+#[cfg(not(armv6m))]
+fn cycle_count() -> u32 {
+    DWT::cycle_count()
+}
+
+/// Never read: [`cycle_counter_runs`] says so.
+#[cfg(armv6m)]
+fn cycle_count() -> u32 {
+    0
 }

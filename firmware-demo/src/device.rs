@@ -4,16 +4,21 @@ use core::panic::PanicInfo;
 
 use cortex_m::Peripherals;
 
-use crate::arch::logger;
+use crate::arch::{fault, logger, watchdog};
 use crate::counter::Counter;
 use crate::place::{self, Place};
 use crate::protocol::{EXIT_FAILED, EXIT_PANIC};
 
-/// Opens the log and starts the counter. `None` as counter: this emulator does not count instructions.
+/// Opens the log, arms what catches faults, and starts the counter. `None` as counter: this emulator does not count
+/// instructions.
 pub fn start() -> (Place, Option<Counter>) {
     let place = Place::here();
     logger::init(place);
-    let counter = Peripherals::take().and_then(|peripherals| Counter::new(place, peripherals));
+    watchdog::start();
+    let counter = Peripherals::take().and_then(|mut peripherals| {
+        fault::arm(&mut peripherals);
+        Counter::new(place, peripherals)
+    });
     (place, counter)
 }
 

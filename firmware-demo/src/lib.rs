@@ -1,10 +1,11 @@
-//! What the firmware's programs share: where they run, how they log, count and end. Everything but [`protocol`] and [`stream`]
-//! exists on the device alone.
+//! What the firmware's programs share: where they run, how they log, count and end. Everything but [`choice`],
+//! [`protocol`] and [`stream`] exists on the device alone.
 //!
 //! | program | what it does |
 //! |---|---|
 //! | `demo` | classifies the images that were baked in and logs what it thinks of each |
 //! | `evaluate` | classifies images that an emulator's host streams in, and returns every logit |
+//! | `float` | runs an f32 network instead, BatchNorm unfolded and folded, to compare what that costs; feature `float` |
 //! | `inference` | the inference and nothing else, for the tests that prove what it takes; it is never run |
 //! | `crash` | panics or faults on purpose, to prove that a broken firmware is noticed |
 //!
@@ -12,6 +13,7 @@
 //! follow.
 #![no_std]
 
+pub mod choice;
 pub mod protocol;
 pub mod stream;
 
@@ -23,6 +25,8 @@ pub mod classifier;
 pub mod counter;
 #[cfg(target_os = "none")]
 pub mod device;
+#[cfg(target_os = "none")]
+pub mod files;
 #[cfg(target_os = "none")]
 pub mod images;
 #[cfg(target_os = "none")]

@@ -2,21 +2,25 @@
 
 use core::hint::black_box;
 
-#[cfg(not(feature = "small"))]
+#[cfg(feature = "fast")]
+pub use bn_core::fast::{Scratch, predict, predict_by_layer};
+#[cfg(not(any(feature = "fast", feature = "small")))]
 pub use bn_core::infer::{Scratch, predict, predict_by_layer};
 #[cfg(feature = "small")]
 pub use bn_core::small::{Scratch, predict, predict_by_layer};
 
-#[cfg(not(feature = "small"))]
+#[cfg(feature = "fast")]
+use bn_core::fast::{WEIGHTS_BYTES, Weights};
+#[cfg(not(any(feature = "fast", feature = "small")))]
 use bn_core::format::{WEIGHTS_BYTES, parse as read};
 #[cfg(feature = "small")]
 use bn_core::small::{WEIGHTS_BYTES, Weights};
 
 /// The baked model.
-#[cfg(not(feature = "small"))]
+#[cfg(not(any(feature = "fast", feature = "small")))]
 pub type Model = bn_core::Model<'static>;
 /// The baked model.
-#[cfg(feature = "small")]
+#[cfg(any(feature = "fast", feature = "small"))]
 pub type Model = &'static Weights;
 
 /// Words in flash are read in place, so the file must begin at a word.
@@ -29,7 +33,7 @@ static WEIGHTS: Aligned<[u8; WEIGHTS_BYTES]> = Aligned(*include_bytes!(concat!(e
 
 /// Reads the baked weights: with checksum and proofs, or in the small build with the checksum alone.
 pub fn baked() -> Model {
-    #[cfg(feature = "small")]
+    #[cfg(any(feature = "fast", feature = "small"))]
     let read = Weights::read;
     // The compiler must not look inside: the weights may be replaced after it.
     match read(&black_box(&WEIGHTS).0) {

@@ -4,8 +4,9 @@
 //! | file | contents |
 //! |---|---|
 //! | demo images, baked into the ELF | for each: the label, one byte, then its 784 pixels |
-//! | images, streamed to `evaluate` | for each: its 784 pixels |
+//! | images, streamed to `evaluate` and `float` | for each: its 784 pixels |
 //! | results, written by `evaluate` | for each image a [`Record`], after the last one a [`Trailer`] |
+//! | results, written by `float` | for each image a [`FloatRecord`] |
 
 use bn_core::format::LAYERS;
 use bn_core::lenet::{CLASSES, PIXELS};
@@ -21,6 +22,10 @@ pub const EXIT_FAILED: i32 = 1;
 pub const EXIT_PANIC: i32 = 101;
 /// Exit code: the processor refused an instruction or an access.
 pub const EXIT_FAULT: i32 = 102;
+/// Exit code: the stack was full.
+pub const EXIT_STACK_OVERFLOW: i32 = 103;
+/// Exit code: the watchdog found the program hanging.
+pub const EXIT_WATCHDOG: i32 = 104;
 
 /// What the device says of one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +59,42 @@ impl Record {
             *logit = i32::from_le_bytes(*word);
         }
         Self { class: u32::from_le_bytes(words[0]), logits }
+    }
+}
+
+/// What an f32 network on the device says of one image, with BatchNorm unfolded and folded, in this order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FloatRecord {
+    /// The logits.
+    pub logits: [[f32; CLASSES]; 2],
+    /// Executed instructions.
+    pub instructions: [u32; 2],
+}
+
+impl FloatRecord {
+    /// Bytes of a record.
+    pub const BYTES: usize = 4 * (2 * CLASSES + 2);
+
+    /// As it stands in the file.
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        let (words, _) = bytes.as_chunks_mut::<4>();
+        let logits = self.logits.as_flattened().iter().map(|logit| logit.to_bits());
+        for (word, value) in words.iter_mut().zip(logits.chain(self.instructions)) {
+            *word = value.to_le_bytes();
+        }
+        bytes
+    }
+
+    /// The reverse of [`to_bytes`](Self::to_bytes).
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+        let (words, _) = bytes.as_chunks::<4>();
+        let word = |index: usize| u32::from_le_bytes(words[index]);
+        let logit = |index| f32::from_bits(word(index));
+        Self {
+            logits: [0, CLASSES].map(|start| core::array::from_fn(|class| logit(start + class))),
+            instructions: [word(2 * CLASSES), word(2 * CLASSES + 1)],
+        }
     }
 }
 
@@ -130,6 +171,14 @@ mod tests {
     fn records_survive_the_journey() {
         let record = Record { class: 7, logits: [i32::MIN, -1, 0, 1, i32::MAX, 5, 6, 7, 8, 9] };
         assert_eq!(Record::from_bytes(&record.to_bytes()), record);
+    }
+
+    #[test]
+    fn float_records_survive_the_journey() {
+        let logits =
+            [core::array::from_fn(|class| class as f32 - 3.5), core::array::from_fn(|class| 1e-30 * class as f32)];
+        let record = FloatRecord { logits, instructions: [1, u32::MAX] };
+        assert_eq!(FloatRecord::from_bytes(&record.to_bytes()), record);
     }
 
     #[test]

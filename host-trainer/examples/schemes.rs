@@ -2,10 +2,12 @@
 //!
 //! `cargo run --release -p host-trainer --example schemes -- CHECKPOINT...` quantises each model by each scheme, with bias
 //! correction from training images, and runs all test images through a simulation of its integers. The simulation uses
-//! floats that hold what the integers hold; the scheme that won is `bn_core::quant`. Reads the data set, writes stdout.
+//! floats that hold what the integers hold; the schemes that won are `bn_core::quant` and `bn_core::fast`. Reads the data set,
+//! writes stdout.
 
 use std::path::Path;
 
+use bn_core::fast;
 use bn_core::lenet::{KERNEL, POOL};
 use bn_core::ops::winograd::{DATA, INVERSE, POINTS, TILE, WINDOW, transform_weights};
 use bn_core::quant::{PIXEL_ONE, POOLED_ONE};
@@ -21,9 +23,8 @@ use host_trainer::{Result, inference};
 enum Weights {
     /// Symmetric per channel, largest magnitude `max`.
     Direct { max: f64 },
-    /// Two weights and two inputs in one long multiplication: three lanes of `bits`, so
-    /// `255 * sum|w| < 2^(bits-1)`.
-    Packed { bits: i32 },
+    /// Two weights and two inputs in one long multiplication, a table of `bn_core::fast::TABLE_LEN` entries a channel.
+    Packed,
     /// Transformed for tiles of four outputs, then rounded per channel to `max`.
     WinogradChannel { max: f64 },
     /// Transformed, then rounded with one scale for the layer: a step of the table is `2^shift` units.
@@ -47,9 +48,11 @@ struct Scheme {
 
 const CONV_12: Weights = Weights::Direct { max: 2047.0 };
 const CONV_8: Weights = Weights::Direct { max: 127.0 };
-const PACKED: Weights = Weights::Packed { bits: 21 };
 /// What was built: `bn_core::quant::CONV_SHIFT`.
 const OURS: [Weights; 2] = [Weights::WinogradLayer { shift: 13 }, Weights::WinogradLayer { shift: 17 }];
+
+/// What the fast build has.
+const FAST: [Weights; 2] = [Weights::Packed, OURS[1]];
 
 const fn scheme(name: &'static str, conv: [Weights; 2], instructions: &'static str) -> Scheme {
     Scheme { name, conv, linear_max: 127.0, table: 1024, levels: 255.0, round_pool2: false, instructions }
@@ -64,18 +67,18 @@ fn schemes() -> Vec<Scheme> {
     vec![
         scheme("8-bit convolutions by SMLAD", [CONV_8, CONV_8], "~248"),
         scheme("12-bit convolutions by SMLAD", [CONV_12, CONV_12], "~248"),
-        scheme("conv1 packed, conv2 12 bits by SMLAD", [PACKED, CONV_12], "~217"),
+        scheme("conv1 packed, conv2 12 bits by SMLAD", [Weights::Packed, CONV_12], "~217"),
         scheme("Winograd, 12-bit lanes, a scale a channel", [lanes, lanes], "~159"),
         scheme("Winograd, a scale a layer, pool not rounded", OURS, "~165"),
         ours("the same, centred 8-bit linear inputs: built", OURS, "149"),
         ours("built, shifts 12 and 16", [layer(12), layer(16)], "149"),
         ours("built, shifts 14 and 17", [layer(14), layer(17)], "149"),
-        ours("conv1 packed, conv2 Winograd", [PACKED, layer(17)], "~144"),
+        ours("conv1 packed: the fast build", FAST, "142"),
         Scheme { table: 256, ..ours("built, tables of 256", OURS, "149") },
         Scheme { table: 512, ..ours("built, tables of 512", OURS, "149") },
         Scheme { table: 2048, ..ours("built, tables of 2,048", OURS, "149") },
         wide(ours("built, 16-bit linear weights (40 KB more)", OURS, "~139")),
-        wide(ours("conv1 packed, 16-bit linear weights", [PACKED, layer(17)], "~134")),
+        wide(ours("conv1 packed, 16-bit linear weights", FAST, "~132")),
     ]
 }
 
@@ -83,6 +86,8 @@ fn schemes() -> Vec<Scheme> {
 struct Conv {
     kernel: Vec<[[f32; TILE]; WINDOW]>,
     bias: Vec<f32>,
+    /// Distance of the entries of each channel's table, if it has one of its own.
+    steps: Vec<Option<f32>>,
     ins: usize,
 }
 
@@ -100,10 +105,10 @@ impl Source<'_> {
     /// `step` is the distance of the sigmoid table's entries.
     fn quantize(&self, how: Weights, step: f64) -> Conv {
         let ins = self.means.len();
-        let mut conv = Conv { kernel: vec![], bias: vec![], ins };
+        let mut conv = Conv { kernel: vec![], bias: vec![], steps: vec![], ins };
         for (weight, &bias) in self.weight.chunks_exact(ins * KERNEL * KERNEL).zip(self.bias) {
             let rows: Vec<[f64; KERNEL]> = weight.as_chunks().0.iter().map(|row| row.map(f64::from)).collect();
-            let scale = self.scale(&rows, bias.into(), how, step);
+            let scale = self.scale(&rows, how, step);
             let mut shift = 0.0;
             for (r, row) in rows.iter().enumerate() {
                 let taps = rounded_taps(row, how, scale);
@@ -116,19 +121,22 @@ impl Source<'_> {
                 conv.kernel.push(taps.map(|taps| taps.map(|tap| tap as f32)));
             }
             conv.bias.push((f64::from(bias) - shift) as f32);
+            let unit = f64::from(1_u16 << fast::SHIFT) / self.one;
+            conv.steps.push(matches!(how, Weights::Packed).then_some((scale * unit) as f32));
         }
         conv
     }
 
-    fn scale(&self, rows: &[[f64; KERNEL]], bias: f64, how: Weights, step: f64) -> f64 {
+    fn scale(&self, rows: &[[f64; KERNEL]], how: Weights, step: f64) -> f64 {
         let magnitudes = || rows.as_flattened().iter().map(|w| w.abs());
         let max = magnitudes().fold(0.0, f64::max);
         let lane_max = rows.iter().flat_map(|row| transform_weights(*row)).fold(0.0, |m, lane| f64::max(m, lane.abs()));
         match how {
             Weights::Direct { max: integer } => max / integer,
-            Weights::Packed { bits } => {
-                let reach = (magnitudes().sum::<f64>() + bias.abs()) * f64::from(PIXEL_ONE);
-                (reach / 2_f64.powi(bits - 1)).max(max / 1023.0)
+            Weights::Packed => {
+                let odd = || rows.iter().flat_map(|row| [row[1].abs(), row[3].abs()]);
+                let largest = odd().fold(0.0, f64::max) / 511.0;
+                (magnitudes().sum::<f64>() / 4112.0).max(odd().sum::<f64>() / 2056.0).max(largest)
             }
             Weights::WinogradChannel { max } => lane_max / max,
             Weights::WinogradLayer { shift } => (self.one * step / 2_f64.powi(shift)).max(lane_max / 32_767.0),
@@ -142,7 +150,7 @@ fn rounded_taps(row: &[f64; KERNEL], how: Weights, scale: f64) -> [[f64; TILE]; 
     let lanes = transform_weights(*row).map(rounded);
     std::array::from_fn(|n| {
         std::array::from_fn(|k| match how {
-            Weights::Direct { .. } | Weights::Packed { .. } => {
+            Weights::Direct { .. } | Weights::Packed => {
                 n.checked_sub(k).and_then(|j| row.get(j)).map_or(0.0, |&w| rounded(w))
             }
             _ => (0..POINTS).map(|p| f64::from(DATA[p][n] * INVERSE[p][k]) * lanes[p]).sum(),
@@ -223,6 +231,7 @@ impl<'a> Net<'a> {
                         }
                     }
                     for (k, acc) in acc.into_iter().enumerate() {
+                        let acc = conv.steps[o].map_or(acc, |step| ((acc / step).floor() + 0.5) * step);
                         result[(o * pooled + y / 2) * pooled + (x + k) / 2] += self.sigmoid(acc) / 4.0;
                     }
                 }

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use crate::error::{Error, Result};
 use crate::firmware::{self, Inputs, Program};
+use crate::notice::notice;
 use crate::setup::{self, TARGET};
 
 /// A board that the firmware has a memory map for.
@@ -66,7 +67,7 @@ pub fn flash(board: Board, inputs: &Inputs<'_>) -> Result<()> {
     setup::ensure_probe_rs()?;
     let firmware = firmware::build_programs(&Inputs { board: Some(board), ..*inputs }, &[Program::Demo])?;
     let (elf, chip) = (firmware.elf(Program::Demo), board.chip());
-    eprintln!("flashing: probe-rs run --chip {chip} {}", elf.display());
+    notice(&format!("flashing: probe-rs run --chip {chip} {}", elf.display()));
     let failed = |problem| Error::Tool { tool: "probe-rs run".into(), problem };
     let status = Command::new("probe-rs").args(["run", "--chip", chip]).arg(&elf).status();
     match status {

@@ -261,8 +261,9 @@ fn parse_metadata(file: &StateDict<'_>, json: &str) -> Result<Metadata> {
         return Err(file.damaged(format!("its metadata has version {format}, this program reads version {FORMAT}")));
     }
     let metadata: Metadata = serde_json::from_str(json).map_err(unreadable)?;
-    if !(metadata.eps.is_finite() && metadata.eps > 0.0) {
-        return Err(file.damaged(format!("its eps is {}, which is not above zero", metadata.eps)));
+    // As every engine, `import` and other programs take it: in f32.
+    if !(metadata.eps as f32 > 0.0 && (metadata.eps as f32) < 1.0) {
+        return Err(file.damaged(format!("its eps is {}, which is not between 0 and 1", metadata.eps)));
     }
     Ok(metadata)
 }
@@ -325,4 +326,4 @@ pub fn first_batch_norm(parameters: &Parameters) -> (&[f64], &[f64]) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -78,14 +78,14 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
     // What is missing is better known before the training than after it.
     setup::ensure_target()?;
     setup::ensure_qemu()?;
-    let run = Run::new(create(EngineName::Auto, 0, Variance::Biased)?, new_run(request), dataset)?;
+    let mut run = Run::new(create(EngineName::Auto, 0, Variance::Biased)?, new_run(request), dataset)?;
     let directory = run.directory().clone();
     notice(&run.describe(dataset));
     let train = run.train(dataset, request.quiet)?;
 
     notice("folding BatchNorm and quantising");
     let checkpoint = Checkpoint::read(&directory.checkpoint())?;
-    let calibration = ExportRequest { calibration: &dataset.train, accuracy_limit: DEFAULT_LIMIT };
+    let calibration = ExportRequest { calibration: &dataset.train, accuracy_limit: DEFAULT_LIMIT, fine_tuning: None };
     let exported = export(&checkpoint.parameters, &calibration)?;
     let path = directory.weights();
     weights::write(&path, &exported.weights)?;
@@ -93,7 +93,13 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
     let bytes = AlignedBytes::read(&path)?;
     let model = bytes.model(&path)?;
     let file = ModelFile::Weights(bytes.clone());
-    let of_test = Request { file: &path, model: &file, checkpoint: Some(&checkpoint), images: request.images };
+    let of_test = Request {
+        file: &path,
+        model: &file,
+        checkpoint: Some(&checkpoint),
+        images: request.images,
+        build: Build::Default,
+    };
     let evaluate = evaluate(&of_test, dataset)?.report;
 
     let test = dataset.test.first(request.images.unwrap_or(usize::MAX));

@@ -75,6 +75,14 @@ pub enum Error {
         /// Where the work so far lies and how to go on.
         saved: String,
     },
+    /// A file of a run could not be written; what was saved before stands. Exit code 1.
+    #[error("{problem}; {remedy}")]
+    Unsaved {
+        /// Which file, and what the system said.
+        problem: String,
+        /// How to go on.
+        remedy: String,
+    },
     /// The operating system refused a file operation. Exit code 1.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -91,7 +99,7 @@ impl Error {
     /// The program's exit code for this error. 0 is success; 2 is also what a wrong command line gives.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Disagreement { .. } | Error::Tool { .. } | Error::Io { .. } => 1,
+            Error::Disagreement { .. } | Error::Tool { .. } | Error::Unsaved { .. } | Error::Io { .. } => 1,
             Error::BadFile { .. } | Error::BadArgument { .. } | Error::Refused { .. } => 2,
             Error::Missing { .. } => 3,
             Error::Diverged { .. } => 4,
@@ -99,9 +107,14 @@ impl Error {
         }
     }
 
-    /// A [`Error::BadFile`].
+    /// A [`Error::BadFile`]. The problem may quote the file: what is in it can neither break the line nor command a terminal.
     pub fn bad_file(path: impl AsRef<Path>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Error::BadFile { path: path.as_ref().to_owned(), problem: problem.into(), remedy: remedy.into() }
+        let mut problem = problem.into();
+        if problem.contains(char::is_control) {
+            let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+            problem = problem.chars().map(escaped).collect();
+        }
+        Error::BadFile { path: path.as_ref().to_owned(), problem, remedy: remedy.into() }
     }
 
     /// An [`Error::Io`], for `map_err`.

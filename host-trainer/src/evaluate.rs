@@ -10,7 +10,8 @@ use serde::Serialize;
 use crate::checkpoint::Checkpoint;
 use crate::data::{Dataset, Split};
 use crate::error::{Error, Result};
-use crate::export::{Comparison, ExportRequest, Networks, Outputs, export};
+use crate::export::{Comparison, ExportRequest, Networks, Outputs, export_weights};
+use crate::firmware::Build;
 use crate::inference;
 use crate::model_file::ModelFile;
 use crate::weights::AlignedBytes;
@@ -26,6 +27,8 @@ pub struct Request<'a> {
     pub checkpoint: Option<&'a Checkpoint>,
     /// Test images; all if there are fewer.
     pub images: Option<usize>,
+    /// Whose integers.
+    pub build: Build,
 }
 
 /// The keys of `evaluate --json`. What the file does not allow is null.
@@ -39,6 +42,8 @@ pub struct EvaluateReport {
     pub data_source: String,
     /// Test images that were classified.
     pub images: usize,
+    /// The build of the firmware whose integers these are.
+    pub build: Build,
     /// Share correct in f32, BatchNorm on its own.
     pub accuracy_f32_unfolded: Option<f64>,
     /// Share correct in f32, BatchNorm folded.
@@ -84,6 +89,7 @@ pub fn evaluate(request: &Request<'_>, dataset: &Dataset) -> Result<Evaluated> {
         dataset: dataset.name.clone(),
         data_source: dataset.source.clone(),
         images: test.len(),
+        build: request.build,
         accuracy_f32_unfolded: None,
         accuracy_f32_folded: None,
         accuracy_int8: None,
@@ -97,13 +103,14 @@ pub fn evaluate(request: &Request<'_>, dataset: &Dataset) -> Result<Evaluated> {
         (ModelFile::Checkpoint(checkpoint), _) => of_checkpoint(checkpoint, dataset, &test, &mut report)?,
         (ModelFile::Weights(bytes), Some(checkpoint)) => {
             let model = bytes.model(request.file)?;
-            let outputs = Outputs::new(&Networks::new(&checkpoint.parameters), &model, &test.images);
+            let outputs =
+                Outputs::of_build(request.build, &Networks::new(&checkpoint.parameters), &model, &test.images);
             report.compare(&outputs.compare(&test.labels));
             dequantized(&outputs.int8, outputs.logit_unit)
         }
         (ModelFile::Weights(bytes), None) => {
             let model = bytes.model(request.file)?;
-            let predictions = inference::int8(&model, &test.images);
+            let predictions = inference::int8_of(request.build, &model, &test.images);
             let classes: Vec<_> = predictions.iter().map(|p| p.class).collect();
             report.accuracy_int8 = Some(inference::accuracy(&classes, &test.labels));
             dequantized(&predictions, (-f64::from(model.logit_fraction_bits())).exp2())
@@ -121,11 +128,11 @@ fn of_checkpoint(
     report: &mut EvaluateReport,
 ) -> Result<Vec<[f32; 10]>> {
     let nets = Networks::new(&checkpoint.parameters);
-    let request = ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0 };
-    match export(&checkpoint.parameters, &request) {
-        Ok(exported) => {
-            let bytes = AlignedBytes::new(&exported.weights);
-            let outputs = Outputs::new(&nets, &bytes.model(Path::new("weights.bin"))?, &test.images);
+    let request = ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0, fine_tuning: None };
+    match export_weights(&checkpoint.parameters, &request) {
+        Ok(weights) => {
+            let bytes = AlignedBytes::new(&weights);
+            let outputs = Outputs::of_build(report.build, &nets, &bytes.model(Path::new("weights.bin"))?, &test.images);
             report.compare(&outputs.compare(&test.labels));
             Ok(outputs.unfolded)
         }

@@ -1,14 +1,17 @@
 //! From a trained model to a `weights.bin` that is proved to say the same: check the statistics, fold, calibrate,
 //! quantise, re-read with the device's parser, compare. A file that would lie is refused with the reason.
 
+use bn_core::format::WeightsFile;
 use bn_core::lenet::{Role, TENSORS};
 use bn_core::{CLASSES, FoldedLeNet, Image, LeNet, Model, Prediction};
 use serde::Serialize;
 
 use crate::data::Split;
 use crate::error::{Error, Result};
+use crate::firmware::Build;
 use crate::inference;
 use crate::parameters::Parameters;
+use crate::quantize::fine_tune::{FineTuned, FineTuning, fine_tune};
 use crate::quantize::measure::{Activations, measure};
 use crate::quantize::{Calibration, LayerReport, quantize};
 
@@ -28,6 +31,8 @@ pub struct ExportRequest<'a> {
     pub calibration: &'a Split,
     /// Points of accuracy (percent) that the integers may lose on them.
     pub accuracy_limit: f64,
+    /// Quantisation-aware fine-tuning on all of `calibration`, at least two examples.
+    pub fine_tuning: Option<FineTuning>,
 }
 
 /// How the three forms of a model compare on some examples.
@@ -60,6 +65,8 @@ pub struct ExportReport {
     pub logit_fraction_bits: u8,
     /// The quantiser's table: what became of the weights.
     pub layers: Vec<LayerReport>,
+    /// What fine-tuning did, where that was asked for; the weights of `layers` are those before it.
+    pub fine_tuned: Option<FineTuned>,
     /// And of the activations, on the calibration images; in the order of the layers.
     pub activations: [Activations; 5],
     /// On the calibration images, of the file as it was re-read.
@@ -101,10 +108,49 @@ pub fn export(parameters: &Parameters, request: &ExportRequest<'_>) -> Result<Ex
     check_statistics(parameters)?;
     let nets = Networks::new(parameters);
     let sample = request.calibration.first(CALIBRATION_IMAGES);
-    let (file, layers) = quantize(&nets.folded, &Calibration::new(&nets.folded, &sample.images))?;
-    let weights = file.bytes().to_vec();
+    let Proved { file, layers, fine_tuned, comparison } = prove(&nets, &sample, request)?;
     let model = reread(file.bytes())?;
-    let outputs = Outputs::new(&nets, &model, &sample.images);
+    let report = ExportReport {
+        bytes: file.bytes().len(),
+        checksum: model.checksum(),
+        logit_fraction_bits: model.logit_fraction_bits(),
+        activations: measure(&nets.unfolded, &nets.folded, &model, &sample.images),
+        layers,
+        fine_tuned,
+        calibration: comparison,
+    };
+    Ok(Exported { weights: file.bytes().to_vec(), report })
+}
+
+/// The bytes of the `weights.bin` that [`export`] makes and proves, without its report.
+///
+/// # Errors
+/// As [`export`].
+pub fn export_weights(parameters: &Parameters, request: &ExportRequest<'_>) -> Result<Vec<u8>> {
+    check_statistics(parameters)?;
+    let sample = request.calibration.first(CALIBRATION_IMAGES);
+    Ok(prove(&Networks::new(parameters), &sample, request)?.file.bytes().to_vec())
+}
+
+/// A file that passed every check.
+struct Proved {
+    file: Box<WeightsFile>,
+    layers: Vec<LayerReport>,
+    fine_tuned: Option<FineTuned>,
+    comparison: Comparison,
+}
+
+/// Quantises with the images of `sample` and proves the file on them.
+fn prove(nets: &Networks, sample: &Split, request: &ExportRequest<'_>) -> Result<Proved> {
+    let (mut file, layers) = quantize(&nets.folded, &Calibration::new(&nets.folded, &sample.images))?;
+    let mut fine_tuned = None;
+    if let Some(fine_tuning) = request.fine_tuning {
+        reread(file.bytes())?;
+        let (tuned, found) = fine_tune(&file, &nets.folded, request.calibration, fine_tuning);
+        (file, fine_tuned) = (tuned, Some(found));
+    }
+    let model = reread(file.bytes())?;
+    let outputs = Outputs::new(nets, &model, &sample.images);
     outputs.check_fold()?;
     let comparison = outputs.compare(&sample.labels);
     let lost = 100.0 * (comparison.accuracy_f32_folded - comparison.accuracy_int8);
@@ -114,15 +160,7 @@ pub fn export(parameters: &Parameters, request: &ExportRequest<'_>) -> Result<Ex
             "train longer or with a smaller --lr, or allow it with --limit",
         ));
     }
-    let report = ExportReport {
-        bytes: weights.len(),
-        checksum: model.checksum(),
-        logit_fraction_bits: model.logit_fraction_bits(),
-        activations: measure(&nets.unfolded, &nets.folded, &model, &sample.images),
-        layers,
-        calibration: comparison,
-    };
-    Ok(Exported { weights, report })
+    Ok(Proved { file, layers, fine_tuned, comparison })
 }
 
 /// Logits of a model's three forms, one row an example.
@@ -141,10 +179,15 @@ pub struct Outputs {
 impl Outputs {
     /// Runs all three forms over some images.
     pub fn new(nets: &Networks, model: &Model<'_>, images: &[Image]) -> Self {
+        Self::of_build(Build::Default, nets, model, images)
+    }
+
+    /// As [`new`](Self::new), with the integers of a build.
+    pub fn of_build(build: Build, nets: &Networks, model: &Model<'_>, images: &[Image]) -> Self {
         Self {
             unfolded: inference::unfolded(&nets.unfolded, images),
             folded: inference::folded(&nets.folded, images),
-            int8: inference::int8(model, images),
+            int8: inference::int8_of(build, model, images),
             logit_unit: (-f64::from(model.logit_fraction_bits())).exp2(),
         }
     }
@@ -197,12 +240,7 @@ fn reread(bytes: &[u8]) -> Result<Model<'_>> {
 
 /// A model can be folded only if its statistics were gathered and are numbers.
 pub(crate) fn check_statistics(parameters: &Parameters) -> Result<()> {
-    if let Some(t) = TENSORS.iter().zip(&parameters.tensors).find(|(_, values)| !values.iter().all(|v| v.is_finite())) {
-        return Err(refused(
-            format!("{} holds a value that is not finite", t.0.name),
-            "train again with a smaller --lr",
-        ));
-    }
+    check_finite(parameters)?;
     for (i, spec) in TENSORS.iter().enumerate().filter(|(_, spec)| spec.role == Role::RunningVar) {
         let (means, variances) = (&parameters.tensors[i - 1], &parameters.tensors[i]);
         if variances.iter().any(|&v| v < 0.0) {
@@ -219,6 +257,16 @@ pub(crate) fn check_statistics(parameters: &Parameters) -> Result<()> {
         return Err(refused(format!("eps is {}", parameters.eps), "give a positive --eps to `import`"));
     }
     Ok(())
+}
+
+/// Every value is a number.
+pub(crate) fn check_finite(parameters: &Parameters) -> Result<()> {
+    match TENSORS.iter().zip(&parameters.tensors).find(|(_, values)| !values.iter().all(|v| v.is_finite())) {
+        None => Ok(()),
+        Some((spec, _)) => {
+            Err(refused(format!("{} holds a value that is not finite", spec.name), "train again with a smaller --lr"))
+        }
+    }
 }
 
 fn largest(values: impl Iterator<Item = f64>) -> f64 {
@@ -254,7 +302,8 @@ mod tests {
     fn refusal(change: impl FnOnce(&mut Parameters)) -> String {
         let (mut parameters, split) = model();
         change(&mut parameters);
-        let error = export(&parameters, &ExportRequest { calibration: &split, accuracy_limit: 1.0 }).unwrap_err();
+        let error = export(&parameters, &ExportRequest { calibration: &split, accuracy_limit: 1.0, fine_tuning: None })
+            .unwrap_err();
         assert!(matches!(error, Error::Refused { .. }), "{error}");
         assert_eq!(error.exit_code(), 2);
         let text = error.to_string();
@@ -265,7 +314,9 @@ mod tests {
     #[test]
     fn a_good_model_exports_and_parses() {
         let (parameters, split) = model();
-        let exported = export(&parameters, &ExportRequest { calibration: &split, accuracy_limit: 5.0 }).unwrap();
+        let exported =
+            export(&parameters, &ExportRequest { calibration: &split, accuracy_limit: 5.0, fine_tuning: None })
+                .unwrap();
         assert_eq!(exported.weights.len(), bn_core::format::WEIGHTS_BYTES);
         assert_eq!(exported.report.calibration.accuracy_f32_folded, 1.0);
         assert!(exported.report.calibration.fold_difference < 1e-4);
@@ -300,7 +351,7 @@ mod tests {
         let (parameters, mut split) = model();
         split.labels = split.labels.iter().map(|l| (l + 1) % 10).collect();
         // Nothing to lose at accuracy 0; a negative limit asks for a gain that cannot be.
-        let request = ExportRequest { calibration: &split, accuracy_limit: -50.0 };
+        let request = ExportRequest { calibration: &split, accuracy_limit: -50.0, fine_tuning: None };
         assert!(export(&parameters, &request).unwrap_err().to_string().contains("points of accuracy"));
     }
 }

@@ -37,8 +37,9 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     };
     std::fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
     let write = || -> std::io::Result<()> {
-        let mut file = temporary_in(directory)?;
-        file.write_all(bytes)?;
+        let mut file = temporary_beside(path, directory)?;
+        // Not through the temporary file, whose errors name it as well.
+        file.as_file_mut().write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|e| e.error)?;
         Ok(())
@@ -46,15 +47,49 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     write().map_err(Error::io("write", path))
 }
 
+/// [`write_atomically`], unless these bytes stand there already.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_if_different(path: &Path, bytes: &[u8]) -> Result<()> {
+    if std::fs::read(path).is_ok_and(|there| there == bytes) { Ok(()) } else { write_atomically(path, bytes) }
+}
+
+/// Deletes a file, where there is one.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("delete", path)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// What stands before and after the random part of a temporary file's name.
+const AROUND: (&str, &str) = (".", ".part");
+
 /// A temporary file that, once renamed, has the permissions of any new file rather than a private one's.
-fn temporary_in(directory: &Path) -> std::io::Result<NamedTempFile> {
+fn temporary_beside(path: &Path, directory: &Path) -> std::io::Result<NamedTempFile> {
     let mut builder = Builder::new();
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666)); // less the umask
     }
-    builder.prefix(".").suffix(".part").tempfile_in(directory)
+    builder.prefix(&before_random_part(path)).suffix(AROUND.1).tempfile_in(directory)
+}
+
+fn before_random_part(path: &Path) -> String {
+    format!("{}{}.", AROUND.0, path.file_name().unwrap_or_default().to_string_lossy())
+}
+
+/// Whether `leftover` has a name as [`write_atomically`] gives to what becomes `path`: of no process that lives, it is left
+/// by one that was killed.
+pub fn is_leftover_of(leftover: &Path, path: &Path) -> bool {
+    let name = leftover.file_name().unwrap_or_default().to_string_lossy();
+    let random = name.strip_prefix(&before_random_part(path)).and_then(|rest| rest.strip_suffix(AROUND.1));
+    random.is_some_and(|random| !random.is_empty() && random.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 #[cfg(test)]
@@ -69,6 +104,17 @@ mod tests {
         write_atomically(&path, b"two").unwrap();
         assert_eq!(read(&path).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_write_leaves_is_known_by_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file.txt");
+        let temporary = temporary_beside(&path, directory.path()).unwrap();
+        assert!(is_leftover_of(temporary.path(), &path));
+        for other in ["file", ".file.txt.a1.part", "other.txt"] {
+            assert!(!is_leftover_of(temporary.path(), &directory.path().join(other)), "{other}");
+        }
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! Builds the firmware with cargo, with given weights and images baked in, and reads the sizes of what came out. Writes into
 //! the target directory alone.
 
+mod patch;
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use bn_core::{Model, small};
+use bn_core::{FormatError, Model, fast, small};
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
 use serde::Serialize;
 use tempfile::TempDir;
@@ -17,7 +19,10 @@ use crate::data::Split;
 use crate::emulate::Machine;
 use crate::error::{Error, Result};
 use crate::footprint::{Footprint, footprint};
+use crate::notice::notice;
 use crate::setup;
+
+pub use patch::{replace_networks, replace_weights};
 
 /// What is baked into the firmware; `None` is what the repository ships.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,16 +39,18 @@ pub struct Inputs<'a> {
     pub build: Build,
 }
 
-/// A build of the network. All give the same bits.
+/// A build of the network. All but [`Fast`](Build::Fast) give the same bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Build {
     /// The fastest path that the core has.
     #[default]
-    Fastest,
+    Default,
     /// The portable path, even where the core has a faster one.
     Portable,
-    /// The fast path in less flash and RAM.
+    /// Fewer instructions for a little accuracy, [`bn_core::fast`].
+    Fast,
+    /// Less flash and RAM, [`bn_core::small`].
     Small,
 }
 
@@ -51,6 +58,27 @@ impl Build {
     /// The cargo profile of the firmware.
     pub fn profile(self) -> &'static str {
         if self == Build::Small { "firmware-small" } else { "firmware" }
+    }
+
+    /// The feature of the firmware that asks for it.
+    pub fn feature(self) -> Option<&'static str> {
+        match self {
+            Build::Default | Build::Portable => None,
+            Build::Fast => Some("fast"),
+            Build::Small => Some("small"),
+        }
+    }
+
+    /// What the firmware has of a model in flash.
+    ///
+    /// # Errors
+    /// [`FormatError::Sigmoid`] when the small build cannot hold it.
+    pub fn baked(self, model: &Model<'_>) -> std::result::Result<Vec<u8>, FormatError> {
+        Ok(match self {
+            Build::Default | Build::Portable => model.file().bytes().to_vec(),
+            Build::Fast => fast::Weights::of(model).bytes().to_vec(),
+            Build::Small => small::Weights::of(model)?.bytes().to_vec(),
+        })
     }
 }
 
@@ -61,6 +89,9 @@ pub enum Program {
     Demo,
     /// Classifies images that the host streams in.
     Evaluate,
+    /// Runs f32 networks that [`replace_networks`] puts into it. Too large for small chips, so not one of those that
+    /// [`build`] builds.
+    Float,
     /// Panics or faults on purpose.
     Crash,
 }
@@ -73,6 +104,7 @@ impl Program {
         match self {
             Program::Demo => "demo",
             Program::Evaluate => "evaluate",
+            Program::Float => "float",
             Program::Crash => "crash",
         }
     }
@@ -107,7 +139,7 @@ pub struct Sizes {
 }
 
 /// The one function of the programs below which an inference happens: part of its symbol.
-const INFERENCE: &str = "firmware_demo10classifier5infer";
+pub(crate) const INFERENCE: &str = "firmware_demo10classifier5infer";
 
 /// The directory of the workspace that this program was built from.
 ///
@@ -132,7 +164,7 @@ pub fn shipped_weights() -> Result<PathBuf> {
     Ok(workspace_root()?.join("firmware-demo/assets/weights.bin"))
 }
 
-/// Builds every program of the firmware with these inputs. Installs the target's libraries first where that is possible.
+/// Builds the programs of the firmware with these inputs. Installs the target's libraries first where that is possible.
 ///
 /// # Errors
 /// [`Error::Missing`] without the target or the sources, [`Error::Tool`] with the compiler's reason, [`Error::Io`].
@@ -163,12 +195,11 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
     cargo.args(programs.iter().flat_map(|program| ["--bin", program.name()]));
     cargo.arg("--message-format=json-render-diagnostics").env_remove("BN_LENET_WEIGHTS").env_remove("BN_LENET_IMAGES");
     cargo.args(["--no-default-features", "--features", board]);
-    if inputs.build == Build::Small {
-        cargo.args(["--features", "small"]);
-    }
+    let float = programs.contains(&Program::Float).then_some("float");
+    cargo.args(inputs.build.feature().into_iter().chain(float).flat_map(|feature| ["--features", feature]));
     if inputs.build == Build::Portable {
-        let name = target.to_uppercase().replace(['-', '.'], "_");
-        cargo.env(format!("CARGO_TARGET_{name}_RUSTFLAGS"), "--cfg bn_lenet_arch=\"portable\"");
+        // In place of what .cargo/config.toml has for the target; other ways to say it would add to that.
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", "--cfg\x1fbn_lenet_arch=\"portable\"");
     }
     // The shipped weights under another name would only make cargo link again.
     let shipped = fs::read(shipped_weights()?).unwrap_or_default();
@@ -182,7 +213,7 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
         write_if_new(&path, &demo_images(images))?;
         cargo.env("BN_LENET_IMAGES", path);
     }
-    eprintln!("building the firmware for {target}");
+    notice(&format!("building the firmware for {target}"));
     let executables = run_cargo(cargo)?;
     let directory = TempDir::new().map_err(Error::io("create a directory in", std::env::temp_dir()))?;
     let firmware = Firmware { directory };
@@ -218,46 +249,13 @@ pub fn sizes(elf: &Path) -> Result<Sizes> {
         [0x2000_0000, 0x3800_0000].iter().any(|ram| (*ram..ram + 0x40_0000).contains(&section.address()))
     };
     let statics = file.sections().filter(in_ram).map(|section| section.size()).sum();
-    let weights = weights_symbol(&file).map_or(0, |symbol| symbol.size());
+    let weights = patch::symbol(&file, patch::WEIGHTS).map_or(0, |symbol| symbol.size());
     let Footprint { code: inference_code, stack: stack_bound, .. } = footprint(elf, INFERENCE)?;
     Ok(Sizes { flash, weights, statics, inference_code, stack_bound })
 }
 
-/// Puts other weights into a built program, in place: a thousand models need one build.
-///
-/// # Errors
-/// [`Error::Io`], or [`Error::BadFile`] when it is not a program with weights, or the small build cannot hold these.
-pub fn replace_weights(elf: &Path, build: Build, weights: Model<'_>) -> Result<()> {
-    let mut bytes = fs::read(elf).map_err(Error::io("read", elf))?;
-    let file = parse_elf(elf, &bytes)?;
-    let position = weights_symbol(&file).and_then(|symbol| {
-        let section = file.section_by_index(symbol.section_index()?).ok()?;
-        let (start, _) = section.file_range()?;
-        usize::try_from(start + symbol.address().checked_sub(section.address())?).ok()
-    });
-    let small;
-    let weights = match build {
-        Build::Small => {
-            small = small::Weights::of(&weights)
-                .map_err(|error| Error::bad_file(elf, error.to_string(), "export it anew"))?;
-            small.bytes().as_slice()
-        }
-        Build::Fastest | Build::Portable => weights.file().bytes(),
-    };
-    match position.and_then(|start| bytes.get_mut(start..start + weights.len())) {
-        Some(place) => place.copy_from_slice(weights),
-        None => return Err(Error::bad_file(elf, "no weights are in it", "build it again")),
-    }
-    fs::write(elf, bytes).map_err(Error::io("write", elf))
-}
-
 fn parse_elf<'a>(path: &Path, bytes: &'a [u8]) -> Result<object::File<'a>> {
     object::File::parse(bytes).map_err(|error| Error::bad_file(path, format!("not an ELF: {error}"), "build it again"))
-}
-
-/// The weights, by their mangled name.
-fn weights_symbol<'data, 'file>(file: &'file object::File<'data>) -> Option<object::Symbol<'data, 'file>> {
-    file.symbols().find(|symbol| symbol.name().is_ok_and(|name| name.contains("5model7WEIGHTS")))
 }
 
 /// The cargo that started this program, or the one on the PATH.
@@ -299,7 +297,7 @@ fn run_cargo(mut cargo: Command) -> Result<Vec<PathBuf>> {
     let mut words = String::new();
     for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines()).map_while(Result::ok)
     {
-        eprintln!("{line}");
+        notice(&line);
         words.push_str(&line);
         words.push('\n');
     }

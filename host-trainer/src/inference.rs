@@ -2,9 +2,13 @@
 
 use std::num::NonZero;
 
+use bn_core::fast;
 use bn_core::infer::{self, ScratchF32, argmax};
+use bn_core::lenet::FLAT;
 use bn_core::wide::{WideInt8Scratch, WideLeNet, WideModel, WideScratch};
-use bn_core::{CLASSES, FoldedLeNet, Image, LeNet, Model, Prediction};
+use bn_core::{CLASSES, FoldedLeNet, Image, LeNet, Model, Prediction, Scratch};
+
+use crate::firmware::Build;
 
 /// f32 logits with BatchNorm computed on its own, one row an image.
 pub fn unfolded(net: &LeNet, images: &[Image]) -> Vec<[f32; CLASSES]> {
@@ -21,6 +25,26 @@ pub fn folded(net: &FoldedLeNet, images: &[Image]) -> Vec<[f32; CLASSES]> {
 pub fn int8(model: &Model<'_>, images: &[Image]) -> Vec<Prediction> {
     let model = Box::new(WideModel::new(*model));
     each(images, WideInt8Scratch::new, |image, scratch| model.predict(image, scratch))
+}
+
+/// What reaches the first linear layer of the integer network, one row an image: channel, row, column, centred.
+pub fn flat(model: &Model<'_>, images: &[Image]) -> Vec<[i8; FLAT]> {
+    each(images, Scratch::new, |image, scratch| {
+        infer::predict(model, image, scratch);
+        let (_, [flat, ..]) = scratch.stages();
+        std::array::from_fn(|i| flat[i / 4].values()[i % 4])
+    })
+}
+
+/// What the integer network of a build says, one prediction an image.
+pub fn int8_of(build: Build, model: &Model<'_>, images: &[Image]) -> Vec<Prediction> {
+    match build {
+        Build::Default | Build::Portable | Build::Small => int8(model, images),
+        Build::Fast => {
+            let weights = Box::new(fast::Weights::of(model));
+            each(images, fast::Scratch::new, |image, scratch| fast::predict(&weights, image, scratch))
+        }
+    }
 }
 
 /// Class of each row of logits.
@@ -40,7 +64,7 @@ pub fn disagreement(a: &[usize], b: &[usize]) -> f64 {
 }
 
 /// `f` of every image, in order; each thread has a scratch of its own.
-fn each<S, R: Send>(images: &[Image], scratch: fn() -> S, f: impl Fn(&Image, &mut S) -> R + Sync) -> Vec<R> {
+pub(crate) fn each<S, R: Send>(images: &[Image], scratch: fn() -> S, f: impl Fn(&Image, &mut S) -> R + Sync) -> Vec<R> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     let chunk = images.len().div_ceil(threads).max(1);
     let run = |images: &[Image]| {

@@ -3,10 +3,12 @@
 //!
 //! The data's way through: [`data`] → [`engine`] (driven by [`train`]) → [`checkpoint`] → [`export`] → `weights.bin` →
 //! [`emulate`].
+#![cfg_attr(not(test), warn(clippy::print_stderr, clippy::print_stdout))] // they panic when nobody reads, see `notice`
 
 pub mod augment;
 pub mod board;
 pub mod checkpoint;
+pub mod claim;
 pub mod cli;
 pub mod curves;
 pub mod data;
@@ -25,6 +27,7 @@ pub mod inference;
 pub mod inspect;
 pub mod interrupt;
 pub mod model_file;
+mod notice;
 mod numbers;
 pub mod parameters;
 pub mod progress;
@@ -34,6 +37,7 @@ pub mod reestimate;
 pub mod report;
 pub mod run;
 pub mod run_dir;
+pub mod saves;
 pub mod setup;
 mod state_dict;
 pub mod train;

@@ -5,6 +5,7 @@
 //! | `calibration` | what training images say of each layer's inputs |
 //! | `linear` | linear layers: a scale an output, integers chosen by what they cost |
 //! | `rounding` | that choice |
+//! | `fine_tune` | quantisation-aware fine-tuning of the linear layers |
 //! | `measure` | how the integer layers do beside the f32 ones |
 //!
 //! A convolution's weights are transformed first (see [`bn_core::ops::winograd`]) and get one scale for the layer: an entry
@@ -15,6 +16,7 @@
 //! Equalization and Bias Correction", section 4.2.
 
 mod calibration;
+pub mod fine_tune;
 mod linear;
 pub mod measure;
 pub mod rounding;
@@ -122,9 +124,12 @@ pub fn quantize(net: &FoldedLeNet, calibration: &Calibration) -> Result<(Box<Wei
     f.logit_fraction_bits = logit_fraction_bits(net)?;
     let sigmoid = Output { offset: SIGMOID_RANGE - SIGMOID_STEP / 2.0, step: SIGMOID_STEP };
     let logits = Output { offset: 0.0, step: (-f64::from(f.logit_fraction_bits)).exp2() };
-    let linear1 = source(Layer::Linear1, n.linear1.flat(), &n.linear1.bias, activation, true).linear(sigmoid)?;
-    let linear2 = source(Layer::Linear2, n.linear2.flat(), &n.linear2.bias, activation, true).linear(sigmoid)?;
-    let linear3 = source(Layer::Linear3, n.linear3.flat(), &n.linear3.bias, activation, true).linear(logits)?;
+    let (linear1, linear1_report) =
+        source(Layer::Linear1, n.linear1.flat(), &n.linear1.bias, activation, true).linear(sigmoid)?;
+    let (linear2, linear2_report) =
+        source(Layer::Linear2, n.linear2.flat(), &n.linear2.bias, activation, true).linear(sigmoid)?;
+    let (linear3, linear3_report) =
+        source(Layer::Linear3, n.linear3.flat(), &n.linear3.bias, activation, true).linear(logits)?;
 
     f.conv1_sigmoid = sigmoid_table_uncentred(conv1.step);
     f.conv2_sigmoid = sigmoid_table(conv2.step);
@@ -137,7 +142,7 @@ pub fn quantize(net: &FoldedLeNet, calibration: &Calibration) -> Result<(Box<Wei
     linear2.store(&mut f.linear2_weight, &mut f.linear2_bias, &mut f.linear2_multiplier);
     linear3.store(&mut f.linear3_weight, &mut f.linear3_bias, &mut f.linear3_multiplier);
     file.seal();
-    Ok((file, [conv1.report, conv2.report, linear1.report, linear2.report, linear3.report].into()))
+    Ok((file, [conv1.report, conv2.report, linear1_report, linear2_report, linear3_report].into()))
 }
 
 /// The most fraction bits with which every logit's multiplier still fits an i32.

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::augment::Augmentation;
+use crate::engine::steps::BETA1;
 use crate::engine::{Optimizer, Steps};
 
 /// How the learning rate goes over a run.
@@ -52,7 +53,7 @@ pub struct Recipe {
     /// How a gradient becomes a step.
     #[serde(default = "seed_optimizer")]
     pub optimizer: Optimizer,
-    /// Share of the convolutions' and linear layers' weights that a step of rate 1 takes off. AdamW only.
+    /// Share of the convolutions' and linear layers' weights that a step of rate 1 takes off. Not with plain gradient descent.
     #[serde(default)]
     pub weight_decay: f64,
     /// Share of every label that is spread evenly over all classes.
@@ -149,7 +150,7 @@ impl Recipe {
             && self.warmup == 0.0
             && self.average < 2
             && self.reestimate == Reestimate::No
-            && self.optimizer == Optimizer::Sgd
+            && !self.optimizer.has_moments()
     }
 
     /// Whether the test images are classified after epoch `epoch`, counted from 1.
@@ -214,6 +215,7 @@ impl Recipe {
             vec![format!("{} epoch{}", self.epochs, plural(self.epochs)), format!("batch size {}", self.batch_size)];
         parts.push(match self.optimizer {
             Optimizer::Sgd => format!("lr {}", self.lr),
+            Optimizer::Momentum => format!("momentum {BETA1}, lr {}, weight decay {}", self.lr, self.weight_decay),
             Optimizer::Adamw => format!("AdamW, lr {}, weight decay {}", self.lr, self.weight_decay),
         });
         let mut part = |on: bool, text: String| on.then(|| parts.push(text));

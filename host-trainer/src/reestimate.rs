@@ -13,7 +13,9 @@ use bn_core::lenet::{
 use bn_core::ops::{avg_pool2d_f32, conv2d_f32, linear_f32, sigmoid_f32};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::Totals;
+use crate::data::Split;
+use crate::engine::{Engine, Totals};
+use crate::error::Result;
 use crate::parameters::{Parameters, Variance};
 
 /// Examples whose statistics one thread works out in one go. Part of the result's bits.
@@ -31,6 +33,33 @@ pub struct Reestimated {
     pub before: Totals,
     /// And after.
     pub after: Totals,
+}
+
+/// What re-estimation changed in one BatchNorm layer. The largest changes are over its channels.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LayerChange {
+    /// Module of PyTorch's `state_dict`.
+    pub module: &'static str,
+    /// Largest change of a mean, in standard deviations of its channel.
+    pub mean_shift: f64,
+    /// Largest ratio between an old and a new variance, whichever is larger.
+    pub variance_ratio: f64,
+}
+
+/// Gives the engine's model the statistics of `images`; says what that changed, on all of `train` too.
+///
+/// # Errors
+/// Only what the engine's device refuses.
+///
+/// # Panics
+/// If there are fewer than two images.
+pub fn reestimate_model(engine: &mut dyn Engine, images: &[Image], train: &Split) -> Result<Reestimated> {
+    let before = engine.parameters();
+    let totals_before = engine.evaluate(train)?;
+    let after = reestimate(&before, images);
+    engine.set_parameters(&after);
+    let (mean_shift, variance_ratio) = largest_changes(&before, &after);
+    Ok(Reestimated { mean_shift, variance_ratio, before: totals_before, after: engine.evaluate(train)? })
 }
 
 /// The parameters with the statistics of `images`. The convention of the variance stays.
@@ -54,16 +83,25 @@ pub fn reestimate(parameters: &Parameters, images: &[Image]) -> Parameters {
 
 /// The largest change of a mean in standard deviations, and the largest ratio of two variances.
 pub fn largest_changes(before: &Parameters, after: &Parameters) -> (f64, f64) {
-    let mut largest = (0.0f64, 1.0f64);
-    for at in (0..TENSORS.len()).filter(|&at| TENSORS[at].role == Role::RunningMean) {
+    let larger =
+        |(shift, ratio): (f64, f64), layer: LayerChange| (shift.max(layer.mean_shift), ratio.max(layer.variance_ratio));
+    changes(before, after).into_iter().fold((0.0, 1.0), larger)
+}
+
+/// The same of each BatchNorm layer.
+pub fn changes(before: &Parameters, after: &Parameters) -> Vec<LayerChange> {
+    let of_layer = |at: usize| {
+        let module = TENSORS[at].name.trim_end_matches(".running_mean");
+        let mut change = LayerChange { module, mean_shift: 0.0, variance_ratio: 1.0 };
         let channels = |of: &Parameters| of.tensors[at].clone().into_iter().zip(of.tensors[at + 1].clone());
         for ((old_mean, old_var), (mean, var)) in channels(before).zip(channels(after)) {
             let (old, new) = (old_var + before.eps, var + before.eps);
-            largest.0 = largest.0.max((mean - old_mean).abs() / new.sqrt());
-            largest.1 = largest.1.max(old / new).max(new / old);
+            change.mean_shift = change.mean_shift.max((mean - old_mean).abs() / new.sqrt());
+            change.variance_ratio = change.variance_ratio.max(old / new).max(new / old);
         }
-    }
-    largest
+        change
+    };
+    (0..TENSORS.len()).filter(|&at| TENSORS[at].role == Role::RunningMean).map(of_layer).collect()
 }
 
 /// Number of values, their mean, and the sum of squared distances from it.
@@ -193,8 +231,7 @@ mod tests {
     use rand::{RngExt, SeedableRng};
 
     use super::*;
-    use crate::data::Split;
-    use crate::engine::{Engine, MOMENTUM, initial_parameters, reference::Reference};
+    use crate::engine::{MOMENTUM, initial_parameters, reference::Reference};
 
     fn examples(count: usize) -> Split {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(4);
@@ -249,5 +286,9 @@ mod tests {
         let (shift, ratio) = largest_changes(&start, &moved);
         assert!((shift - 0.5).abs() < 1e-4 && (ratio - 4.0).abs() < 1e-3, "{shift} {ratio}");
         assert_eq!(largest_changes(&start, &start), (0.0, 1.0));
+        let layers = changes(&start, &moved);
+        assert_eq!(layers.iter().map(|layer| layer.module).collect::<Vec<_>>(), ["1", "5", "10", "13"]);
+        let changed = layers.iter().filter(|layer| (layer.mean_shift, layer.variance_ratio) != (0.0, 1.0));
+        assert_eq!(changed.map(|layer| (layer.module, layer.mean_shift)).collect::<Vec<_>>(), [("10", shift)]);
     }
 }

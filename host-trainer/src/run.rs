@@ -7,18 +7,17 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::checkpoint::{Checkpoint, Origin, TrainingState, first_batch_norm};
-use crate::curves;
 use crate::data::Dataset;
 use crate::engine::select::{EngineName, create};
-use crate::engine::{Engine, Optimizer, Totals};
+use crate::engine::{Engine, Totals};
 use crate::error::{Error, Result};
-use crate::files;
 use crate::interrupt;
 use crate::parameters::Variance;
 use crate::progress::Progress;
 use crate::recipe::Recipe;
 use crate::reestimate::Reestimated;
 use crate::run_dir::{EpochMetrics, RunDir};
+use crate::saves::{Saved, Saves};
 use crate::train::{self, End, Timing, Watcher, steps_per_epoch};
 
 /// What a new run needs to know.
@@ -41,7 +40,7 @@ pub struct Run {
     engine: Box<dyn Engine>,
     state: TrainingState,
     variance: Variance,
-    directory: RunDir,
+    saves: Saves,
 }
 
 /// Every figure of a finished run. The keys of `train --json`.
@@ -99,35 +98,33 @@ pub fn default_directory(dataset: &Dataset, engine: &str, seed: u64, variance: V
 }
 
 impl Run {
-    /// A new run; its directory is made when there is something to put into it.
+    /// A new run; its directory is made and claimed.
     ///
     /// # Errors
-    /// A directory that holds a run, or too little data.
+    /// A directory that holds a run, that another process is training in or that cannot be written; too little data.
     pub fn new(engine: Box<dyn Engine>, request: NewRun, dataset: &Dataset) -> Result<Self> {
         let variance = engine.parameters().variance;
         let default = || default_directory(dataset, engine.name(), request.seed, variance);
-        let directory = RunDir::new(&request.out.unwrap_or_else(default), request.replace)?;
         let state = train::begin(engine.name(), dataset, request.seed, request.recipe)?;
-        Ok(Self { engine, state: TrainingState { holdout: request.holdout, ..state }, variance, directory })
+        let saves = Saves::of_new_run(&request.out.unwrap_or_else(default), request.replace)?;
+        Ok(Self { engine, state: TrainingState { holdout: request.holdout, ..state }, variance, saves })
     }
 
-    /// Continues the run of a directory, on its own engine unless another is named, to its own number of epochs unless
-    /// another is given.
+    /// Continues a run, on its own engine unless another is named, to its own number of epochs unless another is given.
     ///
     /// # Errors
-    /// A damaged or imported checkpoint, other data than the run's, an engine this build lacks, or nothing left to do.
-    pub fn resume(
-        directory: RunDir,
-        checkpoint: Checkpoint,
-        dataset: &Dataset,
-        engine: Option<EngineName>,
-        epochs: Option<usize>,
-    ) -> Result<Self> {
+    /// An imported checkpoint, other data than the run's, an engine this build lacks, or nothing left to do.
+    pub fn resume(saved: Saved, dataset: &Dataset, engine: Option<EngineName>, epochs: Option<usize>) -> Result<Self> {
+        let Saved { checkpoint, saves, .. } = saved;
+        let directory = saves.directory();
         let path = directory.checkpoint();
         let Origin::Trained(mut state) = checkpoint.origin else {
             return Err(Error::bad_file(path, "it was imported, so there is no training to resume", "start a new run"));
         };
         train::check_resumable(dataset, &state)?;
+        // A run that was killed between its last checkpoint and these has nothing left to train, but these to write.
+        let title = title(dataset, &state);
+        directory.write_figures(&title, &directory.metrics_of(&state.history))?;
         if epochs.is_some_and(|epochs| epochs != state.recipe.epochs) && !state.recipe.is_open_ended() {
             return Err(Error::BadArgument {
                 problem: format!("recipe {} is laid out for its {} epochs", state.recipe.name, state.recipe.epochs),
@@ -154,16 +151,16 @@ impl Run {
         engine.set_parameters(&checkpoint.parameters);
         if let Some(moments) = &checkpoint.moments {
             engine.set_moments(moments);
-        } else if state.recipe.optimizer == Optimizer::Adamw && state.epoch + state.step > 0 {
-            return Err(Error::bad_file(path, "it lacks what AdamW remembers", "start a new run"));
+        } else if state.recipe.optimizer.has_moments() && state.epoch + state.step > 0 {
+            return Err(Error::bad_file(path, "it lacks what the optimiser remembers", "start a new run"));
         }
         state.engine = engine.name().into();
-        Ok(Self { engine, state: *state, variance: checkpoint.parameters.variance, directory })
+        Ok(Self { engine, state: *state, variance: checkpoint.parameters.variance, saves })
     }
 
     /// The run's directory.
     pub fn directory(&self) -> &RunDir {
-        &self.directory
+        self.saves.directory()
     }
 
     /// One line that says what is about to be trained, on what and how.
@@ -187,36 +184,47 @@ impl Run {
         )
     }
 
-    /// Trains to the end of the recipe.
+    /// Trains to the end of the recipe. The directory stays claimed as long as the run lives.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] after Ctrl-C, when the run is saved; [`Error::Diverged`]; what files and devices refuse.
-    pub fn train(mut self, dataset: &Dataset, quiet: bool) -> Result<TrainReport> {
+    /// [`Error::Interrupted`] after Ctrl-C, when the run is saved; [`Error::Diverged`]; [`Error::Unsaved`]; what devices
+    /// refuse.
+    pub fn train(&mut self, dataset: &Dataset, quiet: bool) -> Result<TrainReport> {
         let _deferred = interrupt::Deferred::new()?;
         let started = Instant::now();
         let steps = steps_per_epoch(&dataset.train, &self.state.recipe);
-        let mut watcher = Keeper {
+        let mut keeper = Keeper {
             progress: Progress::new(&self.state, steps, quiet),
-            metrics: self.directory.metrics_of(&self.state.history),
-            title: format!(
-                "BatchNorm LeNet on {}, engine {}, seed {}",
-                dataset.name,
-                self.engine.name(),
-                self.state.seed
-            ),
-            directory: &self.directory,
+            metrics: self.saves.directory().metrics_of(&self.state.history),
+            title: title(dataset, &self.state),
+            saves: &mut self.saves,
             examples_per_second: 0.0,
         };
-        let end = train::run(&mut *self.engine, dataset, &mut self.state, &mut watcher);
-        watcher.progress.finish();
-        let examples_per_second = watcher.examples_per_second;
-        match end? {
+        let end = train::run(&mut *self.engine, dataset, &mut self.state, &mut keeper);
+        keeper.progress.finish();
+        let examples_per_second = keeper.examples_per_second;
+        match end.map_err(|error| self.unsaved(error))? {
             End::Finished => Ok(self.report(dataset, examples_per_second, started.elapsed().as_secs_f64())),
             End::Stopped => {
-                checkpoint(&*self.engine, &self.state, steps).write(&self.directory.checkpoint())?;
+                let checkpoint = checkpoint(&*self.engine, &self.state, steps);
+                self.saves.write(&checkpoint).map_err(|error| self.unsaved(error))?;
                 Err(self.interrupted(steps))
             }
         }
+    }
+
+    /// Says of a file that could not be written what is left.
+    fn unsaved(&self, error: Error) -> Error {
+        if !matches!(error, Error::Io { .. }) {
+            return error;
+        }
+        let path = self.directory().path().display();
+        let remedy = if self.saves.any() {
+            format!("mend that, then continue what was saved with `host-trainer train --resume {path}`")
+        } else {
+            "nothing was saved yet; mend that, then start again".into()
+        };
+        Error::Unsaved { problem: error.to_string(), remedy }
     }
 
     fn interrupted(&self, steps: usize) -> Error {
@@ -226,7 +234,7 @@ impl Run {
         } else {
             format!("in epoch {}, step {step} of {steps}", epoch + 1)
         };
-        let path = self.directory.path().display();
+        let path = self.directory().path().display();
         Error::Interrupted { saved: format!("saved {at}; continue with `host-trainer train --resume {path}`") }
     }
 
@@ -254,15 +262,20 @@ impl Run {
             seconds,
             gamma: gamma.to_vec(),
             beta: beta.to_vec(),
-            checkpoint: self.directory.checkpoint(),
-            metrics: self.directory.metrics(),
-            curves: self.directory.curves(),
+            checkpoint: self.directory().checkpoint(),
+            metrics: self.directory().metrics(),
+            curves: self.directory().curves(),
         }
     }
 }
 
 fn held_out(count: usize) -> String {
     if count == 0 { String::new() } else { format!(", tested on the last {count} training images, held out") }
+}
+
+/// What stands above the curves.
+fn title(dataset: &Dataset, state: &TrainingState) -> String {
+    format!("BatchNorm LeNet on {}, engine {}, seed {}", dataset.name, state.engine, state.seed)
 }
 
 /// The model and state as they stand.
@@ -282,7 +295,7 @@ struct Keeper<'a> {
     progress: Progress,
     metrics: Vec<EpochMetrics>,
     title: String,
-    directory: &'a RunDir,
+    saves: &'a mut Saves,
     examples_per_second: f64,
 }
 
@@ -300,9 +313,8 @@ impl Watcher for Keeper<'_> {
         let speed = (timing.epoch_examples == examples).then(|| timing.epoch_examples_per_second());
         let metrics = EpochMetrics::new(state.epoch, totals, speed);
         self.metrics.push(metrics);
-        checkpoint(engine, state, examples / state.recipe.batch_size).write(&self.directory.checkpoint())?;
-        self.directory.write_metrics(&self.metrics)?;
-        files::write_atomically(&self.directory.curves(), curves::svg(&self.title, &self.metrics).as_bytes())?;
+        self.saves.write(&checkpoint(engine, state, examples / state.recipe.batch_size))?;
+        self.saves.directory().write_figures(&self.title, &self.metrics)?;
         self.progress.epoch(&metrics);
         Ok(stop_if_requested())
     }

@@ -3,16 +3,19 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `checkpoint.safetensors` | the model after the last epoch (or where Ctrl-C stopped it), and all that `--resume` needs |
+//! | `checkpoint.previous.safetensors` | the one that was written before it, for when it is damaged |
 //! | `metrics.jsonl` | one JSON object an epoch |
 //! | `curves.svg` | train loss, train accuracy and test accuracy, as d2l draws them |
 //! | `report.html` | everything about the run, where `report` wrote it |
 //! | `weights.bin`, `firmware.elf` | the quantised model and the firmware with it, where `demo` made them |
+//! | `run.lock` | the number of the process that trains there; whether it still does is the lock's to say, see [`crate::claim`] |
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::EpochTotals;
+use crate::curves;
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -60,7 +63,7 @@ impl RunDir {
     /// [`Error::BadArgument`] if a run lies there already and `replace` is false.
     pub fn new(path: &Path, replace: bool) -> Result<Self> {
         let run = Self { path: path.to_owned() };
-        if run.checkpoint().exists() && !replace {
+        if run.holds_a_run() && !replace {
             return Err(Error::BadArgument {
                 problem: format!("{} holds a training run already", path.display()),
                 remedy: format!(
@@ -78,7 +81,7 @@ impl RunDir {
     /// [`Error::BadFile`] if there is none.
     pub fn existing(path: &Path) -> Result<Self> {
         let run = Self { path: path.to_owned() };
-        if !run.checkpoint().is_file() {
+        if !run.holds_a_run() {
             let problem = "there is no checkpoint.safetensors in it, so no run";
             return Err(Error::bad_file(path, problem, "name a directory that `train` wrote"));
         }
@@ -93,6 +96,15 @@ impl RunDir {
     /// The model and the state of its training.
     pub fn checkpoint(&self) -> PathBuf {
         self.path.join("checkpoint.safetensors")
+    }
+
+    /// The checkpoint before that.
+    pub fn previous_checkpoint(&self) -> PathBuf {
+        self.path.join("checkpoint.previous.safetensors")
+    }
+
+    fn holds_a_run(&self) -> bool {
+        self.checkpoint().exists() || self.previous_checkpoint().exists()
     }
 
     /// The epochs' figures.
@@ -120,13 +132,18 @@ impl RunDir {
         self.path.join("firmware.elf")
     }
 
-    /// Replaces `metrics.jsonl`.
+    /// Brings `metrics.jsonl` and `curves.svg` to these epochs; without one there is nothing to show.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write_metrics(&self, epochs: &[EpochMetrics]) -> Result<()> {
+    pub fn write_figures(&self, title: &str, epochs: &[EpochMetrics]) -> Result<()> {
+        if epochs.is_empty() {
+            files::remove(&self.metrics())?;
+            return files::remove(&self.curves());
+        }
         let line = |m| serde_json::to_string(m).expect("plain data is JSON") + "\n";
-        files::write_atomically(&self.metrics(), epochs.iter().map(line).collect::<String>().as_bytes())
+        files::write_if_different(&self.metrics(), epochs.iter().map(line).collect::<String>().as_bytes())?;
+        files::write_if_different(&self.curves(), curves::svg(title, epochs).as_bytes())
     }
 
     /// The figures of the epochs in `history`: the checkpoint's, with the speeds that `metrics.jsonl` remembers.
@@ -171,7 +188,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let run = RunDir::new(directory.path(), false).unwrap();
         let measured: Vec<_> = (0..2).map(|i| EpochMetrics::new(i + 1, &history()[i], Some(1234.5))).collect();
-        run.write_metrics(&measured).unwrap();
+        run.write_figures("a run", &measured).unwrap();
         let text = std::fs::read_to_string(run.metrics()).unwrap();
         assert_eq!(text.lines().count(), 2);
         assert!(text.starts_with(r#"{"epoch":1,"train_loss":2.33"#), "{text}");
@@ -181,6 +198,8 @@ mod tests {
             measured[..1],
             "a resumed run forgets what came after its checkpoint"
         );
+        run.write_figures("a run", &[]).unwrap();
+        assert!(!run.metrics().exists() && !run.curves().exists());
     }
 
     #[test]

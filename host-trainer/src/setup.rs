@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::error::{Error, Result};
 use crate::firmware;
+use crate::notice::notice;
 
 /// The compiler's name for the microcontroller: Cortex-M4 with its floating point unit.
 pub const TARGET: &str = "thumbv7em-none-eabihf";
@@ -143,7 +144,7 @@ fn output(command: &mut Command) -> Option<String> {
 
 /// Runs a command that the user sees, with both of its outputs on our stderr.
 fn run(command: &[&str], environment: &[(&str, &str)]) -> bool {
-    eprintln!("installing: {}", command.join(" "));
+    notice(&format!("installing: {}", command.join(" ")));
     let root = firmware::workspace_root().unwrap_or_else(|_| ".".into());
     let status = Command::new(command[0])
         .args(&command[1..])

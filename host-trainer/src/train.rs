@@ -22,7 +22,7 @@ use crate::engine::{Engine, Totals};
 use crate::error::{Error, Result};
 use crate::parameters::Parameters;
 use crate::recipe::{Recipe, Reestimate};
-use crate::reestimate::{Reestimated, largest_changes, reestimate};
+use crate::reestimate::reestimate_model;
 
 /// Is told how a run goes.
 pub trait Watcher {
@@ -235,16 +235,12 @@ fn finish(engine: &mut dyn Engine, dataset: &Dataset, state: &mut TrainingState)
     let parameters = engine.parameters();
     let before = Parameters { tensors: mean.map_or_else(|| parameters.tensors.clone(), |mean| *mean), ..parameters };
     engine.set_parameters(&before);
-    let totals_before = engine.evaluate(&dataset.train)?;
-    let after = if state.recipe.reestimate == Reestimate::Plain {
-        reestimate(&before, &dataset.train.images)
+    let train = &dataset.train;
+    state.reestimated = Some(if state.recipe.reestimate == Reestimate::Plain {
+        reestimate_model(engine, &train.images, train)?
     } else {
-        reestimate(&before, &shown(&dataset.train, state))
-    };
-    engine.set_parameters(&after);
-    let (mean_shift, variance_ratio) = largest_changes(&before, &after);
-    let totals_after = engine.evaluate(&dataset.train)?;
-    state.reestimated = Some(Reestimated { mean_shift, variance_ratio, before: totals_before, after: totals_after });
+        reestimate_model(engine, &shown(train, state), train)?
+    });
     Ok(())
 }
 

@@ -273,7 +273,9 @@ inline void run_cooperative_grid(const char *kernel, unsigned blocks, unsigned t
         set_launch(kernel, blocks, threads, body);
         block->index = {i, 0, 0};
         block->memory.resize((shared + sizeof(std::max_align_t) - 1) / sizeof(std::max_align_t));
-        memset(block->memory.data(), 0xff, block->memory.size() * sizeof(std::max_align_t));
+        // No memset: a kernel without shared memory of its own has a null pointer here.
+        std::fill_n(reinterpret_cast<unsigned char *>(block->memory.data()),
+                    block->memory.size() * sizeof(std::max_align_t), 0xff);
         begin_block();
     }
     std::vector<unsigned> alive = schedule(blocks);

@@ -56,6 +56,14 @@ pub(super) fn header(bytes: &[u8]) -> Result<(), FormatError> {
     Ok(())
 }
 
+/// Whether this machine's numbers are those of the file.
+pub(super) fn byte_order() -> Result<(), FormatError> {
+    #[cfg(target_endian = "big")]
+    return Err(FormatError::BigEndian);
+    #[cfg(target_endian = "little")]
+    Ok(())
+}
+
 /// The numbers themselves: a writer with a fault, or a forger, can give them a right checksum.
 pub(super) fn contents(file: &WeightsFile) -> Result<(), FormatError> {
     if let Some(index) = file.reserved.iter().position(|&byte| byte != 0) {

@@ -70,6 +70,9 @@ pub enum FormatError {
         /// In the header.
         stored: u32,
     },
+    /// This machine is big-endian: it cannot read a file's numbers in place.
+    #[cfg(target_endian = "big")]
+    BigEndian,
     /// A reserved byte is not zero.
     Reserved {
         /// Bytes from the start of the file.
@@ -147,6 +150,8 @@ impl fmt::Display for FormatError {
                     "damaged: its checksum is {computed:#010x}, it says {stored:#010x}; copy it again or export it anew"
                 )
             }
+            #[cfg(target_endian = "big")]
+            E::BigEndian => write!(f, "the numbers are little-endian and this machine is not; run it on one that is"),
             E::Reserved { offset } => write!(f, "the reserved byte at {offset} is set; export it anew"),
             E::LogitFractionBits { found } => {
                 write!(f, "{found} fraction bits of a logit are too many; export it anew")

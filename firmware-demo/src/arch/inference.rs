@@ -15,13 +15,15 @@ fn main() {
 mod device {
     use core::panic::PanicInfo;
 
+    #[cfg(feature = "fast")]
+    use bn_core::fast::{Scratch, WEIGHTS_BYTES, Weights, predict};
     #[cfg(feature = "small")]
     use bn_core::small::{Scratch, WEIGHTS_BYTES, Weights, predict};
     use bn_core::{Image, Prediction};
-    #[cfg(not(feature = "small"))]
+    #[cfg(not(any(feature = "fast", feature = "small")))]
     use bn_core::{Model, Scratch, format::WEIGHTS_BYTES, format::parse, predict};
 
-    #[cfg(feature = "small")]
+    #[cfg(any(feature = "fast", feature = "small"))]
     type Model<'a> = &'a Weights;
 
     unsafe extern "C" {
@@ -48,7 +50,7 @@ mod device {
 
     #[unsafe(no_mangle)]
     fn bn_lenet_parse(bytes: &[u8]) -> Option<Model<'_>> {
-        #[cfg(feature = "small")]
+        #[cfg(any(feature = "fast", feature = "small"))]
         let parse = Weights::read;
         parse(bytes).ok()
     }

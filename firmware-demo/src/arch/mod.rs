@@ -5,5 +5,8 @@ mod boot;
 #[cfg(place = "either")]
 pub mod chip;
 pub mod fault;
+pub mod guard;
 pub mod logger;
+pub mod provoke;
 pub mod stack;
+pub mod watchdog;

@@ -12,8 +12,9 @@ mod device {
     use bn_core::CLASS_NAMES;
     use bn_core::infer::Prediction;
     use firmware_demo::arch::stack;
+    use firmware_demo::choice::Unit;
     use firmware_demo::classifier::Classifier;
-    use firmware_demo::counter::{Counter, Unit};
+    use firmware_demo::counter::Counter;
     use firmware_demo::model::Scratch;
     use firmware_demo::place::{self, Place};
     use firmware_demo::protocol::EXIT_OK;
@@ -46,6 +47,17 @@ mod device {
                 scratch,
                 inference,
                 program
+            );
+            let unit = classifier.counter().map(Counter::unit);
+            let [conv1, conv2, linear1, linear2, linear3] = classifier.layers(image);
+            defmt::info!(
+                "layers: convolutions {=u32}, {=u32}; linear {=u32}, {=u32}, {=u32} {=str}",
+                conv1,
+                conv2,
+                linear1,
+                linear2,
+                linear3,
+                unit.map_or("counted", Unit::name)
             );
         }
         place::exit(EXIT_OK)

@@ -9,69 +9,28 @@ fn main() {
 
 #[cfg(target_os = "none")]
 mod device {
-    use core::ffi::CStr;
-
     use bn_core::lenet::PIXELS;
     use firmware_demo::classifier::Classifier;
     use firmware_demo::model::Scratch;
-    use firmware_demo::place::{self, Place};
+    use firmware_demo::place;
     use firmware_demo::protocol::{EXIT_OK, Record, Trailer};
-    use firmware_demo::{device, images, stream};
+    use firmware_demo::{device, files, images};
     use semihosting::fs::File;
-    use semihosting::io::{Read as _, Write as _};
 
     /// Images that the host is asked for at a time. One request costs far more than the bytes it brings, but an Armv6-M
     /// chip may have no more than 16 KB of RAM.
     const BATCH: usize = if cfg!(armv6m) { 4 } else { 16 };
 
-    /// Longest file name, with its terminating zero.
-    const NAME: usize = 64;
-
     #[cortex_m_rt::entry]
     fn main() -> ! {
         let (place, counter) = device::start();
-        if place == Place::Board {
-            device::fail("evaluate streams images from an emulator's host; flash demo on a board");
-        }
-        if counter.is_none() {
-            device::fail("instructions cannot be counted; start QEMU with -icount shift=6");
-        }
-        let (mut from, mut to) = open();
+        files::require_emulator(place, counter.is_some());
+        let (mut from, mut to) = files::open();
         let mut classifier = Classifier::new(counter);
         let trailer = evaluate(&mut classifier, &mut from, &mut to);
-        write(&mut to, &trailer.to_bytes());
+        files::write(&mut to, &trailer.to_bytes());
         defmt::info!("{=u32} images classified", trailer.images);
         place::exit(EXIT_OK)
-    }
-
-    /// The two files that the command line names.
-    fn open() -> (File, File) {
-        let Ok(arguments) = semihosting::experimental::env::args::<256>() else {
-            device::fail("the command line is longer than 255 bytes");
-        };
-        // The program's own name comes first.
-        let mut names = (&arguments).skip(1);
-        let (Some(Ok(from)), Some(Ok(to))) = (names.next(), names.next()) else {
-            device::fail("two arguments are needed: the file of images and the file of results");
-        };
-        let (mut buffer, mut buffer2) = ([0; NAME], [0; NAME]);
-        let Ok(images) = File::open(name(from, &mut buffer)) else { device::fail("cannot open the file of images") };
-        let Ok(results) = File::create(name(to, &mut buffer2)) else {
-            device::fail("cannot create the file of results");
-        };
-        (images, results)
-    }
-
-    /// The name with the zero that the host wants at its end.
-    fn name<'a>(name: &str, buffer: &'a mut [u8; NAME]) -> &'a CStr {
-        if name.len() >= NAME {
-            device::fail("a file name is longer than 63 bytes");
-        }
-        buffer[..name.len()].copy_from_slice(name.as_bytes());
-        match CStr::from_bytes_until_nul(buffer) {
-            Ok(name) => name,
-            Err(_) => device::fail("a file name does not end"),
-        }
     }
 
     /// Classifies batch after batch until the images end.
@@ -81,10 +40,7 @@ mod device {
         let scratch_bytes = size_of::<Scratch>() as u32;
         let mut trailer = Trailer { instructions_min: u32::MAX, scratch_bytes, ..Trailer::default() };
         loop {
-            let images = match stream::fill(pixels.as_flattened_mut(), |buffer| from.read(buffer)) {
-                Ok(images) => images,
-                Err(error) => device::fail(error.describe()),
-            };
+            let images = files::read(from, pixels.as_flattened_mut());
             if images == 0 {
                 return trailer;
             }
@@ -104,13 +60,7 @@ mod device {
                 trailer.instructions_max = trailer.instructions_max.max(count);
                 *record = Record { class: prediction.class as u32, logits: prediction.logits }.to_bytes();
             }
-            write(to, records[..images].as_flattened());
-        }
-    }
-
-    fn write(to: &mut File, bytes: &[u8]) {
-        if to.write_all(bytes).is_err() {
-            device::fail("cannot write the file of results");
+            files::write(to, records[..images].as_flattened());
         }
     }
 }

@@ -160,7 +160,9 @@ fn metadata_that_is_missing_foreign_or_contradictory_is_refused() {
     let absent = with_header(|h| drop(h.as_object_mut().unwrap().shift_remove("__metadata__")));
     assert!(refused(&absent).contains("`host-trainer import` it first"));
     assert!(refused(&with_metadata(|m| m["format"] = json!(2))).contains("version 2, this program reads version 1"));
-    assert!(refused(&with_metadata(|m| m["eps"] = json!(0.0))).contains("eps is 0"));
+    for eps in [0.0, 1e-60, 1.0, 1e300] {
+        assert!(refused(&with_metadata(|m| m["eps"] = json!(eps))).contains("which is not between 0 and 1"), "{eps}");
+    }
     assert!(refused(&with_metadata(|m| m["variance"] = json!("both"))).contains("cannot be read"));
     assert!(refused(&with_metadata(|m| m["colour"] = json!("red"))).contains("cannot be read"));
     for (field, value) in [("epoch", json!(2)), ("step", json!(3))] {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::recipe_args::RecipeArgs;
+use super::reestimate::ReestimateArgs;
 use crate::board::Board;
 use crate::data::{DatasetName, Request};
 use crate::emulate::Machine;
@@ -13,6 +14,7 @@ use crate::exchange::Format;
 use crate::export::DEFAULT_LIMIT;
 use crate::firmware::Build;
 use crate::parameters::Variance;
+use crate::quantize::fine_tune::DEFAULT_EPOCHS;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -46,6 +48,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Turn another program's model, a PyTorch state_dict (safetensors) or ONNX, into a checkpoint
     Import(ImportArgs),
+    /// Replace BatchNorm's moving statistics in a checkpoint by the exact ones of the training images; say what that changes
+    Reestimate(ReestimateArgs),
     /// Show what is in a checkpoint or a weights.bin
     Inspect(InspectArgs),
     /// Write one HTML file about a run: curves, BatchNorm, mistakes, quantiser, device
@@ -151,6 +155,9 @@ pub struct EvaluateArgs {
     /// Classify the first N test images [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub images: Option<u64>,
+    /// Take the integers of the firmware's fast build
+    #[arg(long)]
+    pub fast: bool,
     /// Write FILE's logits here, little-endian f32, ten an image (of a checkpoint: f32 unfolded)
     #[arg(long, value_name = "OUT")]
     pub logits: Option<PathBuf>,
@@ -178,6 +185,13 @@ pub struct ExportArgs {
     /// Refuse to export when the integers lose more accuracy than this on the calibration images, in percentage points
     #[arg(long, value_name = "POINTS", default_value_t = DEFAULT_LIMIT, value_parser = positive)]
     pub limit: f64,
+    /// Fine-tune the integers for some epochs before they are written, so that they say what f32 says of the training images
+    #[arg(long)]
+    pub qat: bool,
+    /// Epochs of --qat
+    #[arg(long, value_name = "N", requires = "qat", default_value_t = DEFAULT_EPOCHS,
+          value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub qat_epochs: u64,
     /// Print one JSON object on stdout instead of text
     #[arg(long)]
     pub json: bool,
@@ -250,14 +264,20 @@ pub struct EmulateArgs {
     #[arg(long, value_enum, default_value_t)]
     pub machine: Machine,
     /// Take the small build, for parts with little flash and RAM; the core needs the DSP extension
-    #[arg(long, conflicts_with = "portable")]
+    #[arg(long, conflicts_with_all = ["portable", "fast"])]
     pub small: bool,
+    /// Take the fast build, fewer instructions for a little accuracy; the core needs the DSP extension
+    #[arg(long, conflicts_with = "portable")]
+    pub fast: bool,
     /// Force the portable path where the core has a faster one
     #[arg(long)]
     pub portable: bool,
-    /// Show what each layer takes, beside CMSIS-NN
+    /// Show what each layer takes, with a model of a Cortex-M4's cycles, beside CMSIS-NN, and what folding BatchNorm saves
     #[arg(long)]
     pub profile: bool,
+    /// The profile's f32 network: a checkpoint [default: PyTorch's trained model of tests/golden]
+    #[arg(long, value_name = "FILE", requires = "profile")]
+    pub checkpoint: Option<PathBuf>,
     /// Classify the first N test images [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub images: Option<u64>,
@@ -277,10 +297,11 @@ pub struct EmulateArgs {
 impl EmulateArgs {
     /// Which build of the network.
     pub fn build(&self) -> Build {
-        match (self.small, self.portable) {
-            (true, _) => Build::Small,
-            (_, true) => Build::Portable,
-            _ => Build::Fastest,
+        match (self.small, self.fast, self.portable) {
+            (true, ..) => Build::Small,
+            (_, true, _) => Build::Fast,
+            (.., true) => Build::Portable,
+            _ => Build::Default,
         }
     }
 }

@@ -4,8 +4,9 @@ use std::io::Write;
 
 use super::args::EmulateArgs;
 use super::output::{self, Table, percent, thousands};
+use super::profile;
 use crate::data;
-use crate::emulate::{EmulateReport, EmulateRequest, LayerProfile, LogLine, emulate, run_demo, run_elf};
+use crate::emulate::{EmulateReport, EmulateRequest, LogLine, emulate, run_demo, run_elf};
 use crate::error::Result;
 use crate::firmware::{Inputs, shipped_weights};
 use crate::weights::AlignedBytes;
@@ -35,13 +36,18 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
     let dataset = data::load(&args.data.request(None))?;
     let images = dataset.test.first(args.images.map_or(usize::MAX, |n| n as usize));
     output::notice(&format!("weights of {}, test images of {} ({})", path.display(), dataset.name, dataset.source));
-    let report = emulate(&EmulateRequest { weights, machine: args.machine, images: &images, build: args.build() })?;
+    let request = EmulateRequest { weights, machine: args.machine, images: &images, build: args.build() };
+    let report = if args.profile {
+        profile::emulate_and_profile(&request, args.checkpoint.as_deref())?
+    } else {
+        emulate(&request)?
+    };
     if args.json {
         output::json(out, &report)?;
     } else {
         output::text(out, &figures(&report))?;
         if args.profile {
-            output::text(out, &profile(&report.layers))?;
+            output::text(out, &profile::text(&report))?;
         }
     }
     report.verdict()
@@ -49,29 +55,6 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
 
 fn print(log: &[LogLine], out: &mut dyn Write) -> Result<()> {
     output::text(out, &log.iter().map(|line| format!("{line}\n")).collect::<String>())
-}
-
-/// The layers for people.
-fn profile(layers: &[LayerProfile]) -> String {
-    let number = |n: usize| thousands(n);
-    let mut text = format!(
-        "\n{:14}{:>14}{:>10}{:>8}{:>9}{:>9}   {}\n",
-        "layer", "instructions", "MACs", "each", "flash", "output", "CMSIS-NN (M4): as called, at best"
-    );
-    for layer in layers {
-        let cmsis = layer.cmsis_nn.map(|both| both.map(|n| number(n as usize)).join(", ")).unwrap_or_default();
-        text += &format!(
-            "{:14}{:>14}{:>10}{:>8.2}{:>9}{:>9}   {cmsis}\n",
-            layer.layer,
-            number(layer.instructions as usize),
-            number(layer.macs),
-            layer.instructions_per_mac,
-            number(layer.flash_bytes),
-            number(layer.output_bytes),
-        );
-    }
-    text + "Instructions, not cycles, of the first image, sigmoid and pool included; bytes of flash without code and of the \
-            output. CMSIS-NN's linear layers are counted together.\n"
 }
 
 /// The report for people.

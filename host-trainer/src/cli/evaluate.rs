@@ -9,6 +9,7 @@ use crate::data;
 use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateReport, Request, evaluate};
 use crate::files;
+use crate::firmware::Build;
 use crate::model_file::ModelFile;
 
 pub(super) fn run(args: EvaluateArgs, out: &mut dyn Write) -> Result<()> {
@@ -27,7 +28,8 @@ pub(super) fn run(args: EvaluateArgs, out: &mut dyn Write) -> Result<()> {
     let trained_on = checkpoint.and_then(Checkpoint::training).map(|t| t.dataset.as_str());
     let dataset = data::load(&args.data.request(trained_on))?;
     let images = args.images.map(|n| n as usize);
-    let request = Request { file: &args.file, model: &model, checkpoint: alongside.as_ref(), images };
+    let build = if args.fast { Build::Fast } else { Build::Default };
+    let request = Request { file: &args.file, model: &model, checkpoint: alongside.as_ref(), images, build };
     let evaluated = evaluate(&request, &dataset)?;
     if let Some(path) = &args.logits {
         let bytes: Vec<u8> = evaluated.logits.as_flattened().iter().flat_map(|v| v.to_le_bytes()).collect();

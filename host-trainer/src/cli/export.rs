@@ -11,8 +11,10 @@ use crate::evaluate::{EvaluateReport, Request, evaluate};
 use crate::exchange::{self, Form, Format};
 use crate::export::{ExportReport, ExportRequest, export};
 use crate::files;
+use crate::firmware::Build;
 use crate::model_file::ModelFile;
 use crate::quantize::LayerReport;
+use crate::quantize::fine_tune::{Agreement, FineTuned, FineTuning};
 use crate::weights::{self, AlignedBytes};
 
 pub(super) fn run(args: ExportArgs, out: &mut dyn Write) -> Result<()> {
@@ -31,6 +33,12 @@ pub(super) fn run(args: ExportArgs, out: &mut dyn Write) -> Result<()> {
 
 /// An f32 file. It needs no data: that it reads back as the same model is proof enough.
 fn other_programs(args: &ExportArgs, checkpoint: &Checkpoint, format: Format, out: &mut dyn Write) -> Result<()> {
+    if args.qat {
+        return Err(Error::BadArgument {
+            problem: "--qat fine-tunes integers, and only a weights.bin holds them".into(),
+            remedy: "leave --qat away, or write a .bin".into(),
+        });
+    }
     let form = if args.folded { Form::Folded } else { Form::Unfolded };
     let bytes = exchange::to_bytes(checkpoint, format, form)?;
     files::write_atomically(&args.out, &bytes)?;
@@ -54,12 +62,18 @@ fn other_programs(args: &ExportArgs, checkpoint: &Checkpoint, format: Format, ou
 /// A `weights.bin`.
 fn integers(args: &ExportArgs, checkpoint: &Checkpoint, out: &mut dyn Write) -> Result<()> {
     let dataset = data::load(&args.data.request(checkpoint.training().map(|t| t.dataset.as_str())))?;
-    let request = ExportRequest { calibration: &dataset.train, accuracy_limit: args.limit };
+    let seed = checkpoint.training().map_or(0, |training| training.seed);
+    let fine_tuning = args.qat.then_some(FineTuning { epochs: args.qat_epochs as usize, seed });
+    if let Some(FineTuning { epochs, .. }) = fine_tuning {
+        output::notice(&format!("fine-tuning the integers for {epochs} epochs"));
+    }
+    let request = ExportRequest { calibration: &dataset.train, accuracy_limit: args.limit, fine_tuning };
     let exported = export(&checkpoint.parameters, &request)?;
     weights::write(&args.out, &exported.weights)?;
     // What is reported is the file that now lies on the disk.
     let file = ModelFile::Weights(AlignedBytes::read(&args.out)?);
-    let request = Request { file: &args.out, model: &file, checkpoint: Some(checkpoint), images: None };
+    let request =
+        Request { file: &args.out, model: &file, checkpoint: Some(checkpoint), images: None, build: Build::Default };
     let test = evaluate(&request, &dataset)?.report;
     if args.json {
         let report = serde_json::json!({ "weights": args.out, "export": exported.report, "test": test });
@@ -88,6 +102,30 @@ fn weights_table(layers: &[LayerReport]) -> String {
     table
 }
 
+/// What fine-tuning found on the images that it was not shown.
+fn fine_tuning_table(tuned: &FineTuned) -> String {
+    let (before, after) = (&tuned.agreement[0], &tuned.agreement[tuned.kept]);
+    let both = |of: &dyn Fn(&Agreement) -> String| format!("{:>9} {:>9}", of(before), of(after));
+    let mut table = Table::default();
+    table
+        .row(
+            format!("on {} training images held out", thousands(tuned.held_out)),
+            format!("{:>9} {:>9}", "before", "after"),
+        )
+        .row("divergence from f32, nats", both(&|a| format!("{:.2e}", a.divergence)))
+        .row("classified differently from f32", both(&|a| percent(a.disagree)))
+        .row("accuracy, int8", both(&|a| percent(a.accuracy)));
+    let changed: Vec<String> = (tuned.weights_changed.iter().zip(tuned.weights).enumerate())
+        .map(|(at, (&changed, all))| format!("{} of {} in linear {}", thousands(changed), thousands(all), at + 1))
+        .collect();
+    let kept = match tuned.kept {
+        0 => format!("none of the {} epochs made the integers better", tuned.epochs),
+        epoch => format!("the integers after epoch {epoch} of {}", tuned.epochs),
+    };
+    table.row("kept", kept).row("weights changed", changed.join(", "));
+    format!("fine-tuning\n{}\n", table.render())
+}
+
 fn activations_table(report: &ExportReport) -> String {
     let mut table = String::from(
         "outputs        range               saturated  signal to noise  largest error, steps  fold gain           dead\n",
@@ -109,7 +147,8 @@ fn activations_table(report: &ExportReport) -> String {
 }
 
 fn figures(args: &ExportArgs, report: &ExportReport, test: &EvaluateReport) -> String {
-    let layers = weights_table(&report.layers) + "\n" + &activations_table(report);
+    let tuned = report.fine_tuned.as_ref().map(fine_tuning_table).unwrap_or_default();
+    let layers = weights_table(&report.layers) + "\n" + &tuned + &activations_table(report);
     let both = |of: fn(&EvaluateReport) -> Option<f64>, calibration: f64| {
         let test = of(test).map(percent).unwrap_or_default();
         format!("{test:>9} {:>20}", percent(calibration))

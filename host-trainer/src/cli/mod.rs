@@ -11,7 +11,9 @@ mod export;
 mod import;
 mod inspect;
 mod output;
+mod profile;
 mod recipe_args;
+mod reestimate;
 mod report;
 mod train;
 
@@ -30,6 +32,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<()> {
     match cli.command {
         Command::Train(args) => train::run(*args, out),
         Command::Import(args) => import::run(args, out),
+        Command::Reestimate(args) => reestimate::run(args, out),
         Command::Evaluate(args) => evaluate::run(args, out),
         Command::Export(args) => export::run(args, out),
         Command::Inspect(args) => inspect::run(args, out),

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 
+pub(super) use crate::notice::notice;
 pub(super) use crate::numbers::{percent, thousands};
 
 /// Prints one JSON object on one line.
@@ -17,12 +18,6 @@ pub(super) fn json(out: &mut dyn Write, value: &impl Serialize) -> Result<()> {
 /// Prints text as it is.
 pub(super) fn text(out: &mut dyn Write, text: &str) -> Result<()> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::io("write", "standard output"))
-}
-
-/// Says something on stderr that is no result.
-pub(super) fn notice(line: &str) {
-    // A closed stderr is no reason to stop.
-    let _ = writeln!(anstream::stderr(), "{line}");
 }
 
 /// Prints an error as one line on stderr.

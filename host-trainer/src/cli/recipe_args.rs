@@ -34,7 +34,7 @@ pub struct RecipeArgs {
     /// How a gradient becomes a step
     #[arg(long, value_enum, conflicts_with = "resume")]
     pub optimizer: Option<Optimizer>,
-    /// Share of the convolutions' and linear layers' weights that a step of AdamW takes off, times the learning rate
+    /// Share of the convolutions' and linear layers' weights that a step of AdamW or momentum takes off, times the learning rate
     #[arg(long, value_name = "SHARE", conflicts_with = "resume", value_parser = share)]
     pub weight_decay: Option<f64>,
     /// Share of every label that is spread evenly over all classes

@@ -4,24 +4,26 @@ use std::io::Write;
 
 use super::args::TrainArgs;
 use super::output;
-use crate::checkpoint::Checkpoint;
 use crate::data;
 use crate::engine::EngineName;
 use crate::engine::select::create;
 use crate::error::Result;
 use crate::run::{NewRun, Run, TrainReport};
 use crate::run_dir::RunDir;
+use crate::saves::Saves;
 
 pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
-    let (run, dataset) = match &args.resume {
+    let (mut run, dataset) = match &args.resume {
         Some(path) => {
-            let directory = RunDir::existing(path)?;
-            let checkpoint = Checkpoint::read(&directory.checkpoint())?;
-            let training = checkpoint.training();
+            let saved = Saves::open(path)?;
+            if let Some(notice) = &saved.notice {
+                output::notice(&format!("notice: {notice}"));
+            }
+            let training = saved.checkpoint.training();
             let dataset = data::load(&args.data.request(training.map(|t| t.dataset.as_str())))?;
             let dataset = dataset.hold_out(training.map_or(0, |t| t.holdout))?;
             let epochs = args.recipe.epochs.map(|n| n as usize);
-            (Run::resume(directory, checkpoint, &dataset, args.engine, epochs)?, dataset)
+            (Run::resume(saved, &dataset, args.engine, epochs)?, dataset)
         }
         None => {
             // Everything that can be refused at once is, before the data is read.

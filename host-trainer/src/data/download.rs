@@ -13,6 +13,7 @@ use ureq::{Agent, Body};
 
 use super::files::{DataFile, FILES, hex, looks_like_html};
 use super::locate::{REMEDY, path_in};
+use crate::notice::notice;
 use crate::{Error, Result};
 
 /// Where to download from, and how much patience to have.
@@ -103,7 +104,7 @@ fn lock(directory: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            eprintln!("notice: another process is downloading into {}; waiting for it", directory.display());
+            notice(&format!("notice: another process is downloading into {}; waiting for it", directory.display()));
             file.lock().map_err(Error::io("lock", &path))?;
             Ok(file)
         }
@@ -126,7 +127,7 @@ fn fetch_file(directory: &Path, file: &DataFile, network: &Network) -> Result<()
             Err(Failure::Broken(reason) | Failure::Stale(reason) | Failure::Refused(reason)) => {
                 let reason = reason.lines().collect::<Vec<_>>().join(" ");
                 if reasons.len() + 1 < network.mirrors.len() {
-                    eprintln!("notice: {}: {reason}; asking the next mirror", transfer.url);
+                    notice(&format!("notice: {}: {reason}; asking the next mirror", transfer.url));
                 }
                 reasons.push((host(mirror), reason));
             }
@@ -349,7 +350,7 @@ fn explain(error: &ureq::Error) -> String {
 fn progress_bar(file: &DataFile, host: &str, start: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(file.bytes), ProgressDrawTarget::stderr());
     if bar.is_hidden() {
-        eprintln!("downloading {} ({} bytes) from {host}", file.name, file.bytes);
+        notice(&format!("downloading {} ({} bytes) from {host}", file.name, file.bytes));
     }
     let style = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
     // The template is a constant, and the tests draw it.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use tempfile::TempDir;
@@ -182,6 +183,20 @@ fn a_wrong_range_is_not_appended() {
 }
 
 #[test]
+fn a_file_that_changed_before_it_was_continued_begins_again() {
+    let requests = AtomicUsize::new(0);
+    let server = Server::new(move |asked, stream| {
+        if requests.fetch_add(1, Ordering::Relaxed) == 0 {
+            let old: Vec<u8> = content().iter().map(|byte| byte & 0x9f).collect();
+            return send(stream, "200 OK", &["Content-Length: 200000"], &old[..60_000]);
+        }
+        serve(&content(), asked, stream)
+    });
+    succeeds(&folder(), &[&server]);
+    assert_eq!(server.asked().iter().map(|asked| asked.from).collect::<Vec<_>>(), [None, Some(60_000), None]);
+}
+
+#[test]
 fn a_server_that_answers_everything_in_part_is_given_up() {
     let server = Server::new(|_, stream| {
         send(stream, "206 Partial Content", &["Content-Range: bytes 5-9/10", "Content-Length: 5"], b"12345")
@@ -264,6 +279,25 @@ fn a_body_that_stalls_is_given_up() {
     // What did arrive is kept for the next time.
     assert_eq!(fs::read(directory.path().join("data.gz.part")).unwrap(), &content()[..1000]);
     succeeds(&directory, &[&good()]);
+}
+
+#[test]
+fn silence_and_endless_headers_are_given_up() {
+    let silent = Server::new(|_, _| {
+        std::thread::sleep(Duration::from_millis(1500));
+        Ok(())
+    });
+    let talkative = Server::new(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\n")?;
+        loop {
+            stream.write_all(b"X-More: and more\r\n")?;
+        }
+    });
+    let started = Instant::now();
+    assert!(fails_on(&folder(), &hasty(&[&silent])).contains("stalled"));
+    let words = fails(&folder(), &[&talkative]);
+    assert!(words.contains("header"), "{words}");
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -351,29 +385,4 @@ fn a_directory_that_cannot_be_made_is_an_error() {
     fs::write(&file, b"").unwrap();
     let error = fetch(&file.join("cache"), &network(&[])).unwrap_err();
     assert_eq!(error.exit_code(), 1, "{error}");
-}
-
-/// The whole way with the real files: two that download at once into one cache, then loading from it.
-#[test]
-fn two_at_once_fetch_the_real_files_once() {
-    use super::super::tests::real_directory;
-    use super::super::{Request, load_from, locate::Places};
-    let Some(real) = real_directory() else { return };
-    let server = Server::new(move |asked, stream| {
-        let bytes = fs::read(real.join(asked.path.trim_start_matches('/')))?;
-        serve(&bytes, asked, stream)
-    });
-    let directory = folder();
-    let cache = directory.path().join("cache");
-    let network = Network { stall: Duration::from_secs(20), ..network(&[&server]) };
-    std::thread::scope(|scope| {
-        let fetch = || fetch(&cache, &network);
-        let (first, second) = (scope.spawn(fetch), scope.spawn(fetch));
-        first.join().unwrap().unwrap();
-        second.join().unwrap().unwrap();
-    });
-    assert_eq!(server.asked().len(), FILES.len());
-    let places = Places { environment: None, cache: Some(cache) };
-    let dataset = load_from(&Request { download: false, ..Request::default() }, &places, &network).unwrap();
-    assert_eq!((dataset.train.len(), dataset.test.len()), (60_000, 10_000));
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::Request;
 use super::download::{self, Network};
 use super::files::{DataFile, FILES};
+use crate::notice::notice;
 use crate::{Error, Result};
 
 /// The environment variable that names a directory with the four files.
@@ -60,7 +61,7 @@ pub fn directory(request: &Request, places: &Places, network: &Network) -> Resul
     if let Some(directory) = &places.environment {
         let Some(problem) = lacking(directory) else { return Ok(directory.clone()) };
         if request.download {
-            eprintln!("notice: {DIRECTORY_VARIABLE} {problem}; looking in the cache");
+            notice(&format!("notice: {DIRECTORY_VARIABLE} {problem}; looking in the cache"));
         }
         tried.push(format!("{DIRECTORY_VARIABLE} {problem}"));
     }

@@ -47,6 +47,14 @@ impl Split {
         Self { images: self.images[..count].to_vec(), labels: self.labels[..count].to_vec() }
     }
 
+    /// All but the last `count` examples, and those.
+    pub fn split_last(&self, count: usize) -> (Self, Self) {
+        let (images, last_images) = self.images.split_at(self.len() - count);
+        let (labels, last_labels) = self.labels.split_at(self.len() - count);
+        let of = |images: &[Image], labels: &[u8]| Self { images: images.to_vec(), labels: labels.to_vec() };
+        (of(images, labels), of(last_images, last_labels))
+    }
+
     /// Pixels of one image, flat.
     pub fn pixels(&self, index: usize) -> &[u8] {
         let pixels = self.images[index].as_flattened();

@@ -8,6 +8,7 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
+use super::test_server::{Server, serve};
 use super::*;
 
 /// No network: nothing listens there, and nothing is asked.
@@ -314,4 +315,27 @@ fn real_files_are_refused_when_a_bit_or_their_place_differs() {
     unpacked[100] ^= 1;
     fs::write(directory.path().join(FILES[3].unpacked_name()), &unpacked).unwrap();
     assert!(refusal(&request, 2).contains(FILES[3].unpacked_name()));
+}
+
+/// The whole way with the real files: two that download at once into one cache, then loading from it.
+#[test]
+fn two_at_once_fetch_the_real_files_once() {
+    let Some(real) = real_directory() else { return };
+    let server = Server::new(move |asked, stream| {
+        let bytes = fs::read(real.join(asked.path.trim_start_matches('/')))?;
+        serve(&bytes, asked, stream)
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let cache = directory.path().join("cache");
+    let network = Network { mirrors: vec![server.url()], https_only: false, ..Network::official() };
+    std::thread::scope(|scope| {
+        let fetch = || download::fetch(&cache, &network);
+        let (first, second) = (scope.spawn(fetch), scope.spawn(fetch));
+        first.join().unwrap().unwrap();
+        second.join().unwrap().unwrap();
+    });
+    assert_eq!(server.asked().len(), FILES.len());
+    let places = Places { environment: None, cache: Some(cache) };
+    let dataset = load_from(&Request { download: false, ..Request::default() }, &places, &network).unwrap();
+    assert_eq!((dataset.train.len(), dataset.test.len()), (60_000, 10_000));
 }

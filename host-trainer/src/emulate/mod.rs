@@ -1,11 +1,14 @@
 //! Runs the firmware in QEMU: streams images through it, compares every logit with the host's, and reports what it took.
 
+mod cortex_m4;
+mod float;
 mod log;
 mod profile;
 #[path = "../../../firmware-demo/src/protocol.rs"]
 pub mod protocol;
 mod qemu;
 mod shard;
+mod trace;
 
 use std::path::Path;
 use std::thread;
@@ -22,12 +25,16 @@ use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::firmware::{self, Build, Inputs, Program, Sizes};
 use crate::inference;
+use crate::notice::notice;
 use crate::setup;
 
 use shard::{Results, Shard};
+use trace::Trace;
 
+pub use cortex_m4::Cycles;
+pub use float::{FloatCost, FloatReport, FloatRequest, float};
 pub use log::{Level, LogLine};
-pub use profile::LayerProfile;
+pub use profile::{CMSIS_NN, Executed, LayerProfile};
 pub use qemu::{Machine, Outcome, Run, run};
 
 /// How often the progress is looked at.
@@ -73,6 +80,12 @@ pub struct EmulateReport {
     pub instructions_range: [u32; 2],
     /// What each layer takes.
     pub layers: Vec<LayerProfile>,
+    /// What the log of every executed instruction of an inference says; only when it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub executed: Option<Executed>,
+    /// The network in f32 on the same machine; only when it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub float: Option<FloatReport>,
     /// Statics of the program and the scratch memory of an inference.
     pub ram_bytes: u64,
     /// The scratch memory alone.
@@ -146,11 +159,30 @@ pub fn emulate_built(elf: &Path, request: &EmulateRequest<'_>) -> Result<Emulate
             directory: directory.path().join(index.to_string()),
         })
         .collect();
-    eprintln!("classifying {} images on {} x {}", images.len(), shards.len(), request.machine);
+    notice(&format!("classifying {} images on {} x {}", images.len(), shards.len(), request.machine));
     let start = Instant::now();
     let results = run_all(&shards, images.len())?;
     let seconds = start.elapsed().as_secs_f64();
     Ok(report(request, &results, sizes, seconds))
+}
+
+/// Adds to a report of [`emulate_built`] what QEMU's log of every executed instruction says of one more inference.
+///
+/// # Errors
+/// As [`emulate`].
+pub fn profile(elf: &Path, request: &EmulateRequest<'_>, report: &mut EmulateReport) -> Result<()> {
+    check(request)?;
+    let directory = working_directory()?;
+    let shard = Shard {
+        elf,
+        machine: request.machine,
+        images: request.images,
+        range: 0..1,
+        directory: directory.path().to_owned(),
+    };
+    let trace = shard.run_with(|run| Trace::of_last(run, firmware::INFERENCE))?;
+    report.executed = Some(profile::explain(&mut report.layers, &trace, request.machine));
+    Ok(())
 }
 
 /// Before anything is built: whether there is something to do, and something to do it with.
@@ -213,7 +245,7 @@ fn run_all(shards: &[Shard<'_>], images: usize) -> Result<Vec<Results>> {
 
 /// Compares with the host and sums up.
 fn report(request: &EmulateRequest<'_>, results: &[Results], sizes: Sizes, seconds: f64) -> EmulateReport {
-    let host = inference::int8(&request.weights, &request.images.images);
+    let host = inference::int8_of(request.build, &request.weights, &request.images.images);
     let device = || results.iter().flat_map(|results| &results.records);
     let (mut right, mut logits_differing, mut classes_differing) = (0, 0, 0);
     for ((host, device), &label) in host.iter().zip(device()).zip(&request.images.labels) {
@@ -239,7 +271,9 @@ fn report(request: &EmulateRequest<'_>, results: &[Results], sizes: Sizes, secon
             trailers().map(|trailer| trailer.instructions_min).min().unwrap_or(0),
             trailers().map(|trailer| trailer.instructions_max).max().unwrap_or(0),
         ],
-        layers: profile::profile(results.first().map_or([0; LAYERS], |results| results.trailer.layers)),
+        layers: profile::profile(results.first().map_or([0; LAYERS], |results| results.trailer.layers), request.build),
+        executed: None,
+        float: None,
         ram_bytes: sizes.statics + scratch_bytes,
         scratch_bytes,
         stack_bytes: trailers().map(|trailer| trailer.stack_bytes).max().unwrap_or(0).into(),

@@ -3,8 +3,8 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::{self, JoinHandle};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -67,6 +67,16 @@ impl Machine {
             Machine::Mps2An385 | Machine::Mps2An386 | Machine::Mps2An500 => "mps2",
             Machine::Mps2An505 => "mps2-secure",
         }
+    }
+
+    /// Whether the model of a Cortex-M4's cycles is its own.
+    pub(super) fn is_cortex_m4(self) -> bool {
+        matches!(self, Machine::Netduinoplus2 | Machine::OlimexStm32H405 | Machine::Mps2An386)
+    }
+
+    /// Whether its core has a floating-point unit.
+    pub fn has_float_unit(self) -> bool {
+        self.target().ends_with("eabihf")
     }
 
     /// QEMU's name for it.
@@ -159,16 +169,26 @@ pub(super) fn ensure_machine(machine: Machine) -> Result<()> {
 /// [`Error::Tool`] when QEMU does not start, does not end in time, or the log cannot be decoded. An exit code other than 0
 /// is no error here: see [`Outcome::succeeded`].
 pub fn run(run: &Run<'_>) -> Result<Outcome> {
-    let mut child = Guard(command(run).spawn().map_err(|error| failed(error.to_string()))?);
-    let stdout = read_all(child.0.stdout.take());
-    let stderr = read_all(child.0.stderr.take());
+    let (outcome, stderr) = run_reading(run, &[], read_all)?;
+    Ok(Outcome { stderr: String::from_utf8_lossy(&stderr).into_owned(), ..outcome })
+}
+
+/// [`run`] with more options, and with what `read` makes of QEMU's stderr, where its own logs go, in place of that.
+pub(super) fn run_reading<T: Default + Send + 'static>(
+    run: &Run<'_>,
+    options: &[&str],
+    read: impl FnOnce(ChildStderr) -> T + Send + 'static,
+) -> Result<(Outcome, T)> {
+    let mut child = Guard(command(run).args(options).spawn().map_err(|error| failed(error.to_string()))?);
+    let stdout = child.0.stdout.take().map(|stream| thread::spawn(move || read_all(stream)));
+    let stderr = child.0.stderr.take().map(|stream| thread::spawn(move || read(stream)));
     let status = wait(&mut child.0, run.limit)?;
     drop(child);
-    let stdout = stdout.join().unwrap_or_default();
-    let stderr = String::from_utf8_lossy(&stderr.join().unwrap_or_default()).into_owned();
+    let stdout = stdout.and_then(|thread| thread.join().ok()).unwrap_or_default();
+    let stderr = stderr.and_then(|thread| thread.join().ok()).unwrap_or_default();
     let elf = std::fs::read(run.elf).map_err(Error::io("read", run.elf))?;
     let log = log::decode(&elf, &stdout).map_err(failed)?;
-    Ok(Outcome { code: status.code(), log, stderr })
+    Ok((Outcome { code: status.code(), log, stderr: String::new() }, stderr))
 }
 
 /// `-icount` makes the emulated clock follow the executed instructions, 64 ns each: that is what the firmware counts.
@@ -212,16 +232,14 @@ fn wait(child: &mut Child, limit: Duration) -> Result<ExitStatus> {
     }
 }
 
-fn read_all(stream: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // What a killed emulator did not say is missed by nobody.
-        let _ = stream.map(|mut stream| stream.read_to_end(&mut bytes));
-        bytes
-    })
+fn read_all(mut stream: impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // What a killed emulator did not say is missed by nobody.
+    let _ = stream.read_to_end(&mut bytes);
+    bytes
 }
 
-fn failed(problem: String) -> Error {
+pub(super) fn failed(problem: String) -> Error {
     Error::Tool { tool: format!("the firmware in {QEMU}"), problem }
 }
 

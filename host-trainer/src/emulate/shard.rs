@@ -53,21 +53,25 @@ pub(super) fn split(images: usize) -> Vec<Range<usize>> {
 impl Shard<'_> {
     /// Runs the emulator over the share.
     pub(super) fn run(&self) -> Result<Results> {
+        self.run_with(|run| qemu::run(run)?.succeeded())?;
+        let path = self.results();
+        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        parse(&bytes, self.range.len())
+    }
+
+    /// Puts the images where the program reads them, and lets `run` do the rest.
+    pub(super) fn run_with<R>(&self, run: impl FnOnce(&Run<'_>) -> Result<R>) -> Result<R> {
         fs::create_dir_all(&self.directory).map_err(Error::io("create", &self.directory))?;
         let images = self.directory.join(IMAGES);
         let pixels = self.images.images[self.range.clone()].as_flattened().as_flattened();
         fs::write(&images, pixels).map_err(Error::io("write", &images))?;
-        let outcome = qemu::run(&Run {
+        run(&Run {
             elf: self.elf,
             machine: self.machine,
             arguments: &[IMAGES, RESULTS],
             directory: &self.directory,
             limit: LIMIT + LIMIT_PER_IMAGE * u32::try_from(self.range.len()).unwrap_or(u32::MAX),
-        })?;
-        outcome.succeeded()?;
-        let path = self.results();
-        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-        parse(&bytes, self.range.len())
+        })
     }
 
     /// Images that are done so far.
@@ -76,7 +80,8 @@ impl Shard<'_> {
         (bytes / Record::BYTES).min(self.range.len())
     }
 
-    fn results(&self) -> PathBuf {
+    /// The file that the program writes.
+    pub(super) fn results(&self) -> PathBuf {
         self.directory.join(RESULTS)
     }
 }

@@ -67,10 +67,10 @@ pub trait Engine {
     /// Replaces the model. `eps` and the convention of the statistics come with it; the optimiser forgets its [`Moments`].
     fn set_parameters(&mut self, parameters: &Parameters);
 
-    /// What AdamW remembers, where a step of it was taken.
+    /// What AdamW or momentum remembers, where a step of it was taken.
     fn moments(&self) -> Option<Moments<f64>>;
 
-    /// Replaces what AdamW remembers.
+    /// Replaces what AdamW or momentum remembers.
     fn set_moments(&mut self, moments: &Moments<f64>);
 
     /// Trains on one batch a step: sample `order[0]` of `split` comes first (see [`crate::augment`]; a plain number is that

@@ -16,11 +16,21 @@ pub type Tensors<T> = [Vec<T>; TENSOR_COUNT];
 pub enum Optimizer {
     /// `parameter -= lr * gradient`
     Sgd,
+    /// Gradient descent along a running sum of gradients, in which an older one counts [`BETA1`] of the next, with decoupled
+    /// weight decay (SGDW of the paper below)
+    Momentum,
     /// Adam with decoupled weight decay (Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization")
     Adamw,
 }
 
-/// AdamW's weight of the old mean of gradients.
+impl Optimizer {
+    /// Whether it remembers anything between steps: has [`Moments`].
+    pub fn has_moments(self) -> bool {
+        self != Self::Sgd
+    }
+}
+
+/// AdamW's and momentum's weight of the old mean of gradients.
 pub const BETA1: f64 = 0.9;
 /// AdamW's weight of the old mean of squared gradients.
 pub const BETA2: f64 = 0.999;
@@ -36,7 +46,7 @@ pub struct Steps<'a> {
     pub optimizer: Optimizer,
     /// One learning rate a step.
     pub lrs: &'a [f64],
-    /// Share of a weight that a step of rate 1 takes off. AdamW only.
+    /// Share of a weight that a step of rate 1 takes off. Not with plain gradient descent.
     pub weight_decay: f64,
     /// Steps that the optimiser took before this call.
     pub before: u64,
@@ -66,6 +76,11 @@ impl<'a> Steps<'a> {
         let lr = self.lrs[i];
         match self.optimizer {
             Optimizer::Sgd => Coefficients { rate: lr, decay: 0.0, root: 0.0 },
+            // In AdamW's step: the mean of gradients is (1 - BETA1) times their sum, squares count for nothing, and what keeps
+            // from dividing by zero divides itself away.
+            Optimizer::Momentum => {
+                Coefficients { rate: lr * ADAM_EPS / (1.0 - BETA1), decay: lr * self.weight_decay, root: 0.0 }
+            }
             Optimizer::Adamw => {
                 let taken = (self.before + i as u64 + 1) as f64;
                 let rate = lr / (1.0 - BETA1.powf(taken));
@@ -76,7 +91,7 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// The numbers of one step. With AdamW, of a gradient `g`:
+/// The numbers of one step. With AdamW, and with momentum, which is the same step with a `root` of 0, of a gradient `g`:
 ///
 /// ```text
 /// m = BETA1 * m + (1 - BETA1) * g        v = BETA2 * v + (1 - BETA2) * g * g
@@ -84,7 +99,7 @@ impl<'a> Steps<'a> {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Coefficients {
-    /// Learning rate; with AdamW divided by the first mean's bias correction.
+    /// Learning rate; with AdamW divided by the first mean's bias correction; with momentum times what makes it one.
     pub rate: f64,
     /// Share of a weight that is taken off.
     pub decay: f64,
@@ -92,8 +107,8 @@ pub struct Coefficients {
     pub root: f64,
 }
 
-/// What AdamW remembers between steps: running means of the gradients and of their squares. An engine that has not taken a
-/// step of AdamW has none.
+/// What AdamW and momentum remember between steps: running means of the gradients and of their squares (which momentum does not
+/// use). An engine that has not taken a step of either has none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Moments<T> {
     /// `m`; zero where nothing is trained.
@@ -162,6 +177,19 @@ mod tests {
         }
         for name in ["0.bias", "4.bias", "9.bias", "12.bias", "1.running_mean", "13.running_var"] {
             assert_eq!(of(name), Treatment::Keep, "{name}");
+        }
+    }
+
+    /// Against the usual form: `sum = BETA1 * sum + g`, `parameter -= lr * sum`.
+    #[test]
+    fn momentum_is_a_step_along_the_sum_of_gradients() {
+        let steps = Steps { optimizer: Optimizer::Momentum, weight_decay: 0.5, ..Steps::sgd(2, &[0.1, 0.2, 0.1]) };
+        let (mut mean, mut sum) = (0.0, 0.0);
+        for (i, (&lr, g)) in steps.lrs.iter().zip([3.0, -1.0, 1e-3]).enumerate() {
+            (mean, sum) = (BETA1 * mean + (1.0 - BETA1) * g, BETA1 * sum + g);
+            let Coefficients { rate, decay, root } = steps.coefficients(i);
+            assert!((rate * mean / (root * f64::sqrt(g * g) + ADAM_EPS) - lr * sum).abs() < 1e-12);
+            assert_eq!((decay, root), (lr * 0.5, 0.0));
         }
     }
 

@@ -9,7 +9,7 @@ mod pytorch;
 
 use std::path::Path;
 
-use bn_core::lenet::FoldedLeNet;
+use bn_core::lenet::{FoldedLeNet, TENSORS};
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::export::check_statistics;
 use crate::files;
 use crate::parameters::{Parameters, Variance, index};
+use crate::state_dict::check_values;
 
 const REMEDY_EPS: &str = "leave --eps away";
 
@@ -91,13 +92,21 @@ pub struct Imported {
 /// # Errors
 /// [`Error::BadFile`] with the first thing that is wrong.
 pub fn import(path: &Path, options: ImportOptions) -> Result<Imported> {
-    let bytes = files::read(path)?;
+    from_bytes(path, &files::read(path)?, options)
+}
+
+/// Reads a file's content; `path` is for messages, for its name in the checkpoint, and for tensors of an ONNX file that lie
+/// beside it.
+///
+/// # Errors
+/// [`Error::BadFile`] with the first thing that is wrong.
+pub fn from_bytes(path: &Path, bytes: &[u8], options: ImportOptions) -> Result<Imported> {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let origin = Origin::Imported(name);
-    if !looks_like_onnx(path, &bytes) {
-        return pytorch::read(path, &bytes, options, origin);
+    if !looks_like_onnx(path, bytes) {
+        return pytorch::read(path, bytes, options, origin);
     }
-    let onnx::Read { parameters, folded } = onnx::read(path, &bytes, options)?;
+    let onnx::Read { parameters, folded } = onnx::read(path, bytes, options)?;
     Ok(Imported {
         checkpoint: Checkpoint { parameters, batches_tracked: 0, origin, moments: None },
         source: Source::Onnx,
@@ -158,7 +167,7 @@ pub fn to_bytes(checkpoint: &Checkpoint, format: Format, form: Form) -> Result<V
     check_statistics(&checkpoint.parameters)?;
     let parameters = match form {
         Form::Unfolded => checkpoint.parameters.clone(),
-        Form::Folded => folded(&checkpoint.parameters),
+        Form::Folded => folded(&checkpoint.parameters)?,
     };
     let bytes = match format {
         Format::Weights => panic!("a weights.bin is made by export::export"),
@@ -182,7 +191,10 @@ pub fn to_bytes(checkpoint: &Checkpoint, format: Format, form: Form) -> Result<V
 }
 
 /// The same model with BatchNorm in the layers before it, and BatchNorm that changes nothing.
-fn folded(parameters: &Parameters) -> Parameters {
+///
+/// # Errors
+/// [`Error::Refused`] if a product of two numbers that f32 holds is one that it does not.
+fn folded(parameters: &Parameters) -> Result<Parameters> {
     let FoldedLeNet { conv1, conv2, linear1, linear2, linear3 } = parameters.to_lenet().fold();
     let mut folded = parameters.clone();
     // PyTorch's own, which is what a folded file is read back with.
@@ -201,7 +213,13 @@ fn folded(parameters: &Parameters) -> Parameters {
             pass_through(&mut folded, module);
         }
     }
-    folded
+    for (spec, values) in TENSORS.iter().zip(&folded.tensors) {
+        check_values(spec.name, spec.role, values).map_err(|problem| Error::Refused {
+            problem: format!("with BatchNorm folded into it, {problem}"),
+            remedy: "export it without --folded, or train again with a smaller --lr".into(),
+        })?;
+    }
+    Ok(folded)
 }
 
 /// Makes the BatchNorm of a module one that changes no bit: gamma 1, beta 0, mean 0, and the variance whose sum with `eps`
@@ -221,7 +239,7 @@ fn batch_norms() -> impl Iterator<Item = &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use bn_core::lenet::{Role, TENSORS};
+    use bn_core::lenet::Role;
 
     use super::*;
 
@@ -280,6 +298,17 @@ mod tests {
             assert_eq!(back.folded, ["1", "5", "10", "13"]);
             assert_eq!(back.checkpoint.parameters.to_lenet().fold(), net.fold(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_fold_that_leaves_f32_is_refused_as_that() {
+        let mut extreme = model();
+        extreme.parameters.get_mut("9.weight")[7] = f64::from(f32::MAX);
+        extreme.parameters.get_mut("10.weight").fill(2.0);
+        assert!(to_bytes(&extreme, Format::Onnx, Form::Unfolded).is_ok());
+        let error = to_bytes(&extreme, Format::Onnx, Form::Folded).unwrap_err();
+        assert!(matches!(error, Error::Refused { .. }), "{error}");
+        assert!(error.to_string().contains("9.weight holds inf at position 7; export it without --folded"), "{error}");
     }
 
     #[test]

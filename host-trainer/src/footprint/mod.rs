@@ -9,6 +9,7 @@ mod thumb;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
@@ -24,6 +25,8 @@ pub struct Footprint {
     pub stack: u64,
     /// The functions, with the frame of each, in the order of their addresses.
     pub functions: Vec<(String, u64)>,
+    /// Where their code lies, in the same order.
+    pub addresses: Vec<Range<u64>>,
 }
 
 /// A function of the ELF.
@@ -49,7 +52,8 @@ pub fn footprint(elf: &Path, root: &str) -> Result<Footprint> {
     let [start] = roots[..] else { return Err(bad(format!("{} functions are called {root}, not one", roots.len()))) };
     let stack = graph.deepest(start).map_err(bad)?;
     let functions: Vec<_> = graph.reached.values().map(|(f, _)| (f.name.to_owned(), f.frame)).collect();
-    Ok(Footprint { code: graph.reached.values().map(|(f, _)| f.size).sum(), stack, functions })
+    let addresses = graph.reached.iter().map(|(&at, (f, _))| at..at + f.size).collect();
+    Ok(Footprint { code: graph.reached.values().map(|(f, _)| f.size).sum(), stack, functions, addresses })
 }
 
 /// The machine code, with the symbols that divide it.

@@ -6,6 +6,7 @@ use bn_core::lenet::{CONV1_CHANNELS, FLAT, LINEAR1, LINEAR2};
 use bn_core::{FoldedLeNet, Image};
 
 use super::rounding::Covariance;
+use crate::inference;
 
 /// Mean of every input of the five layers over some training images; a convolution's are means over its map too.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,20 +23,23 @@ impl Calibration {
     /// Runs the folded network over `images`. No image gives no correction, and the nearest integers.
     pub fn new(net: &FoldedLeNet, images: &[Image]) -> Self {
         let sizes = [1, CONV1_CHANNELS, FLAT, LINEAR1, LINEAR2];
+        // All cores run the network; what each image gives is added up in the order of the images.
+        let of_images = inference::each(images, ScratchF32::new, |image, scratch| {
+            infer::folded(net, image, scratch);
+            let [pooled1, pooled2, linear1, linear2] = scratch.stages();
+            let inputs = [scratch.pixels(), pooled1, pooled2, linear1, linear2];
+            let share =
+                |run: &[f32]| run.iter().map(|&v| f64::from(v)).sum::<f64>() / (run.len() * images.len()) as f64;
+            let shares =
+                |at: usize| inputs[at].chunks_exact(inputs[at].len() / sizes[at]).map(share).collect::<Vec<_>>();
+            ([0, 1, 2, 3, 4].map(shares), [pooled2, linear1, linear2].map(<[f32]>::to_vec))
+        });
         let mut input_means = sizes.map(|size| vec![0.0; size]);
         let mut linear_inputs = [const { Vec::new() }; 3];
-        let mut scratch = Box::new(ScratchF32::new());
-        for image in images {
-            infer::folded(net, image, &mut scratch);
-            let [pooled1, pooled2, linear1, linear2] = scratch.stages();
-            let pixels = scratch.pixels();
-            for (means, inputs) in input_means.iter_mut().zip([pixels, pooled1, pooled2, linear1, linear2]) {
-                let run = inputs.len() / means.len();
-                for (mean, run_values) in means.iter_mut().zip(inputs.chunks_exact(run)) {
-                    *mean += run_values.iter().map(|&v| f64::from(v)).sum::<f64>() / (run * images.len()) as f64;
-                }
-            }
-            linear_inputs.iter_mut().zip([pooled2, linear1, linear2]).for_each(|(all, x)| all.extend_from_slice(x));
+        for (shares, inputs) in of_images {
+            let means = input_means.iter_mut().flatten();
+            means.zip(shares.iter().flatten()).for_each(|(mean, share)| *mean += share);
+            linear_inputs.iter_mut().zip(inputs).for_each(|(all, x)| all.extend(x));
         }
         let of = |at: usize| Covariance::of(&linear_inputs[at], sizes[at + 2]);
         let covariances = (!images.is_empty()).then(|| [0, 1, 2].map(of));

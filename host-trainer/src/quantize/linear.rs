@@ -7,8 +7,9 @@
 use std::num::NonZero;
 use std::thread;
 
+use bn_core::ops::LinearInt8;
 use bn_core::ops::linear::BLOCK;
-use bn_core::quant::{LINEAR_UNIT, LINEAR_WEIGHT_MAX, Pair, pack_weights};
+use bn_core::quant::{LINEAR_UNIT, LINEAR_WEIGHT_MAX, Pair, pack_weights, unpack_weights};
 
 use super::rounding::{Covariance, Rounded, by_cost, by_pairs, nearest};
 use super::{LayerReport, MULTIPLIER_ONE, Noise, Source, max_magnitude, scale_does_not_fit};
@@ -32,12 +33,15 @@ pub(super) struct Output {
     pub(super) step: f64,
 }
 
-/// A linear layer's integers, and what became of it.
-pub(super) struct Linear {
-    weight: Vec<i8>,
-    bias: Vec<i32>,
-    multiplier: Vec<i32>,
-    pub(super) report: LayerReport,
+/// A linear layer's integers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Integers {
+    /// `[outputs][inputs]`.
+    pub(super) weight: Vec<i8>,
+    /// `[outputs]`.
+    pub(super) bias: Vec<i32>,
+    /// `[outputs]`.
+    pub(super) multiplier: Vec<i32>,
 }
 
 /// One output's scale and integers.
@@ -50,9 +54,9 @@ struct Row {
 }
 
 impl Source<'_> {
-    pub(super) fn linear(&self, output: Output) -> Result<Linear> {
+    pub(super) fn linear(&self, output: Output) -> Result<(Integers, LayerReport)> {
         self.check_finite()?;
-        let mut result = Linear { weight: Vec::new(), bias: Vec::new(), multiplier: Vec::new(), report: self.report() };
+        let (mut result, mut report) = (Integers::default(), self.report());
         let mut noise = Noise::default();
         let mut costs = [0.0; 2];
         for (weight, bias, row) in self.rows(output) {
@@ -68,15 +72,14 @@ impl Source<'_> {
                 result.weight.push(integer as i8);
             }
             result.bias.push(((bias - correction) / unit).round() as i32);
-            let report = &mut result.report;
             report.floored_channels += usize::from(clip > 1.0);
             report.clipped_outputs += usize::from(clip < 1.0);
             report.scale = [report.scale[0].min(scale), report.scale[1].max(scale)];
         }
-        result.report.weight_snr_db = noise.snr_db();
+        report.weight_snr_db = noise.snr_db();
         let [cost, plain] = costs;
-        result.report.cost_left = self.input.covariance.map(|_| if plain > 0.0 { cost / plain } else { 1.0 });
-        Ok(result)
+        report.cost_left = self.input.covariance.map(|_| if plain > 0.0 { cost / plain } else { 1.0 });
+        Ok((result, report))
     }
 
     /// Every output: its weights, its bias with all that is added to it, and its scale and integers. Outputs do not depend
@@ -131,7 +134,22 @@ impl Source<'_> {
     }
 }
 
-impl Linear {
+impl Integers {
+    /// Of a file, its layer of `inputs` and `outputs`.
+    pub(super) fn load<const QUADS: usize, const BLOCKS: usize>(
+        layer: &LinearInt8<'_, QUADS, BLOCKS>,
+        [inputs, outputs]: [usize; 2],
+    ) -> Self {
+        let mut weight = Vec::with_capacity(inputs * outputs);
+        for output in 0..outputs {
+            let quads = layer.weight[output / BLOCK].iter().map(|outputs| outputs[output % BLOCK]);
+            weight.extend(quads.flat_map(unpack_weights).take(inputs).map(|w| w as i8));
+        }
+        let of = |values: &[[i32; BLOCK]; BLOCKS]| values.as_flattened()[..outputs].to_vec();
+        Self { weight, bias: of(layer.bias), multiplier: of(layer.multiplier) }
+    }
+
+    /// Into a file.
     pub(super) fn store<const QUADS: usize, const BLOCKS: usize>(
         &self,
         weight: &mut [[[Pair; BLOCK]; QUADS]; BLOCKS],

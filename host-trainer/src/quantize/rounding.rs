@@ -7,6 +7,9 @@
 //! what it costs on inputs is AdaRound's, Nagel et al. 2020, "Up or Down? Adaptive Rounding for Post-Training
 //! Quantization").
 
+use std::num::NonZero;
+use std::thread;
+
 /// Passes over a row before it is left as it is. Rows settle after some five.
 const PASSES: usize = 30;
 /// A move must lower the cost by more than this share of it: below, rounding decides.
@@ -39,13 +42,14 @@ impl Covariance {
             means.iter_mut().zip(row).for_each(|(mean, &x)| *mean += f64::from(x) / count as f64);
         }
         let mut values = vec![0.0; size * size];
-        let mut centred = vec![0.0; size];
-        for row in rows.chunks_exact(size) {
-            centred.iter_mut().zip(row).zip(&means).for_each(|((c, &x), mean)| *c = f64::from(x) - mean);
-            for (&a, sums) in centred.iter().zip(values.chunks_exact_mut(size)) {
-                sums.iter_mut().zip(&centred).for_each(|(sum, b)| *sum += a * b / count as f64);
+        // Each core takes some rows of the matrix, so that every sum is taken in the order of the inputs.
+        let share = size.div_ceil(thread::available_parallelism().map_or(1, NonZero::get));
+        thread::scope(|scope| {
+            for (at, values) in values.chunks_mut(share * size).enumerate() {
+                let means = &means;
+                scope.spawn(move || add_products(rows, means, share * at, values));
             }
-        }
+        });
         Self { size, values }
     }
 
@@ -62,6 +66,19 @@ impl Covariance {
     /// `e^T C e`: the variance of the output's error.
     pub fn cost(&self, e: &[f64]) -> f64 {
         self.times(e).iter().zip(e).map(|(g, e)| g * e).sum()
+    }
+}
+
+/// Adds to some rows of a covariance, from `first` on.
+fn add_products(rows: &[f32], means: &[f64], first: usize, values: &mut [f64]) {
+    let size = means.len();
+    let count = (rows.len() / size) as f64;
+    let mut centred = vec![0.0; size];
+    for row in rows.chunks_exact(size) {
+        centred.iter_mut().zip(row).zip(means).for_each(|((c, &x), mean)| *c = f64::from(x) - mean);
+        for (&a, sums) in centred[first..].iter().zip(values.chunks_exact_mut(size)) {
+            sums.iter_mut().zip(&centred).for_each(|(sum, b)| *sum += a * b / count);
+        }
     }
 }
 

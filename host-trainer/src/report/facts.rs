@@ -114,7 +114,7 @@ pub fn gather<'a>(request: &ReportRequest<'a>) -> Result<Facts<'a>> {
         let classes = inference::classes(&logits);
         Stage { accuracy: inference::accuracy(&classes, &test.labels), classes, logits }
     };
-    let calibration = ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0 };
+    let calibration = ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0, fine_tuning: None };
     let facts = |unfolded, folded, int8, device| Facts {
         checkpoint,
         dataset: &dataset.name,

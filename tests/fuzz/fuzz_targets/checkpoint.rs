@@ -1,6 +1,14 @@
-//! Arbitrary bytes as a checkpoint.
+//! A checkpoint, damaged as arbitrary bytes say.
 #![no_main]
 
+use std::cell::RefCell;
+
+use tests::hostile::Models;
+
+thread_local! {
+    static MODELS: RefCell<Models> = RefCell::new(Models::checkpoints());
+}
+
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    tests::hostile::checkpoint(bytes);
+    MODELS.with_borrow_mut(|models| models.check(bytes));
 });

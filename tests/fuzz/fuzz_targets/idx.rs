@@ -1,4 +1,4 @@
-//! Arbitrary bytes as an IDX file, gzip or plain.
+//! Arbitrary bytes as an IDX file.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -95,7 +95,7 @@ fn write_inputs(dir: &Path, weights: &Path, dataset: &Dataset) -> Result<()> {
 
 fn inference(dir: &Path, parameters: &Parameters, dataset: &Dataset) -> Result<()> {
     let folded: Box<FoldedLeNet> = Box::new(parameters.to_lenet().fold());
-    let exported = export(parameters, &ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0 })?;
+    let exported = export(parameters, &ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0, fine_tuning: None })?;
     // A weights.bin is read in place and wants to be aligned.
     let words: Vec<u32> = exported.weights.as_chunks().0.iter().map(|&b| u32::from_le_bytes(b)).collect();
     let model = bn_core::parse(bytes_of(&words)).map_err(|error| format!("{error:?}"))?;

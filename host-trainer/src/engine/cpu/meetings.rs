@@ -96,7 +96,7 @@ impl<S: Simd> Trainer<S> {
         network.follow(count, *variance);
         match update.optimizer {
             Optimizer::Sgd => sgd_step(&mut network.net, gradient, update.coefficients.rate as f32),
-            Optimizer::Adamw => {
+            Optimizer::Momentum | Optimizer::Adamw => {
                 let moments = moments.get_or_insert_with(Moments::zero);
                 let coefficients = &update.coefficients;
                 enter(self.simd, AdamwStep { net: &mut network.net, gradient, moments, coefficients });

@@ -273,7 +273,7 @@ impl Engine for Cuda {
         })?;
         let read = self.device.read(&self.model.parameters);
         self.parameters = if persistent { read.map_err(persistent::broken) } else { read }?;
-        if steps.optimizer == Optimizer::Adamw {
+        if steps.optimizer.has_moments() {
             let [first, second] = &self.model.moments;
             self.moments = Some(Moments { first: self.read_tensors(first)?, second: self.read_tensors(second)? });
         }

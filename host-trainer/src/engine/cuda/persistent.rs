@@ -102,7 +102,7 @@ pub(super) fn train(
             Argument::from(&m.parameters), Argument::from(&m.moments[0]), Argument::from(&m.moments[1]),
             Argument::from(&m.gradients), Argument::from(&m.batch_mean), Argument::from(&m.batch_var),
             Argument::from(&m.totals), Argument::from(&w.loss_slots), Argument::from(&w.floats),
-            Argument::from(&w.arrived), Argument::from(usize::from(steps.optimizer == Optimizer::Adamw)),
+            Argument::from(&w.arrived), Argument::from(usize::from(steps.optimizer.has_moments())),
             Argument::from(steps.count), Argument::from(steps.n),
         ],
     }, PERSISTENT_SHARED)

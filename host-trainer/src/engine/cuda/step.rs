@@ -202,7 +202,7 @@ pub(super) fn update(device: &Device, m: &Model, b: &Batch, optimizer: Optimizer
     match optimizer {
         Optimizer::Sgd => launch!(device, sgd_step, blocks, SUM_THREADS,
             &m.parameters, &m.gradients, &m.batch_mean, &m.batch_var, &m.settings, &m.totals, &m.coefficients, &m.step, b.n),
-        Optimizer::Adamw => launch!(device, adamw_step, blocks, SUM_THREADS,
+        Optimizer::Momentum | Optimizer::Adamw => launch!(device, adamw_step, blocks, SUM_THREADS,
             &m.parameters, &m.gradients, &m.batch_mean, &m.batch_var, &m.settings, &m.totals, &m.coefficients, &m.step,
             &m.treatments, &m.moments[0], &m.moments[1], b.n),
     }

@@ -92,7 +92,7 @@ impl<T: Real> Engine for Reference<T> {
             let coefficients = steps.coefficients(i);
             match steps.optimizer {
                 Optimizer::Sgd => sgd_step(&mut self.net, &gradients, T::of(coefficients.rate)),
-                Optimizer::Adamw => {
+                Optimizer::Momentum | Optimizer::Adamw => {
                     let moments = self.moments.get_or_insert_with(Moments::zero);
                     adamw_step(&mut self.net, &gradients, moments, &coefficients);
                 }

@@ -1,7 +1,7 @@
 //! The graph of an ONNX file as what this network is: a chain of operations, each with constants of its own. Knows nothing
 //! of layers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
@@ -15,6 +15,7 @@ pub(super) struct Graph<'a> {
     model: &'a Path,
     nodes: HashMap<&'a str, &'a NodeProto>,
     initializers: HashMap<&'a str, &'a TensorProto>,
+    inputs: HashSet<&'a str>,
     graph: &'a GraphProto,
 }
 
@@ -24,7 +25,10 @@ impl<'a> Graph<'a> {
         // Outputs behind the first are statistics of training; nothing of this network reads them.
         let nodes = graph.node.iter().filter_map(|n| Some((n.output.first()?.as_str(), n))).collect();
         let named = |t: &'a TensorProto| Some((t.name.as_deref()?, t));
-        Self { model, nodes, initializers: graph.initializer.iter().filter_map(named).collect(), graph }
+        let initializers: HashMap<_, _> = graph.initializer.iter().filter_map(named).collect();
+        let inputs = graph.input.iter().filter_map(|i| i.name.as_deref());
+        let inputs = inputs.filter(|&name| !initializers.contains_key(name)).collect();
+        Self { model, nodes, initializers, inputs, graph }
     }
 
     /// Every node between the one input and the one output, in the order in which they compute. What feeds a node besides,
@@ -37,10 +41,11 @@ impl<'a> Graph<'a> {
             return Err(format!("its graph has {} outputs, the network has one", self.graph.output.len()));
         };
         let mut at = output.name.as_deref().unwrap_or_default();
-        let mut chain = Vec::new();
-        while !self.is_input(at) {
+        // By the names seen: a limit on the length alone would let a small circle be walked as often as there are nodes.
+        let (mut chain, mut seen) = (Vec::new(), HashSet::new());
+        while !self.inputs.contains(at) {
             let Some(&node) = self.nodes.get(at) else { return Err(format!("nothing in its graph makes {at:?}")) };
-            if chain.len() == self.graph.node.len() {
+            if !seen.insert(at) {
                 return Err(format!("its graph runs in a circle at {at:?}"));
             }
             chain.push(node);
@@ -50,10 +55,6 @@ impl<'a> Graph<'a> {
         }
         chain.reverse();
         Ok(chain)
-    }
-
-    fn is_input(&self, name: &str) -> bool {
-        self.graph.input.iter().any(|i| i.name.as_deref() == Some(name)) && !self.initializers.contains_key(name)
     }
 
     fn is_constant(&self, name: &str) -> bool {

@@ -191,6 +191,24 @@ fn what_is_another_network_is_named() {
 }
 
 #[test]
+fn a_name_with_control_characters_neither_breaks_the_line_nor_commands_a_terminal() {
+    let text = refused(|g| g.node[0].input[1] = "a\nb\u{1b}[2J".into());
+    assert!(text.contains(r"tensor a\nb\u{1b}[2J is no constant"), "{text}");
+}
+
+#[test]
+fn a_circle_costs_no_more_than_one_round() {
+    // A node that is its own input, with as many constants besides as there are other nodes.
+    let text = refused(|g| {
+        let many = 200_000;
+        g.node[0].input = vec!["0.weight".into(); many];
+        g.node[0].input.push("0.output".into());
+        g.node.resize(many, NodeProto::default());
+    });
+    assert!(text.contains("runs in a circle"), "{text}");
+}
+
+#[test]
 fn an_eps_that_contradicts_the_file_is_refused() {
     let bytes = to_bytes(&model().parameters, Form::Unfolded);
     let with = |eps| read(Path::new("x"), &bytes, ImportOptions { eps: Some(eps), variance: None });

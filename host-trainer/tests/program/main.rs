@@ -1,99 +1,18 @@
 //! The program as a user runs it: arguments in, stdout, stderr, files and exit codes out. Trains on a few hundred patterns that
-//! are drawn here, so every test takes a moment.
+//! are drawn here, so every test takes a moment. What goes wrong around it is in [`faults`], what is done
+//! to a trained model in [`refine`].
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+mod desk;
+#[cfg(unix)]
+mod faults;
+mod refine;
 
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+
+use desk::{Desk, TEST_IMAGES, TRAINING_IMAGES, text};
 use serde_json::Value;
-use tempfile::TempDir;
-
-const TRAINING_IMAGES: usize = 640;
-const TEST_IMAGES: usize = 100;
-
-/// A directory with a small data set in it, and the program run there.
-struct Desk {
-    directory: TempDir,
-}
-
-impl Desk {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let data = directory.path().join("data");
-        std::fs::create_dir(&data).unwrap();
-        for (prefix, count) in [("train", TRAINING_IMAGES), ("t10k", TEST_IMAGES)] {
-            let labels: Vec<u8> = (0..count).map(|i| (i % 10) as u8).collect();
-            let pixels: Vec<u8> = (0..count).flat_map(pattern).collect();
-            let header = |kind: u8, sizes: &[usize]| {
-                let sizes = sizes.iter().flat_map(|&n| (n as u32).to_be_bytes());
-                [0, 0, 8, kind].into_iter().chain(sizes).collect::<Vec<u8>>()
-            };
-            let images = [header(3, &[count, 28, 28]), pixels].concat();
-            std::fs::write(data.join(format!("{prefix}-images-idx3-ubyte")), images).unwrap();
-            std::fs::write(data.join(format!("{prefix}-labels-idx1-ubyte")), [header(1, &[count]), labels].concat())
-                .unwrap();
-        }
-        Self { directory }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn command(&self, arguments: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_host-trainer"));
-        command.current_dir(&self.directory).args(arguments.split_whitespace()).env_remove("FASHION_MNIST_DIR");
-        command
-    }
-
-    fn run(&self, arguments: &str) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    /// Stdout of a run that must succeed.
-    fn ok(&self, arguments: &str) -> String {
-        let output = self.run(arguments);
-        assert_eq!(output.status.code(), Some(0), "{arguments}: {}", text(&output.stderr));
-        text(&output.stdout)
-    }
-
-    fn json(&self, arguments: &str) -> Value {
-        let stdout = self.ok(arguments);
-        assert_eq!(stdout.lines().count(), 1, "{stdout}");
-        serde_json::from_str(&stdout).unwrap()
-    }
-
-    /// The one line on stderr of a run that must fail with `code` and print nothing on stdout.
-    fn refused(&self, code: i32, arguments: &str) -> String {
-        let output = self.run(arguments);
-        assert_eq!(output.status.code(), Some(code), "{arguments}: {}", text(&output.stderr));
-        assert_eq!(text(&output.stdout), "", "{arguments}");
-        let stderr = text(&output.stderr);
-        let lines: Vec<_> = stderr.lines().filter(|l| l.starts_with("error: ")).collect();
-        assert_eq!(lines.len(), 1, "{arguments}: {stderr}");
-        lines[0].to_owned()
-    }
-
-    /// Trains for two epochs into `out`.
-    fn train(&self, out: &str) -> Value {
-        self.json(&format!("train --data-dir data --no-checksum --batch-size 32 --epochs 2 --json -q --out {out}"))
-    }
-}
-
-/// An image that its class can be told from: a bar whose place and slant follow from the class, and some noise.
-fn pattern(index: usize) -> Vec<u8> {
-    let class = index % 10;
-    let noise = |x: usize, y: usize| ((index * 7919 + x * 104_729 + y * 1_299_709) % 251) as u8 / 8;
-    let pixel = |y: usize, x: usize| {
-        let bar = (x + y * (class % 3)) % 28 / 3 == class % 9;
-        if bar || (class == 9 && y / 3 == 4) { 220 + noise(x, y) } else { noise(x, y) }
-    };
-    (0..28).flat_map(|y| (0..28).map(move |x| pixel(y, x))).collect()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("the program writes UTF-8")
-}
 
 fn keys(value: &Value) -> Vec<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
@@ -135,8 +54,8 @@ fn a_run_leaves_a_line_an_epoch_and_its_curves() {
     assert_eq!(lines[1]["train_loss"], report["train_loss"]);
     let curves = std::fs::read_to_string(desk.path("run/curves.svg")).unwrap();
     assert!(curves.contains("test accuracy"));
-    let left: Vec<_> = std::fs::read_dir(desk.path("run")).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(left.len(), 3, "no temporary file is left: {left:?}");
+    let left = desk.names("run");
+    assert_eq!(left.len(), 5, "two checkpoints, metrics, curves, the lock, and no temporary file: {left:?}");
 }
 
 #[test]
@@ -179,40 +98,12 @@ fn more_epochs_by_resume_are_the_bytes_of_one_long_run() {
     assert!(done.contains("short has its 4 epochs") && done.contains("--epochs 5"), "{done}");
 }
 
-#[cfg(unix)]
-#[test]
-fn ctrl_c_saves_and_resume_ends_with_the_bytes_of_an_uninterrupted_run() {
-    let desk = Desk::new();
-    let schedule = "--data-dir data --no-checksum --batch-size 16 --epochs 12";
-    let mut child = desk
-        .command(&format!("train {schedule} --out cut"))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    assert!(stderr.by_ref().any(|line| line.starts_with("epoch  1/12")), "the first epoch ends");
-    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(interrupt.success());
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    let last = stderr.last().unwrap();
-    assert!(last.starts_with("error: interrupted; saved ") && last.ends_with("--resume cut`"), "{last}");
-
-    let inspection = desk.json("inspect cut/checkpoint.safetensors --json");
-    let training = &inspection["training"];
-    assert!((1..12).contains(&training["epoch"].as_u64().unwrap()), "{training}");
-    desk.ok("train --resume cut -q");
-    desk.ok(&format!("train {schedule} -q --out whole"));
-    let read = |name: &str| std::fs::read(desk.path(name)).unwrap();
-    assert_eq!(read("cut/checkpoint.safetensors"), read("whole/checkpoint.safetensors"));
-}
-
 #[test]
 fn a_run_that_diverges_stops_and_writes_nothing() {
     let desk = Desk::new();
     let message = desk.refused(4, "train --data-dir data --no-checksum --batch-size 32 --lr 1e38 -q --out run");
     assert!(message.contains("not finite at epoch 1, step ") && message.contains("try a smaller --lr"), "{message}");
-    assert!(!desk.path("run").exists());
+    assert_eq!(desk.names("run"), ["run.lock"]);
 }
 
 #[test]
@@ -383,12 +274,11 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 fn help_names_every_verb_and_exit_code() {
     let desk = Desk::new();
     let help = desk.ok("--help");
-    for word in
-        ["train", "evaluate", "export", "import", "inspect", "report", "emulate", "board", "demo", "data", "130"]
-    {
+    let verbs = "train evaluate export import reestimate inspect report emulate board demo data";
+    for word in verbs.split(' ').chain(["130"]) {
         assert!(help.contains(word), "{word}: {help}");
     }
-    for verb in ["train", "evaluate", "export", "import", "inspect", "report", "emulate", "board", "demo", "data"] {
+    for verb in verbs.split(' ') {
         assert!(desk.ok(&format!("{verb} --help")).contains("Usage: host-trainer"), "{verb}");
     }
     assert_eq!(desk.run("").status.code(), Some(2));

@@ -1,0 +1,122 @@
+//! Faults on the device, in the emulator of each core: a program that panics, faults, runs out of stack or hangs ends with a
+//! reason on the log and an exit code of its own. Needs QEMU and the thumb targets.
+
+use std::time::Duration;
+
+use host_trainer::emulate::protocol::{EXIT_FAILED, EXIT_FAULT, EXIT_PANIC, EXIT_STACK_OVERFLOW, EXIT_WATCHDOG};
+use host_trainer::emulate::{Level, LogLine, Machine, Outcome, Run, run};
+use host_trainer::firmware::{self, Firmware, Inputs, Program};
+use object::{Object, ObjectSymbol};
+
+use crate::emulator::ready;
+
+/// One machine for each build of the firmware and each kind of core.
+const MACHINES: [Machine; 6] = [
+    Machine::Netduinoplus2,
+    Machine::Mps2An385,
+    Machine::Mps2An386,
+    Machine::Mps2An500,
+    Machine::Mps2An505,
+    Machine::Microbit,
+];
+
+/// Long enough for every program that ends.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What `crash` is told, its exit code, and what its log says on a core with fault registers and on one without; `None` where
+/// there is nothing to tell.
+const FAULTS: [(&str, i32, Option<&str>, Option<&str>); 12] = [
+    ("panic", EXIT_PANIC, Some("on purpose"), Some("on purpose")),
+    ("undefined", EXIT_FAULT, Some("usage fault at 0x{pc}: undefined instruction"), HARD),
+    ("nowhere", EXIT_FAULT, Some("bus fault at 0x{pc}: bus error on data, address 0xd0000000"), HARD),
+    ("peripheral", EXIT_FAULT, Some("memory management fault at 0x40000000: code must not run there"), None),
+    ("arm", EXIT_FAULT, Some("usage fault at 0x00000000: not in Thumb state"), Some("hard fault at 0x00000000")),
+    ("unaligned", EXIT_FAULT, Some("usage fault at 0x{pc}: unaligned access"), HARD),
+    ("coprocessor", EXIT_FAULT, Some("usage fault at 0x{pc}: no such coprocessor"), None),
+    ("supervisor", EXIT_FAULT, Some("unexpected exception at 0x{pc}"), Some("unexpected exception at 0x{pc}")),
+    ("stack", EXIT_STACK_OVERFLOW, Some("stack overflow at"), Some("stack overflow at")),
+    ("below-stack", EXIT_FAULT, Some("fault at 0x{pc}: "), HARD),
+    ("anything else", EXIT_FAILED, Some("say what to do"), Some("say what to do")),
+    ("", EXIT_FAILED, Some("say what to do"), Some("say what to do")),
+];
+const HARD: Option<&str> = Some("hard fault at 0x{pc}: this core does not say why");
+
+fn crash(machine: Machine) -> Firmware {
+    firmware::build_programs(&Inputs { machine, ..Inputs::default() }, &[Program::Crash]).expect("the firmware builds")
+}
+
+fn run_crash(firmware: &Firmware, machine: Machine, argument: &str, limit: Duration) -> host_trainer::Result<Outcome> {
+    let elf = firmware.elf(Program::Crash);
+    let directory = elf.parent().expect("a directory");
+    run(&Run { elf: &elf, machine, arguments: &[argument], directory, limit })
+}
+
+/// The one error of the log.
+fn error(outcome: &Outcome) -> &str {
+    let mut errors = outcome.log.iter().filter(|line| line.level == Level::Error);
+    match (errors.next(), errors.next()) {
+        (Some(LogLine { text, .. }), None) => text,
+        _ => panic!("not one error: {outcome:?}"),
+    }
+}
+
+/// Whether the words begin as expected; `{pc}` is an address within the program's code.
+fn says(words: &str, expected: &str, code: std::ops::Range<u64>) -> bool {
+    let Some((before, after)) = expected.split_once("{pc}") else { return words.contains(expected) };
+    words.split_once(before).is_some_and(|(_, rest)| {
+        let pc = rest.get(..8).and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        pc.is_some_and(|pc| code.contains(&pc)) && rest[8..].starts_with(after)
+    })
+}
+
+/// Where the code of a program lies.
+fn code(firmware: &Firmware) -> std::ops::Range<u64> {
+    let bytes = std::fs::read(firmware.elf(Program::Crash)).expect("an ELF");
+    let elf = object::File::parse(&*bytes).expect("an ELF");
+    let symbol = |name| elf.symbols().find(|symbol| symbol.name() == Ok(name)).expect("a symbol").address();
+    symbol("__stext")..symbol("__etext")
+}
+
+#[test]
+fn every_fault_ends_with_its_reason_and_exit_code_on_every_core() {
+    if !ready() {
+        return;
+    }
+    for machine in MACHINES {
+        let firmware = crash(machine);
+        let code = code(&firmware);
+        for (argument, exit, rich, poor) in FAULTS {
+            let expected = if machine == Machine::Microbit { poor } else { rich };
+            let Some(expected) = expected else { continue };
+            let outcome = run_crash(&firmware, machine, argument, LIMIT).expect("QEMU runs");
+            let words = error(&outcome);
+            println!("{machine} {argument}: {words} ({:?})", outcome.code);
+            assert_eq!(outcome.code, Some(exit), "{machine} {argument}: {outcome:?}");
+            assert!(says(words, expected, code.clone()), "{machine} {argument}: {words}, not {expected}");
+            let failure = outcome.succeeded().unwrap_err().to_string();
+            assert!(failure.contains(words) && failure.contains(&exit.to_string()), "{failure}");
+        }
+    }
+}
+
+/// A program that hangs: where the machine has a watchdog it ends by it, with the place; elsewhere the host stops the emulator.
+#[test]
+fn a_program_that_hangs_is_ended_by_the_watchdog_or_the_host() {
+    if !ready() {
+        return;
+    }
+    for machine in MACHINES {
+        let firmware = crash(machine);
+        if matches!(machine, Machine::Netduinoplus2 | Machine::Microbit) {
+            let error = run_crash(&firmware, machine, "hang", Duration::from_millis(500)).unwrap_err().to_string();
+            assert!(error.contains("did not end within 0.5 s"), "{machine}: {error}");
+            continue;
+        }
+        let outcome = run_crash(&firmware, machine, "hang", LIMIT).expect("QEMU runs");
+        let words = error(&outcome);
+        println!("{machine}: {words}");
+        assert_eq!(outcome.code, Some(EXIT_WATCHDOG), "{machine}: {outcome:?}");
+        let expected = "watchdog: no inference ended in time; the program is at 0x{pc}";
+        assert!(says(words, expected, code(&firmware)), "{machine}: {words}");
+    }
+}

@@ -1,0 +1,114 @@
+//! What `emulate --profile` says: the log of executed instructions agrees with the counter, layer by layer, and the JSON has
+//! all of it. Needs QEMU and the thumb targets.
+
+use clap::Parser;
+use host_trainer::cli::{Cli, run};
+use host_trainer::data::{Split, garments};
+use host_trainer::emulate::{Cycles, EmulateRequest, FloatRequest, Machine, emulate_built, float, profile};
+use host_trainer::firmware::{self, Build, Inputs, Program, shipped_weights};
+use host_trainer::parameters::Variance;
+use host_trainer::weights::AlignedBytes;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde_json::Value;
+
+use crate::emulator::{random_images, ready};
+
+/// Instructions of a call, which the counter sees and the log of the function alone does not, and the other way round.
+const CALL: u64 = 12;
+
+#[test]
+fn the_log_of_executed_instructions_is_what_was_counted() {
+    if !ready() {
+        return;
+    }
+    let path = shipped_weights().expect("a checkout");
+    let bytes = AlignedBytes::read(&path).expect("shipped weights");
+    let images = random_images(&mut ChaCha8Rng::seed_from_u64(4), 1);
+    for (machine, build) in [
+        (Machine::Netduinoplus2, Build::Default),
+        (Machine::Netduinoplus2, Build::Small),
+        (Machine::Microbit, Build::Default),
+    ] {
+        let weights = bytes.model(&path).expect("good weights");
+        let inputs = Inputs { machine, build, ..Inputs::default() };
+        let firmware = firmware::build_programs(&inputs, &[Program::Evaluate]).expect("it builds");
+        let elf = firmware.elf(Program::Evaluate);
+        let request = EmulateRequest { weights, machine, images: &images, build };
+        let mut report = emulate_built(&elf, &request).expect("it runs");
+        profile(&elf, &request, &mut report).expect("it is logged");
+        let name = format!("{machine} {build:?}");
+        let executed = report.executed.expect("it was logged");
+        let apart = executed.instructions().abs_diff(report.instructions_per_inference);
+        assert!(apart <= CALL, "{name}: {executed:?}, but {} were counted", report.instructions_per_inference);
+        let sizes = firmware::sizes(&elf).expect("sizes");
+        assert!(executed.code_bytes <= sizes.inference_code, "{name}: more code than there is");
+        let mut cycles = Cycles::default();
+        for layer in &report.layers {
+            let executed = layer.executed.unwrap_or_else(|| panic!("{name}: {} is no function", layer.layer));
+            let (counted, apart) = (layer.instructions, executed.instructions().abs_diff(layer.instructions.into()));
+            assert!(apart <= CALL + 700, "{name}: {}: {executed:?}, but {counted} were counted", layer.layer);
+            cycles += executed.cortex_m4_cycles_modelled.unwrap_or_default();
+        }
+        match executed.cortex_m4_cycles_modelled {
+            Some(Cycles { least, most }) => {
+                assert!(
+                    executed.instructions() < least && least < most && most < 2 * executed.instructions(),
+                    "{name}"
+                );
+                assert!(cycles.least <= least && cycles.most <= most, "{name}: the layers are within the inference");
+            }
+            None => assert_eq!(machine, Machine::Microbit, "the model is a Cortex-M4's"),
+        }
+    }
+}
+
+/// IEEE arithmetic in the same order and the same exponential function: f32 on the device is f32 on the host. Promised for
+/// integers alone, and so this test says where it no longer holds.
+#[test]
+fn f32_logits_of_the_device_are_the_hosts_and_folding_saves_instructions() {
+    if !ready() {
+        return;
+    }
+    let net = tests::golden_parameters("trained.safetensors", Variance::Unbiased).to_lenet();
+    let drawn = (0..8).map(|class| garments::draw(7, class));
+    let images = Split { images: drawn.chain([[[0; 28]; 28], [[255; 28]; 28]]).collect(), labels: vec![0; 10] };
+    for machine in [Machine::Netduinoplus2, Machine::Mps2An500] {
+        let report = float(&FloatRequest { net: &net, model: "golden", machine, images: &images }).expect("it runs");
+        assert_eq!((report.logits_compared, report.logits_differing), (200, 0), "{machine}");
+        for (cost, name) in [(&report.unfolded, "unfolded"), (&report.folded, "folded")] {
+            let (counted, executed) = (cost.instructions_per_inference, cost.executed.instructions());
+            // The image that is logged is not the mean one.
+            assert!(
+                counted.abs_diff(executed) < counted / 100,
+                "{machine} {name}: {counted}, but {executed} are logged"
+            );
+        }
+        let [unfolded, folded] = [&report.unfolded, &report.folded].map(|cost| cost.instructions_per_inference);
+        assert!(folded < unfolded && unfolded < 2 * folded, "{machine}: {folded} and {unfolded} instructions");
+    }
+}
+
+#[test]
+fn the_json_has_all_of_it() {
+    if !ready() {
+        return;
+    }
+    let mut out = Vec::new();
+    let arguments = "host-trainer emulate --profile --json --images 2 --dataset garments";
+    let cli = Cli::try_parse_from(arguments.split(' ')).expect("a command line");
+    run(cli, &mut out).expect("it runs");
+    let report: Value = serde_json::from_slice(&out).expect("JSON");
+    for place in [&report["executed"], &report["layers"][0], &report["layers"][4]] {
+        for key in ["executed_multiplications", "executed_loads_and_stores", "executed_branches", "code_bytes"] {
+            assert!(place[key].is_u64(), "{key} is missing in {place}");
+        }
+        let cycles = &place["cortex_m4_cycles_modelled"];
+        assert!(cycles["least"].is_u64() && cycles["most"].is_u64(), "{cycles}");
+    }
+    for way in ["unfolded", "folded"] {
+        let cost = &report["float"][way];
+        assert!(cost["instructions_per_inference"].is_u64() && cost["cortex_m4_cycles_modelled"].is_object(), "{cost}");
+    }
+    assert!(report["layers"][0]["ram_bytes"].is_u64() && report["layers"][0]["cmsis_nn"].is_array());
+}
