@@ -170,8 +170,8 @@ fn erased_and_damaged_flash_is_refused_on_every_core() {
             assert!(first.text.contains(reason), "{machine}: {first}, not {reason}");
             assert_eq!(last.text, "flash the firmware again");
         };
-        refused(&|bytes| bytes.fill(0xFF), "erased");
-        refused(&|bytes| bytes.fill(0), "erased");
+        refused(&|bytes| bytes.fill(0xFF), "Erased");
+        refused(&|bytes| bytes.fill(0), "Erased");
         // One field of each machine's share; all of them on the first.
         let share = if machine == MACHINES[0] { 1 } else { 6 };
         for field in FIELDS.iter().step_by(share) {
