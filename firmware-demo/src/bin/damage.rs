@@ -19,13 +19,13 @@ mod device {
 
     /// The copy, or nothing where the RAM is too small for it.
     fn copy() -> Option<&'static mut Aligned<Bytes>> {
-        #[cfg(feature = "microbit")]
+        #[cfg(any(feature = "microbit", not(target_arch = "arm")))]
         return None;
-        #[cfg(not(feature = "microbit"))]
+        #[cfg(all(target_arch = "arm", not(feature = "microbit")))]
         cortex_m::singleton!(: Aligned<Bytes> = model::EMPTY)
     }
 
-    #[cortex_m_rt::entry]
+    #[firmware_demo::entry]
     fn main() -> ! {
         let (place, _) = device::start();
         if place == Place::Board {
