@@ -22,7 +22,7 @@ pub fn replace_weights(elf: &Path, build: Build, weights: Model<'_>) -> Result<(
     replace(elf, &[(WEIGHTS, &weights)])
 }
 
-/// Puts f32 networks into a built [`Program::Float`], in place.
+/// Puts f32 networks into a built [`Program::Float`](super::Program::Float), in place.
 ///
 /// # Errors
 /// [`Error::Io`], or [`Error::BadFile`] when it is not that program.
