@@ -19,20 +19,22 @@
 //!        upper               w1 x[n+3] + w3 x[n+5]       output n+2, the odd taps
 //! ```
 //!
-//! Sums start at what makes them positive on every image, so no field borrows from the next; [`Channel::check`] holds what
+//! Sums start at what makes them positive on every image, so no field borrows from the next; `Channel::check` holds what
 //! keeps them from running over. The doubling moves bit 9 of the middle field to bit 0 of the upper register, where the
 //! table's index is one instruction away. A lower field and the upper one of the sum before are one output.
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::arch::{self, BLOCK, FLAT_QUADS, LINEAR1_QUADS, LINEAR2_QUADS, LOGIT_BLOCKS, Pooled1, Window};
 use crate::format::{CRC, FormatError, Layer, Model, WeightsFile, parse};
-use crate::infer::{Prediction, argmax};
-#[cfg(not(bn_lenet_arch = "cortex_m_dsp"))]
-use crate::lenet::POOL;
-use crate::lenet::{CLASSES, CONV1_CHANNELS, IMAGE_SIDE, Image, KERNEL, POOL1_SIDE};
+use crate::infer::{Memory, Prediction, after_conv1, after_conv1_by_layer};
+use crate::lenet::{CONV1_CHANNELS, IMAGE_SIDE, Image, KERNEL};
 use crate::ops::winograd::{TILE, effective_taps};
-use crate::quant::{ACTIVATION_ONE, CONV_SHIFT, PIXEL_ONE, Pair, Quad, conv_index};
+use crate::quant::{ACTIVATION_ONE, CONV_SHIFT, PIXEL_ONE, Pair, conv_index};
+#[cfg(not(bn_lenet_arch = "cortex_m_dsp"))]
+use crate::{
+    arch::Pooled1,
+    lenet::{POOL, POOL1_SIDE},
+};
 
 /// Bits of a field.
 pub(crate) const FIELD: u32 = 22;
@@ -50,7 +52,8 @@ const ODD_SUM_MAX: i64 = (1 << (64 - 1 - 2 * FIELD)) / PIXEL_ONE as i64;
 /// Words of a packed image.
 pub(crate) const IMAGE_WORDS: usize = IMAGE_SIDE * IMAGE_SIDE / 2;
 /// A packed image, and after it the columns 1 and 3 of each row.
-pub type Packed = [u32; IMAGE_WORDS + IMAGE_SIDE];
+pub type Packed = [Pair; PACKED_WORDS];
+const PACKED_WORDS: usize = IMAGE_WORDS + IMAGE_SIDE;
 /// Words of a packed kernel row.
 const ROW_WORDS: usize = KERNEL.div_ceil(2);
 
@@ -228,53 +231,12 @@ impl Channel {
 }
 
 /// Memory of one inference, in bytes its `size_of`. Contents need not be cleared between images.
-#[derive(Clone, Debug)]
-#[repr(C)]
-pub struct Scratch {
-    pooled1: Pooled1,
-    /// The packed image, then convolution 2's window.
-    early: Packed,
-    flat: [Quad; FLAT_QUADS],
-    linear1: [Quad; LINEAR1_QUADS],
-    linear2: [Quad; LINEAR2_QUADS],
-}
-
-impl Scratch {
-    /// All zero.
-    pub const fn new() -> Self {
-        const QUAD: Quad = Quad::new([0; 4]);
-        Self {
-            pooled1: [[[Pair::new(0, 0); POOL1_SIDE]; POOL1_SIDE]; CONV1_CHANNELS / 2],
-            early: [0; IMAGE_WORDS + IMAGE_SIDE],
-            flat: [QUAD; FLAT_QUADS],
-            linear1: [QUAD; LINEAR1_QUADS],
-            linear2: [QUAD; LINEAR2_QUADS],
-        }
-    }
-
-    /// What the stages of the last inference left: the first pooled map, and the inputs of the three linear layers.
-    pub fn stages(&self) -> (&Pooled1, [&[Quad]; 3]) {
-        (&self.pooled1, [&self.flat, &self.linear1, &self.linear2])
-    }
-}
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+pub type Scratch = Memory<PACKED_WORDS>;
 
 /// Classifies an image in integers.
 pub fn predict(weights: &Weights, image: &Image, scratch: &mut Scratch) -> Prediction {
-    let model = weights.model();
-    let Scratch { pooled1, early, flat, linear1, linear2 } = scratch;
-    let mut blocks = [[0; BLOCK]; LOGIT_BLOCKS];
-    conv1(weights, image, early, pooled1);
-    arch::conv2(&model, pooled1, window(early), flat);
-    arch::linear1(&model, flat, linear1);
-    arch::linear2(&model, linear1, linear2);
-    arch::linear3(&model, linear2, &mut blocks);
-    classify(&blocks)
+    conv1(weights, image, &mut scratch.window, &mut scratch.pooled1);
+    after_conv1(&weights.model(), scratch)
 }
 
 /// As [`predict`], with each layer handed to `observe` as a piece of work that it must do once: to count what it costs.
@@ -284,27 +246,8 @@ pub fn predict_by_layer(
     scratch: &mut Scratch,
     mut observe: impl FnMut(Layer, &mut dyn FnMut()),
 ) -> Prediction {
-    let model = weights.model();
-    let Scratch { pooled1, early, flat, linear1, linear2 } = scratch;
-    let mut blocks = [[0; BLOCK]; LOGIT_BLOCKS];
-    observe(Layer::Conv1, &mut || conv1(weights, image, early, pooled1));
-    observe(Layer::Conv2, &mut || arch::conv2(&model, pooled1, window(early), flat));
-    observe(Layer::Linear1, &mut || arch::linear1(&model, flat, linear1));
-    observe(Layer::Linear2, &mut || arch::linear2(&model, linear1, linear2));
-    observe(Layer::Linear3, &mut || arch::linear3(&model, linear2, &mut blocks));
-    classify(&blocks)
-}
-
-fn window(early: &mut Packed) -> &mut Window {
-    const { assert!(size_of::<Window>() <= size_of::<Packed>()) }
-    let (words, _) = early.split_at_mut(size_of::<Window>() / 4);
-    bytemuck::cast_slice_mut(words).first_chunk_mut().expect("cut to size")
-}
-
-fn classify(blocks: &[[i32; BLOCK]; LOGIT_BLOCKS]) -> Prediction {
-    let mut logits = [0; CLASSES];
-    logits.iter_mut().zip(blocks.as_flattened()).for_each(|(logit, &value)| *logit = value);
-    Prediction { class: argmax(&logits), logits }
+    observe(Layer::Conv1, &mut || conv1(weights, image, &mut scratch.window, &mut scratch.pooled1));
+    after_conv1_by_layer(&weights.model(), scratch, observe)
 }
 
 #[cfg(bn_lenet_arch = "cortex_m_dsp")]

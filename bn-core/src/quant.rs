@@ -102,8 +102,9 @@ impl Quad {
     /// 256 times the dot product with four weights, see [`pack_weights`]. The low byte of a halfword is `w0` or `w2` itself.
     #[inline(always)]
     pub fn dot(self, weights: &Pair) -> i32 {
-        let [w0, _, w2, _]: &[i8; 4] = bytemuck::must_cast_ref(weights);
-        let even = self.even.dot(Pair::new(i16::from(*w0), i16::from(*w2)));
+        const LOW: usize = if cfg!(target_endian = "little") { 0 } else { 1 };
+        let bytes: &[i8; 4] = bytemuck::must_cast_ref(weights);
+        let even = self.even.dot(Pair::new(bytes[LOW].into(), bytes[2 + LOW].into()));
         even.wrapping_add(self.odd.dot(*weights))
     }
 }

@@ -148,8 +148,8 @@ mod device {
     use crate::arch::cortex_m_dsp::small as arch;
     use crate::arch::{BLOCK, FLAT_QUADS, LINEAR1_QUADS, LINEAR2_QUADS, LOGIT_BLOCKS, Pooled1};
     use crate::format::Layer;
-    use crate::infer::{Prediction, argmax};
-    use crate::lenet::{CLASSES, CONV1_CHANNELS, Image, POOL1_SIDE};
+    use crate::infer::{Prediction, classify};
+    use crate::lenet::{CONV1_CHANNELS, Image, POOL1_SIDE};
     use crate::quant::{Pair, Quad};
 
     /// Transformed input of half a tile column of convolution 2, or of a pooled row of convolution 1.
@@ -231,12 +231,6 @@ mod device {
         for (quad, values) in quads.iter_mut().zip(flat) {
             *quad = Quad::new(*values);
         }
-    }
-
-    fn classify(blocks: &[[i32; BLOCK]; LOGIT_BLOCKS]) -> Prediction {
-        let mut logits = [0; CLASSES];
-        logits.iter_mut().zip(blocks.as_flattened()).for_each(|(logit, &value)| *logit = value);
-        Prediction { class: argmax(&logits), logits }
     }
 }
 

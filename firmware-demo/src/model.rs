@@ -46,7 +46,7 @@ pub fn bytes() -> &'static Bytes {
     &black_box(&WEIGHTS).0
 }
 
-/// Reads weights in another place: with checksum and proofs, or in the fast and small builds with the checksum alone.
+/// Reads weights in another place: with checksum and proofs, in the small build with the checksum alone.
 ///
 /// # Errors
 /// [`FormatError`] when they are damaged.

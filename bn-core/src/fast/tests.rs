@@ -6,6 +6,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::lenet::CLASSES;
 use crate::quant::{SIGMOID_STEP, sigmoid_table_uncentred};
 
 /// Taps at the edge of what a channel may have, or random ones.

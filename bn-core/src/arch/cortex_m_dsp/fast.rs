@@ -20,8 +20,8 @@ struct Rest {
 }
 
 unsafe extern "C" {
-    fn bn_lenet_pack_image(image: *const u8, packed: *mut u32);
-    fn bn_lenet_fast_conv1(packed: *const u32, channels: *const Channel, rest: &Rest);
+    fn bn_lenet_pack_image(image: *const u8, packed: *mut Pair);
+    fn bn_lenet_fast_conv1(packed: *const Pair, channels: *const Channel, rest: &Rest);
 }
 
 /// What the host's function of this name in [`fast`](crate::fast) says.
