@@ -63,9 +63,14 @@ pub fn disagreement(a: &[usize], b: &[usize]) -> f64 {
     a.iter().zip(b).filter(|(a, b)| a != b).count() as f64 / a.len() as f64
 }
 
+/// Cores that this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
 /// `f` of every image, in order; each thread has a scratch of its own.
 pub(crate) fn each<S, R: Send>(images: &[Image], scratch: fn() -> S, f: impl Fn(&Image, &mut S) -> R + Sync) -> Vec<R> {
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = cores();
     let chunk = images.len().div_ceil(threads).max(1);
     let run = |images: &[Image]| {
         let mut scratch = Box::new(scratch());

@@ -4,8 +4,6 @@
 //! the result is what one batch of all examples would give in training mode (with the biased variance). Which thread does
 //! what never shows.
 
-use std::num::NonZero;
-
 use bn_core::lenet::{
     CONV1_CHANNELS, CONV1_SIDE, CONV2_CHANNELS, CONV2_SIDE, IMAGE_SIDE, Image, LINEAR1, LINEAR2, LeNet, POOL1_SIDE,
     POOL2_SIDE, Role, TENSORS,
@@ -16,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::Split;
 use crate::engine::{Engine, Totals};
 use crate::error::Result;
+use crate::inference::cores;
 use crate::parameters::{Parameters, Variance};
 
 /// Examples whose statistics one thread works out in one go. Part of the result's bits.
@@ -133,7 +132,7 @@ impl Moments {
 /// Statistics of what reaches BatchNorm layer `layer`, counted from 0, a channel each.
 fn of_layer(net: &LeNet, layer: usize, images: &[Image]) -> Vec<Moments> {
     let chunks: Vec<&[Image]> = images.chunks(CHUNK).collect();
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(chunks.len());
+    let threads = cores().min(chunks.len());
     let mut of_chunks = vec![Vec::new(); chunks.len()];
     std::thread::scope(|scope| {
         for (part, results) in

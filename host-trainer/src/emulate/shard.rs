@@ -1,10 +1,8 @@
 //! The share of one emulator: its images go out as a file, its records come back as one. Touches its own directory alone.
 
 use std::fs;
-use std::num::NonZero;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
 use super::machine::Machine;
@@ -13,6 +11,7 @@ use super::run::{self, Run};
 use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::firmware::Program;
+use crate::inference::cores;
 
 /// Below this many images a second emulator is not worth its start.
 const WORTHWHILE: usize = 256;
@@ -51,8 +50,7 @@ pub(super) struct Results {
 
 /// Shares images out to as many emulators as there are cores, in order.
 pub(super) fn split(images: usize) -> Vec<Range<usize>> {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let shards = (images / WORTHWHILE).clamp(1, cores);
+    let shards = (images / WORTHWHILE).clamp(1, cores());
     let share = images.div_ceil(shards);
     (0..images).step_by(share).map(|start| start..images.min(start + share)).collect()
 }

@@ -4,7 +4,6 @@
 //! floored where an output is so small (a dead one: gamma near 0) that its bias, counted in steps of the accumulator, would
 //! leave i32.
 
-use std::num::NonZero;
 use std::thread;
 
 use bn_core::ops::LinearInt8;
@@ -14,6 +13,7 @@ use bn_core::quant::{LINEAR_UNIT, LINEAR_WEIGHT_MAX, Pair, pack_weights, unpack_
 use super::rounding::{Covariance, Rounded, by_cost, by_pairs, nearest};
 use super::{LayerReport, MULTIPLIER_ONE, Noise, Source, max_magnitude, scale_does_not_fit};
 use crate::error::Result;
+use crate::inference::cores;
 
 /// Largest bias of a linear layer in steps of the accumulator. The widest layer's products (256 * 256 of 127 by 127) stay
 /// below it too, so that both together stay inside i32.
@@ -86,7 +86,7 @@ impl Source<'_> {
     /// on each other, so all cores work.
     fn rows(&self, output: Output) -> Vec<(Vec<f64>, f64, Result<Row>)> {
         let channels: Vec<_> = self.channels().collect();
-        let share = channels.len().div_ceil(thread::available_parallelism().map_or(1, NonZero::get));
+        let share = channels.len().div_ceil(cores());
         let of = |(weight, bias): &(&[f32], f64)| {
             let weight: Vec<f64> = weight.iter().map(|&w| f64::from(w)).collect();
             let bias = bias + weight.iter().sum::<f64>() * self.input.centre() + output.offset;

@@ -7,8 +7,9 @@
 //! what it costs on inputs is AdaRound's, Nagel et al. 2020, "Up or Down? Adaptive Rounding for Post-Training
 //! Quantization").
 
-use std::num::NonZero;
 use std::thread;
+
+use crate::inference::cores;
 
 /// Passes over a row before it is left as it is. Rows settle after some five.
 const PASSES: usize = 30;
@@ -43,7 +44,7 @@ impl Covariance {
         }
         let mut values = vec![0.0; size * size];
         // Each core takes some rows of the matrix, so that every sum is taken in the order of the inputs.
-        let share = size.div_ceil(thread::available_parallelism().map_or(1, NonZero::get));
+        let share = size.div_ceil(cores());
         thread::scope(|scope| {
             for (at, values) in values.chunks_mut(share * size).enumerate() {
                 let means = &means;

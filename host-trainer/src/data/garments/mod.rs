@@ -21,6 +21,7 @@ use self::canvas::{Canvas, Placement};
 use self::dice::Dice;
 use self::tops::Top;
 use super::{Dataset, DatasetName, FileSummary, Split, Summary};
+use crate::inference::cores;
 
 /// Examples to train on, as many as Fashion-MNIST has.
 pub const TRAIN_EXAMPLES: usize = 60_000;
@@ -79,7 +80,7 @@ fn split(seed: u64, first_stream: u64, count: usize) -> Split {
     let labels = labels[..count].to_vec();
     let mut images = vec![[[0; IMAGE_SIDE]; IMAGE_SIDE]; count];
     // Drawings do not depend on each other, so the number of threads changes nothing but the time.
-    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores();
     let share = count.div_ceil(threads).max(1);
     thread::scope(|scope| {
         for (part, (images, labels)) in images.chunks_mut(share).zip(labels.chunks(share)).enumerate() {
