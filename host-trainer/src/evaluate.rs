@@ -7,11 +7,11 @@ use std::time::Instant;
 use bn_core::Prediction;
 use serde::Serialize;
 
+use crate::builds::Build;
 use crate::checkpoint::Checkpoint;
 use crate::data::{Dataset, Split};
 use crate::error::{Error, Result};
 use crate::export::{Comparison, ExportRequest, Networks, Outputs, export_weights};
-use crate::firmware::Build;
 use crate::inference;
 use crate::model_file::ModelFile;
 use crate::weights::AlignedBytes;

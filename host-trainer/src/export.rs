@@ -6,9 +6,9 @@ use bn_core::lenet::{Role, TENSORS};
 use bn_core::{CLASSES, FoldedLeNet, Image, LeNet, Model, Prediction};
 use serde::Serialize;
 
+use crate::builds::Build;
 use crate::data::Split;
 use crate::error::{Error, Result};
-use crate::firmware::Build;
 use crate::inference;
 use crate::parameters::Parameters;
 use crate::quantize::fine_tune::{FineTuned, FineTuning, fine_tune};

@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use bn_core::{FormatError, Model, fast, small};
+use bn_core::Model;
 use object::elf::SHF_WRITE;
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionFlags};
-use serde::Serialize;
 use tempfile::TempDir;
 
 use crate::board::Board;
@@ -23,6 +22,7 @@ use crate::footprint::{Footprint, footprint};
 use crate::notice::notice;
 use crate::setup;
 
+pub use crate::builds::Build;
 pub use patch::{change_weights, replace_networks, replace_weights};
 
 /// What is baked into the firmware; `None` is what the repository ships.
@@ -38,49 +38,6 @@ pub struct Inputs<'a> {
     pub board: Option<Board>,
     /// Which build of the network.
     pub build: Build,
-}
-
-/// A build of the network. All but [`Fast`](Build::Fast) give the same bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Build {
-    /// The fastest path that the core has.
-    #[default]
-    Default,
-    /// The portable path, even where the core has a faster one.
-    Portable,
-    /// Fewer instructions for a little accuracy, [`bn_core::fast`].
-    Fast,
-    /// Less flash and RAM, [`bn_core::small`].
-    Small,
-}
-
-impl Build {
-    /// The cargo profile of the firmware.
-    pub fn profile(self) -> &'static str {
-        if self == Build::Small { "firmware-small" } else { "firmware" }
-    }
-
-    /// The feature of the firmware that asks for it.
-    pub fn feature(self) -> Option<&'static str> {
-        match self {
-            Build::Default | Build::Portable => None,
-            Build::Fast => Some("fast"),
-            Build::Small => Some("small"),
-        }
-    }
-
-    /// What the firmware has of a model in flash.
-    ///
-    /// # Errors
-    /// [`FormatError::Sigmoid`] when the small build cannot hold it.
-    pub fn baked(self, model: &Model<'_>) -> std::result::Result<Vec<u8>, FormatError> {
-        Ok(match self {
-            Build::Default | Build::Portable => model.file().bytes().to_vec(),
-            Build::Fast => fast::Weights::of(model).bytes().to_vec(),
-            Build::Small => small::Weights::of(model)?.bytes().to_vec(),
-        })
-    }
 }
 
 /// A program of the firmware.

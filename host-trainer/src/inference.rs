@@ -1,14 +1,13 @@
 //! bn-core's inference over many images, on all cores. Results do not depend on the number of threads.
 
-use std::num::NonZero;
-
 use bn_core::fast;
 use bn_core::infer::{self, ScratchF32, argmax};
 use bn_core::lenet::FLAT;
 use bn_core::wide::{WideInt8Scratch, WideLeNet, WideModel, WideScratch};
 use bn_core::{CLASSES, FoldedLeNet, Image, LeNet, Model, Prediction, Scratch};
 
-use crate::firmware::Build;
+use crate::builds::Build;
+use crate::cores::cores;
 
 /// f32 logits with BatchNorm computed on its own, one row an image.
 pub fn unfolded(net: &LeNet, images: &[Image]) -> Vec<[f32; CLASSES]> {
@@ -61,11 +60,6 @@ pub fn accuracy(classes: &[usize], labels: &[u8]) -> f64 {
 /// Share of images that two networks classify differently.
 pub fn disagreement(a: &[usize], b: &[usize]) -> f64 {
     a.iter().zip(b).filter(|(a, b)| a != b).count() as f64 / a.len() as f64
-}
-
-/// Cores that this process may use.
-pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// `f` of every image, in order; each thread has a scratch of its own.

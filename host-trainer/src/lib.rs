@@ -7,9 +7,11 @@
 
 pub mod augment;
 pub mod board;
+pub mod builds;
 pub mod checkpoint;
 pub mod claim;
 pub mod cli;
+mod cores;
 pub mod curves;
 pub mod data;
 pub mod demo;

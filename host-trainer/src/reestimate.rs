@@ -11,10 +11,10 @@ use bn_core::lenet::{
 use bn_core::ops::{avg_pool2d_f32, conv2d_f32, linear_f32, sigmoid_f32};
 use serde::{Deserialize, Serialize};
 
+use crate::cores::cores;
 use crate::data::Split;
 use crate::engine::{Engine, Totals};
 use crate::error::Result;
-use crate::inference::cores;
 use crate::parameters::{Parameters, Variance};
 
 /// Examples whose statistics one thread works out in one go. Part of the result's bits.

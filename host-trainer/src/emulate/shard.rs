@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::machine::Machine;
 use super::protocol::{Record, Trailer};
 use super::run::{self, Run};
+use crate::cores::cores;
 use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::firmware::Program;
-use crate::inference::cores;
 
 /// Below this many images a second emulator is not worth its start.
 const WORTHWHILE: usize = 256;

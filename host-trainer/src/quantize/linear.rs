@@ -12,8 +12,8 @@ use bn_core::quant::{LINEAR_UNIT, LINEAR_WEIGHT_MAX, Pair, pack_weights, unpack_
 
 use super::rounding::{Covariance, Rounded, by_cost, by_pairs, nearest};
 use super::{LayerReport, MULTIPLIER_ONE, Noise, Source, max_magnitude, scale_does_not_fit};
+use crate::cores::cores;
 use crate::error::Result;
-use crate::inference::cores;
 
 /// Largest bias of a linear layer in steps of the accumulator. The widest layer's products (256 * 256 of 127 by 127) stay
 /// below it too, so that both together stay inside i32.

@@ -9,7 +9,7 @@
 
 use std::thread;
 
-use crate::inference::cores;
+use crate::cores::cores;
 
 /// Passes over a row before it is left as it is. Rows settle after some five.
 const PASSES: usize = 30;

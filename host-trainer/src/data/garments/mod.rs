@@ -21,7 +21,7 @@ use self::canvas::{Canvas, Placement};
 use self::dice::Dice;
 use self::tops::Top;
 use super::{Dataset, DatasetName, FileSummary, Split, Summary};
-use crate::inference::cores;
+use crate::cores::cores;
 
 /// Examples to train on, as many as Fashion-MNIST has.
 pub const TRAIN_EXAMPLES: usize = 60_000;
