@@ -31,7 +31,7 @@ static_assert(AT_CONV1_BIAS == AT_CONV1_WEIGHT + CONV1_WEIGHTS && AT_CONV2_BIAS 
 static_assert(CONV_PARAMETERS == CONV1_LAYER + CONV2_LAYER, "the slots of the gradients");
 
 // One sample as shares of white, [28][28], into shared memory: mirrored and shifted as its word says, black where nothing
-// is shifted in. Twin: host-trainer/src/augment.rs, function show. The caller synchronises.
+// is shifted in. Twin: host-trainer/src/data/augment.rs, function show. The caller synchronises.
 __device__ inline void load_image(float *image, const unsigned char *images, unsigned sample) {
     const unsigned char *pixels = images + static_cast<size_t>(example_of(sample)) * PIXELS;
     const int right = shift_of(sample, SAMPLE_RIGHT_AT), down = shift_of(sample, SAMPLE_DOWN_AT);

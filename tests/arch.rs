@@ -6,11 +6,11 @@ use std::process::Command;
 
 use bn_core::Model;
 use host_trainer::data::Split;
-use host_trainer::emulate::{EmulateReport, EmulateRequest, Machine, emulate, emulate_built};
-use host_trainer::firmware::{Build, shipped_weights, workspace_root};
-use host_trainer::footprint::footprint;
-use host_trainer::setup;
-use host_trainer::weights::AlignedBytes;
+use host_trainer::device::emulate::{EmulateReport, EmulateRequest, Machine, emulate, emulate_built};
+use host_trainer::device::firmware::{Build, shipped_weights, workspace_root};
+use host_trainer::device::footprint::footprint;
+use host_trainer::device::setup;
+use host_trainer::model::weights::AlignedBytes;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 

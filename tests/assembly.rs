@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use host_trainer::emulate::Machine;
-use host_trainer::firmware::{self, Build, Inputs, Program};
+use host_trainer::device::emulate::Machine;
+use host_trainer::device::firmware::{self, Build, Inputs, Program};
 use object::{Object, ObjectSection, ObjectSymbol};
 
 use crate::emulator::ready;

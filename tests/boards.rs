@@ -5,8 +5,8 @@ use std::fs;
 use std::ops::Range;
 use std::process::Command;
 
-use host_trainer::board::Board;
-use host_trainer::firmware::{self, Inputs, Program, workspace_root};
+use host_trainer::device::board::Board;
+use host_trainer::device::firmware::{self, Inputs, Program, workspace_root};
 use object::{Object, ObjectSection, ObjectSegment};
 
 use crate::emulator::ready;

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use host_trainer::engine::Engine;
 use host_trainer::engine::cuda::{Cuda, Level};
-use host_trainer::parameters::Variance;
+use host_trainer::model::parameters::Variance;
 use tests::skipped;
 
 use crate::engine_suite::noise;

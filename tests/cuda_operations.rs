@@ -14,7 +14,7 @@ use host_trainer::engine::reference::cross_entropy::{cross_entropy_backward, cro
 use host_trainer::engine::reference::linear::{linear_backward, linear_forward};
 use host_trainer::engine::reference::network::LeNet;
 use host_trainer::engine::reference::sigmoid::{sigmoid_backward, sigmoid_forward};
-use host_trainer::parameters::{Parameters, Variance};
+use host_trainer::model::parameters::{Parameters, Variance};
 use ndarray::{Array, Array2, Array4, Dimension};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use bn_core::format::{FIELDS, WEIGHTS_BYTES};
 
-use host_trainer::emulate::protocol::{EXIT_FAILED, EXIT_FAULT, EXIT_PANIC, EXIT_STACK_OVERFLOW, EXIT_WATCHDOG};
-use host_trainer::emulate::{Level, LogLine, Machine, Outcome, Run, run};
-use host_trainer::firmware::{self, Build, Firmware, Inputs, Program};
+use host_trainer::device::emulate::protocol::{
+    EXIT_FAILED, EXIT_FAULT, EXIT_PANIC, EXIT_STACK_OVERFLOW, EXIT_WATCHDOG,
+};
+use host_trainer::device::emulate::{Level, LogLine, Machine, Outcome, Run, run};
+use host_trainer::device::firmware::{self, Build, Firmware, Inputs, Program};
 use object::{Object, ObjectSymbol};
 
 use crate::emulator::{ready, ready_for};

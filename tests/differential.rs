@@ -11,9 +11,9 @@ use bn_core::quant::{Pair, SIGMOID_STEP, pack_weights, sigmoid_table, sigmoid_ta
 use bn_core::{Image, Model, small};
 use bytemuck::Zeroable;
 use host_trainer::data::{Split, garments};
-use host_trainer::emulate::{EmulateReport, EmulateRequest, Machine, emulate_built};
-use host_trainer::firmware::{self, Build, Firmware, Inputs, Program, shipped_weights};
-use host_trainer::weights::AlignedBytes;
+use host_trainer::device::emulate::{EmulateReport, EmulateRequest, Machine, emulate_built};
+use host_trainer::device::firmware::{self, Build, Firmware, Inputs, Program, shipped_weights};
+use host_trainer::model::weights::AlignedBytes;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

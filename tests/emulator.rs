@@ -10,14 +10,14 @@ use std::time::Duration;
 use bn_core::CLASS_NAMES;
 use bn_core::lenet::{Role, TENSORS};
 use host_trainer::data::{Split, garments};
-use host_trainer::emulate::protocol::EXIT_FAILED;
-use host_trainer::emulate::{
+use host_trainer::device::emulate::protocol::EXIT_FAILED;
+use host_trainer::device::emulate::{
     EmulateReport, EmulateRequest, Level, LogLine, Machine, Outcome, Run, emulate, ensure, run, run_demo, soak,
 };
-use host_trainer::firmware::{self, Build, Inputs, Program};
-use host_trainer::parameters::{Parameters, Variance};
+use host_trainer::device::firmware::{self, Build, Inputs, Program};
+use host_trainer::model::parameters::{Parameters, Variance};
+use host_trainer::model::weights::AlignedBytes;
 use host_trainer::quantize::{Calibration, quantize};
-use host_trainer::weights::AlignedBytes;
 use host_trainer::{Error, Result};
 use object::{Object, ObjectSegment, ObjectSymbol};
 use rand::{Rng, RngExt, SeedableRng};

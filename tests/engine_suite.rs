@@ -3,11 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bn_core::lenet::{CLASSES, PIXELS, Role, TENSORS};
-use host_trainer::augment::{self, Augmentation};
 use host_trainer::data::Split;
+use host_trainer::data::augment::{self, Augmentation};
 use host_trainer::engine::reference::Reference;
 use host_trainer::engine::{Engine, MOMENTUM, Optimizer, Steps, Totals};
-use host_trainer::parameters::{Parameters, Variance};
+use host_trainer::model::parameters::{Parameters, Variance};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::SafeTensors;

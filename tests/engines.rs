@@ -28,14 +28,14 @@ engine_suite!(
 
 #[test]
 fn reference_f64_gradients_are_central_differences() {
-    let variance = host_trainer::parameters::Variance::Biased;
+    let variance = host_trainer::model::parameters::Variance::Biased;
     gradients_are_central_differences(&mut Reference::<f64>::new(0, variance));
 }
 
 /// Groups and their order are fixed: which thread does what must not show, not even with a last group that is not full.
 #[test]
 fn cpu_bits_do_not_depend_on_the_number_of_threads() {
-    let variance = host_trainer::parameters::Variance::Biased;
+    let variance = host_trainer::model::parameters::Variance::Biased;
     let pixel = |i: usize| (i as u32).wrapping_mul(2_654_435_761).to_le_bytes()[3];
     let mut images = vec![[[0; 28]; 28]; 300];
     let pixels = images.as_flattened_mut().as_flattened_mut();

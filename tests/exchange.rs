@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use bn_core::Image;
-use host_trainer::checkpoint::Checkpoint;
 use host_trainer::exchange::{Form, Format, ImportOptions, Imported, Source, import, to_bytes};
 use host_trainer::export::Networks;
-use host_trainer::inference;
+use host_trainer::model::inference;
+use host_trainer::train::checkpoint::Checkpoint;
 use tests::{fashion_mnist, golden, skipped};
 
 /// Largest difference of a logit from PyTorch's.

@@ -12,7 +12,7 @@ use clap::Parser;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use host_trainer::cli::{self, Cli};
-use host_trainer::firmware::shipped_weights;
+use host_trainer::device::firmware::shipped_weights;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tests::hostile::{self, Files, Forge, Models, Weights};

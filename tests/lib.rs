@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use bn_core::lenet::TENSORS;
 use host_trainer::Error;
 use host_trainer::data::{self, Dataset, Request};
-use host_trainer::parameters::{Parameters, Variance};
+use host_trainer::model::parameters::{Parameters, Variance};
 use safetensors::{Dtype, SafeTensors};
 
 /// PyTorch's default `eps` as its f64 runs had it; [`Parameters::zero`] carries the f32 nearest to it.

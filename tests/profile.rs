@@ -4,10 +4,10 @@
 use clap::Parser;
 use host_trainer::cli::{Cli, run};
 use host_trainer::data::{Split, garments};
-use host_trainer::emulate::{Cycles, EmulateRequest, FloatRequest, Machine, emulate_built, float, profile};
-use host_trainer::firmware::{self, Build, Inputs, Program, shipped_weights};
-use host_trainer::parameters::Variance;
-use host_trainer::weights::AlignedBytes;
+use host_trainer::device::emulate::{Cycles, EmulateRequest, FloatRequest, Machine, emulate_built, float, profile};
+use host_trainer::device::firmware::{self, Build, Inputs, Program, shipped_weights};
+use host_trainer::model::parameters::Variance;
+use host_trainer::model::weights::AlignedBytes;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;

@@ -7,10 +7,10 @@ use std::process::Command;
 
 use bn_core::format::WEIGHTS_BYTES;
 use bn_core::{fast, small};
-use host_trainer::emulate::{EmulateRequest, Machine, emulate};
-use host_trainer::firmware::{Build, shipped_weights, workspace_root};
-use host_trainer::footprint::{Footprint, footprint};
-use host_trainer::weights::AlignedBytes;
+use host_trainer::device::emulate::{EmulateRequest, Machine, emulate};
+use host_trainer::device::firmware::{Build, shipped_weights, workspace_root};
+use host_trainer::device::footprint::{Footprint, footprint};
+use host_trainer::model::weights::AlignedBytes;
 use object::{Object, ObjectSection, SectionFlags};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

@@ -7,7 +7,7 @@ use host_trainer::engine::cpu::Cpu;
 use host_trainer::engine::cuda::{Cuda, Level};
 use host_trainer::engine::reference::Reference;
 use host_trainer::engine::{Engine, Totals};
-use host_trainer::parameters::Variance;
+use host_trainer::model::parameters::Variance;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;

@@ -12,11 +12,12 @@ use bn_core::lenet::{KERNEL, POOL};
 use bn_core::ops::winograd::{DATA, INVERSE, POINTS, TILE, WINDOW, transform_weights};
 use bn_core::quant::{PIXEL_ONE, POOLED_ONE};
 use bn_core::{FoldedLeNet, Image};
-use host_trainer::checkpoint::Checkpoint;
+use host_trainer::Result;
 use host_trainer::data::{self, Request};
 use host_trainer::export::CALIBRATION_IMAGES;
+use host_trainer::model::inference;
 use host_trainer::quantize::Calibration;
-use host_trainer::{Result, inference};
+use host_trainer::train::checkpoint::Checkpoint;
 
 /// How a convolution's weights are rounded.
 #[derive(Clone, Copy)]

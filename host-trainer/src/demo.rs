@@ -5,23 +5,23 @@ use std::path::PathBuf;
 use bn_core::Prediction;
 use serde::Serialize;
 
-use crate::checkpoint::Checkpoint;
 use crate::data::{Dataset, Split};
-use crate::emulate::{self, EmulateReport, EmulateRequest, Machine, emulate};
+use crate::device::emulate::{self, EmulateReport, EmulateRequest, Machine, emulate};
+use crate::device::firmware::{self, Build, Inputs, Program};
 use crate::engine::EngineName;
 use crate::engine::select::create;
 use crate::error::Result;
 use crate::evaluate::{EvaluateReport, Request, evaluate};
 use crate::export::{DEFAULT_LIMIT, ExportReport, ExportRequest, export};
 use crate::files;
-use crate::firmware::{self, Build, Inputs, Program};
-use crate::inference;
+use crate::model::inference;
+use crate::model::parameters::Variance;
+use crate::model::weights::{self, AlignedBytes};
 use crate::model_file::ModelFile;
-use crate::parameters::Variance;
-use crate::recipe::Recipe;
-use crate::run::{NewRun, Run, TrainReport};
-use crate::run_dir::RunDir;
-use crate::weights::{self, AlignedBytes};
+use crate::train::checkpoint::Checkpoint;
+use crate::train::recipe::Recipe;
+use crate::train::run::{NewRun, Run, TrainReport};
+use crate::train::run_dir::RunDir;
 
 /// Right answers that are shown, each of another class, before one that is wrong.
 const SHOWN_RIGHT: usize = 5;

@@ -7,14 +7,14 @@ use std::time::Instant;
 use bn_core::Prediction;
 use serde::Serialize;
 
-use crate::builds::Build;
-use crate::checkpoint::Checkpoint;
 use crate::data::{Dataset, Split};
+use crate::device::builds::Build;
 use crate::error::{Error, Result};
 use crate::export::{Comparison, ExportRequest, Networks, Outputs, export_weights};
-use crate::inference;
+use crate::model::inference;
+use crate::model::weights::AlignedBytes;
 use crate::model_file::ModelFile;
-use crate::weights::AlignedBytes;
+use crate::train::checkpoint::Checkpoint;
 
 /// What is to be evaluated.
 #[derive(Clone, Debug)]

@@ -6,11 +6,11 @@ use bn_core::lenet::{Role, TENSORS};
 use bn_core::{CLASSES, FoldedLeNet, Image, LeNet, Model, Prediction};
 use serde::Serialize;
 
-use crate::builds::Build;
 use crate::data::Split;
+use crate::device::builds::Build;
 use crate::error::{Error, Result};
-use crate::inference;
-use crate::parameters::Parameters;
+use crate::model::inference;
+use crate::model::parameters::Parameters;
 use crate::quantize::fine_tune::{FineTuned, FineTuning, fine_tune};
 use crate::quantize::measure::{Activations, measure};
 use crate::quantize::{Calibration, LayerReport, quantize};
@@ -99,7 +99,7 @@ impl Networks {
     }
 }
 
-/// Makes and proves a `weights.bin` in memory. [`weights::write`](crate::weights::write) puts it on disk.
+/// Makes and proves a `weights.bin` in memory. [`weights::write`](crate::model::weights::write) puts it on disk.
 ///
 /// # Errors
 /// [`Error::Refused`] with the reason when the statistics cannot be folded, a number does not fit its integer, folded and
@@ -280,7 +280,7 @@ fn refused(problem: String, remedy: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parameters::Variance;
+    use crate::model::parameters::Variance;
 
     /// A network with statistics that belong to it, roughly, and a split whose labels it gets right.
     fn model() -> (Parameters, Split) {

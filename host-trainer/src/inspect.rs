@@ -4,10 +4,10 @@ use bn_core::format::{FIELDS, Field};
 use bn_core::lenet::TENSORS;
 use serde::Serialize;
 
-use crate::checkpoint::{Checkpoint, Origin, TrainingState};
+use crate::model::parameters::Variance;
+use crate::model::weights::AlignedBytes;
 use crate::model_file::ModelFile;
-use crate::parameters::Variance;
-use crate::weights::AlignedBytes;
+use crate::train::checkpoint::{Checkpoint, Origin, TrainingState};
 
 /// The content of a file, for people and for JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use bn_core::format::MAGIC;
 
-use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::files;
-use crate::weights::AlignedBytes;
+use crate::model::weights::AlignedBytes;
+use crate::train::checkpoint::Checkpoint;
 
 /// A model as it was found, checked.
 #[derive(Clone, Debug)]

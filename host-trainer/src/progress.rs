@@ -5,9 +5,9 @@ use std::io::{IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::checkpoint::TrainingState;
-use crate::run_dir::EpochMetrics;
 use crate::train::Timing;
+use crate::train::checkpoint::TrainingState;
+use crate::train::run_dir::EpochMetrics;
 
 /// Progress of one training run.
 pub struct Progress {

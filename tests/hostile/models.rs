@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use host_trainer::Error;
-use host_trainer::checkpoint::{Checkpoint, EpochTotals, METADATA_KEY, Origin, TrainingState};
 use host_trainer::engine::{Moments, Totals};
 use host_trainer::exchange::{self, Form, Format, ImportOptions};
-use host_trainer::parameters::Variance;
-use host_trainer::recipe::{Recipe, SEED};
+use host_trainer::model::parameters::Variance;
+use host_trainer::train::checkpoint::{Checkpoint, EpochTotals, METADATA_KEY, Origin, TrainingState};
+use host_trainer::train::recipe::{Recipe, SEED};
 use serde_json::Value;
 
 use super::edits::{Files, sampled};

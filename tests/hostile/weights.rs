@@ -7,7 +7,7 @@ use bn_core::lenet::{IMAGE_SIDE, PIXELS};
 use bn_core::quant::{LINEAR_UNIT, Quad, unpack_weights};
 use bn_core::wide::{WideInt8Scratch, WideModel};
 use bn_core::{Image, arch};
-use host_trainer::weights::AlignedBytes;
+use host_trainer::model::weights::AlignedBytes;
 
 use super::edits::{Files, sampled};
 

@@ -6,14 +6,14 @@ use clap::{Args, Parser, Subcommand};
 
 use super::recipe_args::RecipeArgs;
 use super::reestimate::ReestimateArgs;
-use crate::board::Board;
 use crate::data::{DatasetName, Request};
-use crate::emulate::Machine;
+use crate::device::board::Board;
+use crate::device::emulate::Machine;
+use crate::device::firmware::Build;
 use crate::engine::EngineName;
 use crate::exchange::Format;
 use crate::export::DEFAULT_LIMIT;
-use crate::firmware::Build;
-use crate::parameters::Variance;
+use crate::model::parameters::Variance;
 use crate::quantize::fine_tune::DEFAULT_EPOCHS;
 
 const EXIT_CODES: &str = "\

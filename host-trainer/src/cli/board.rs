@@ -1,10 +1,10 @@
 //! `host-trainer board`.
 
 use super::args::BoardArgs;
-use crate::board::flash;
+use crate::device::board::flash;
+use crate::device::firmware::Inputs;
 use crate::error::Result;
-use crate::firmware::Inputs;
-use crate::weights::AlignedBytes;
+use crate::model::weights::AlignedBytes;
 
 pub(super) fn run(args: &BoardArgs) -> Result<()> {
     let Some(path) = &args.weights else { return flash(args.board, &Inputs::default()) };

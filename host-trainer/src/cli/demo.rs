@@ -11,7 +11,7 @@ use crate::data::{self, Dataset, DatasetName};
 use crate::demo::{DemoReport, DemoRequest, demo};
 use crate::draw::{Picture, Shades, columns_of_stdout, draw};
 use crate::error::{Error, Result};
-use crate::recipe::SEED;
+use crate::train::recipe::SEED;
 
 pub(super) fn run(args: DemoArgs, out: &mut dyn Write) -> Result<()> {
     let dataset = dataset(&args.data)?;

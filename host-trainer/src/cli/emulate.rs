@@ -6,10 +6,10 @@ use super::args::EmulateArgs;
 use super::output::{self, Table, percent, thousands};
 use super::profile;
 use crate::data;
-use crate::emulate::{Cost, EmulateReport, EmulateRequest, LogLine, run_demo, run_elf, soak};
+use crate::device::emulate::{Cost, EmulateReport, EmulateRequest, LogLine, run_demo, run_elf, soak};
+use crate::device::firmware::{Inputs, shipped_weights};
 use crate::error::{Error, Result};
-use crate::firmware::{Inputs, shipped_weights};
-use crate::weights::AlignedBytes;
+use crate::model::weights::AlignedBytes;
 
 pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
     if let Some(elf) = &args.elf {

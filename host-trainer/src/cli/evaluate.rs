@@ -4,13 +4,13 @@ use std::io::Write;
 
 use super::args::EvaluateArgs;
 use super::output::{self, Table, percent, thousands};
-use crate::checkpoint::Checkpoint;
 use crate::data;
+use crate::device::firmware::Build;
 use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateReport, Request, evaluate};
 use crate::files;
-use crate::firmware::Build;
 use crate::model_file::ModelFile;
+use crate::train::checkpoint::Checkpoint;
 
 pub(super) fn run(args: EvaluateArgs, out: &mut dyn Write) -> Result<()> {
     let model = ModelFile::read(&args.file)?;

@@ -4,18 +4,18 @@ use std::io::Write;
 
 use super::args::ExportArgs;
 use super::output::{self, Table, percent, thousands};
-use crate::checkpoint::Checkpoint;
 use crate::data;
+use crate::device::firmware::Build;
 use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateReport, Request, evaluate};
 use crate::exchange::{self, Form, Format};
 use crate::export::{ExportReport, ExportRequest, export};
 use crate::files;
-use crate::firmware::Build;
+use crate::model::weights::{self, AlignedBytes};
 use crate::model_file::ModelFile;
 use crate::quantize::LayerReport;
 use crate::quantize::fine_tune::{Agreement, FineTuned, FineTuning};
-use crate::weights::{self, AlignedBytes};
+use crate::train::checkpoint::Checkpoint;
 
 pub(super) fn run(args: ExportArgs, out: &mut dyn Write) -> Result<()> {
     let Some(format) = args.format.or_else(|| Format::of_name(&args.out)) else {

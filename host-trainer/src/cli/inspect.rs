@@ -6,10 +6,10 @@ use bn_core::lenet::TRAINED_PARAMETERS;
 
 use super::args::InspectArgs;
 use super::output::{self, Table, thousands};
-use crate::checkpoint::TrainingState;
 use crate::error::Result;
 use crate::inspect::{CheckpointInspection, Inspection, WeightsInspection, inspect};
 use crate::model_file::ModelFile;
+use crate::train::checkpoint::TrainingState;
 
 pub(super) fn run(args: InspectArgs, out: &mut dyn Write) -> Result<()> {
     let inspection = inspect(&ModelFile::read(&args.file)?);

@@ -5,13 +5,13 @@ use std::path::Path;
 use bn_core::LeNet;
 
 use super::output::{self, percent, thousands};
-use crate::checkpoint::Checkpoint;
-use crate::emulate::{
+use crate::device::emulate::{
     self, CMSIS_NN, Cost, Cycles, EmulateReport, EmulateRequest, Executed, FloatReport, FloatRequest, emulate_built,
 };
+use crate::device::firmware::{self, Inputs, Program, workspace_root};
 use crate::error::Result;
 use crate::exchange::{self, ImportOptions};
-use crate::firmware::{self, Inputs, Program, workspace_root};
+use crate::train::checkpoint::Checkpoint;
 
 /// The f32 network of those who name none.
 const GOLDEN: &str = "tests/golden/trained.safetensors";

@@ -3,9 +3,9 @@
 use clap::Args;
 
 use super::args::positive;
-use crate::augment::MAX_SHIFT;
+use crate::data::augment::MAX_SHIFT;
 use crate::engine::Optimizer;
-use crate::recipe::{RECIPES, Recipe, Reestimate, SEED, Schedule};
+use crate::train::recipe::{RECIPES, Recipe, Reestimate, SEED, Schedule};
 
 /// The recipe.
 #[derive(Args, Clone, Debug)]

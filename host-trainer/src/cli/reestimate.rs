@@ -7,13 +7,13 @@ use clap::Args;
 
 use super::args::DataArgs;
 use super::output::{self, Table, percent, thousands};
-use crate::checkpoint::{Checkpoint, Origin};
 use crate::data;
 use crate::engine::EngineName;
 use crate::engine::select::create;
 use crate::error::{Error, Result};
 use crate::export::check_finite;
-use crate::reestimate::{LayerChange, Reestimated, changes, reestimate_model};
+use crate::train::checkpoint::{Checkpoint, Origin};
+use crate::train::reestimate::{LayerChange, Reestimated, changes, reestimate_model};
 
 /// `reestimate`.
 #[derive(Args, Debug)]

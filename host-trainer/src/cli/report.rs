@@ -4,11 +4,11 @@ use std::io::Write;
 
 use super::args::ReportArgs;
 use super::output::{self, Table, percent, thousands};
-use crate::checkpoint::Checkpoint;
 use crate::data;
 use crate::error::Result;
 use crate::report::{ReportRequest, gather, write};
-use crate::run_dir::RunDir;
+use crate::train::checkpoint::Checkpoint;
+use crate::train::run_dir::RunDir;
 
 pub(super) fn run(args: ReportArgs, out: &mut dyn Write) -> Result<()> {
     let run = RunDir::existing(&args.run)?;

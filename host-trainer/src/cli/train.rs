@@ -8,9 +8,9 @@ use crate::data;
 use crate::engine::EngineName;
 use crate::engine::select::create;
 use crate::error::Result;
-use crate::run::{NewRun, Run, TrainReport};
-use crate::run_dir::RunDir;
-use crate::saves::Saves;
+use crate::train::run::{NewRun, Run, TrainReport};
+use crate::train::run_dir::RunDir;
+use crate::train::saves::Saves;
 
 pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
     let (mut run, dataset) = match &args.resume {

@@ -3,6 +3,7 @@
 //! Files are looked for in `--data-dir`, in `$FASHION_MNIST_DIR`, in the platform's cache directory, and else downloaded into that
 //! cache. Every file is checked to its last byte before a pixel of it is used; this module writes to the cache alone.
 
+pub mod augment;
 pub mod download;
 pub mod files;
 pub mod garments;

@@ -4,7 +4,7 @@ use bn_core::lenet::{Role, TENSORS, TensorSpec};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::parameters::{Parameters, Variance};
+use crate::model::parameters::{Parameters, Variance};
 
 /// Weights uniform after Xavier (PyTorch's `xavier_uniform_`): within `sqrt(6 / (fan_in + fan_out))`. Biases uniform within
 /// `1 / sqrt(fan_in)`, PyTorch's default. BatchNorm: gamma 1, beta 0, mean 0, variance 1.
@@ -41,7 +41,7 @@ fn fans(weight: &TensorSpec) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parameters::index;
+    use crate::model::parameters::index;
 
     #[test]
     fn values_fill_their_bounds_and_batch_norm_is_untouched() {

@@ -13,7 +13,7 @@ pub use steps::{Moments, Optimizer, Steps};
 
 use crate::data::Split;
 use crate::error::Result;
-use crate::parameters::Parameters;
+use crate::model::parameters::Parameters;
 
 /// Weight of the newest batch in BatchNorm's moving statistics, as PyTorch means it; d2l's 0.9 is `1 - MOMENTUM`.
 pub const MOMENTUM: f64 = 0.1;
@@ -73,7 +73,7 @@ pub trait Engine {
     /// Replaces what AdamW or momentum remembers.
     fn set_moments(&mut self, moments: &Moments<f64>);
 
-    /// Trains on one batch a step: sample `order[0]` of `split` comes first (see [`crate::augment`]; a plain number is that
+    /// Trains on one batch a step: sample `order[0]` of `split` comes first (see [`crate::data::augment`]; a plain number is that
     /// example as it is). The caller drops a last partial batch.
     ///
     /// Returns the losses and hits of the training-mode forward passes. A non-finite loss ends the call early: the totals

@@ -7,7 +7,7 @@ use super::cpu::Cpu;
 use super::cuda::{Cuda, Level};
 use super::reference::Reference;
 use crate::error::Result;
-use crate::parameters::Variance;
+use crate::model::parameters::Variance;
 
 /// An engine by its command-line name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

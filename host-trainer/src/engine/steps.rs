@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn weights_decay_and_biases_before_a_batch_norm_stay() {
-        let of = |name| treatment(crate::parameters::index(name));
+        let of = |name| treatment(crate::model::parameters::index(name));
         for name in ["0.weight", "4.weight", "9.weight", "12.weight", "15.weight"] {
             assert_eq!(of(name), Treatment::StepAndDecay, "{name}");
         }

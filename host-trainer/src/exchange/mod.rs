@@ -13,12 +13,12 @@ use bn_core::lenet::{FoldedLeNet, TENSORS};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::checkpoint::{Checkpoint, Origin};
 use crate::error::{Error, Result};
 use crate::export::check_statistics;
 use crate::files;
-use crate::parameters::{Parameters, Variance, index};
-use crate::state_dict::check_values;
+use crate::model::parameters::{Parameters, Variance, index};
+use crate::model::state_dict::check_values;
+use crate::train::checkpoint::{Checkpoint, Origin};
 
 const REMEDY_EPS: &str = "leave --eps away";
 

@@ -13,10 +13,10 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use super::{Form, ImportOptions, Imported, Source, batch_norms, pass_through};
-use crate::checkpoint::{Checkpoint, Origin};
 use crate::error::Result;
-use crate::parameters::{Parameters, Variance};
-use crate::state_dict::{StateDict, UnitDimensions};
+use crate::model::parameters::{Parameters, Variance};
+use crate::model::state_dict::{StateDict, UnitDimensions};
+use crate::train::checkpoint::{Checkpoint, Origin};
 
 const REMEDY: &str = "save it with safetensors.torch.save_file(model.state_dict(), FILE) from d2l's BatchNorm LeNet";
 

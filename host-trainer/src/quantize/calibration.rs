@@ -6,7 +6,7 @@ use bn_core::lenet::{CONV1_CHANNELS, FLAT, LINEAR1, LINEAR2};
 use bn_core::{FoldedLeNet, Image};
 
 use super::rounding::Covariance;
-use crate::inference;
+use crate::model::inference;
 
 /// Mean of every input of the five layers over some training images; a convolution's are means over its map too.
 #[derive(Clone, Debug, PartialEq)]

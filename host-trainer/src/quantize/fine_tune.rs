@@ -24,9 +24,9 @@ use super::linear::Integers;
 use crate::data::Split;
 use crate::engine::Optimizer;
 use crate::engine::steps::Coefficients;
-use crate::inference;
-use crate::recipe::{Recipe, SEED, Schedule};
+use crate::model::inference;
 use crate::train::epoch_order;
+use crate::train::recipe::{Recipe, SEED, Schedule};
 
 /// Epochs unless the user says otherwise.
 pub const DEFAULT_EPOCHS: u64 = 10;

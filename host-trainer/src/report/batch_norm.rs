@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::chart::bars;
 use super::table::{figures, wide};
-use crate::parameters::Parameters;
+use crate::model::parameters::Parameters;
 
 /// One layer's values, `[channels]` each.
 struct Layer<'a> {
@@ -108,7 +108,7 @@ fn quantiles(values: &[f64]) -> [f64; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parameters::Variance;
+    use crate::model::parameters::Variance;
 
     #[test]
     fn every_layer_and_channel_is_there() {

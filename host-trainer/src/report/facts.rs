@@ -2,15 +2,15 @@
 
 use bn_core::lenet::CLASSES;
 
-use crate::checkpoint::Checkpoint;
 use crate::data::{Dataset, Split};
-use crate::emulate::{EmulateReport, EmulateRequest, Machine, emulate};
+use crate::device::emulate::{EmulateReport, EmulateRequest, Machine, emulate};
+use crate::device::firmware::Build;
 use crate::error::{Error, Result};
 use crate::export::{ExportReport, ExportRequest, Networks, Outputs, export};
-use crate::firmware::Build;
-use crate::inference;
-use crate::run_dir::{EpochMetrics, RunDir};
-use crate::weights::AlignedBytes;
+use crate::model::inference;
+use crate::model::weights::AlignedBytes;
+use crate::train::checkpoint::Checkpoint;
+use crate::train::run_dir::{EpochMetrics, RunDir};
 
 /// Mistakes that are shown.
 const MISTAKES: usize = 24;

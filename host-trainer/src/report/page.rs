@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::chart::{Series, lines};
 use super::facts::{Device, Facts, Stage};
 use super::{batch_norm, mistakes, table};
-use crate::checkpoint::{Origin, TrainingState};
-use crate::inference;
+use crate::model::inference;
 use crate::numbers::{percent, thousands};
-use crate::reestimate::Reestimated;
+use crate::train::checkpoint::{Origin, TrainingState};
+use crate::train::reestimate::Reestimated;
 
 const STYLE: &str = include_str!("style.css");
 

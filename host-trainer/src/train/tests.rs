@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::engine::{Moments, Steps};
-use crate::parameters::{Parameters, Variance};
-use crate::recipe::SEED;
+use crate::model::parameters::{Parameters, Variance};
+use crate::train::recipe::SEED;
 
 /// An engine whose one weight is a hash of every example it was trained on, in order, and whose loss depends on it in a way
 /// that notices the smallest change in the order of additions.

@@ -207,7 +207,7 @@ fn an_untrained_model_is_not_exported() {
     let desk = Desk::new();
     desk.train("run");
     let bytes = std::fs::read(desk.path("run/checkpoint.safetensors")).unwrap();
-    let mut untouched = host_trainer::checkpoint::Checkpoint::from_bytes(Path::new("x"), &bytes).unwrap();
+    let mut untouched = host_trainer::train::checkpoint::Checkpoint::from_bytes(Path::new("x"), &bytes).unwrap();
     untouched.parameters.get_mut("1.running_mean").fill(0.0);
     untouched.parameters.get_mut("1.running_var").fill(1.0);
     untouched.write(&desk.path("untouched.safetensors")).unwrap();

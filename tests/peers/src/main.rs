@@ -17,7 +17,7 @@ use host_trainer::engine::Engine;
 use host_trainer::engine::cpu::Cpu;
 use host_trainer::export::{ExportRequest, export};
 use host_trainer::import::{ImportOptions, import};
-use host_trainer::parameters::{Parameters, Variance};
+use host_trainer::model::parameters::{Parameters, Variance};
 
 use crate::python::Python;
 

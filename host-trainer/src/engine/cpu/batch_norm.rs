@@ -5,7 +5,7 @@ use pulp::Simd;
 
 use super::lanes::{Kernel, Lanes, fma, zero};
 use crate::engine::MOMENTUM;
-use crate::parameters::Variance;
+use crate::model::parameters::Variance;
 
 /// Factor between the argument of a sigmoid and that of [`sigmoids`](super::lanes::sigmoids).
 pub(super) const MINUS_LOG2_E: f64 = -std::f64::consts::LOG2_E;

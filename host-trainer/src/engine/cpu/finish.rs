@@ -9,7 +9,7 @@ use super::lanes::Kernel;
 use super::moments::PATCH;
 use crate::engine::Moments;
 use crate::engine::steps::{ADAM_EPS, BETA1, BETA2, Coefficients, Treatment, treatment};
-use crate::parameters::Variance;
+use crate::model::parameters::Variance;
 
 /// Largest pixel.
 const WHITE: f64 = 255.0;

@@ -36,10 +36,10 @@ use pulp::{Arch, Simd, WithSimd};
 
 use self::trainer::{Backend, Trainer};
 use super::{Engine, Moments, Steps, Totals, initial_parameters};
-use crate::augment;
 use crate::data::Split;
+use crate::data::augment;
 use crate::error::Result;
-use crate::parameters::{Parameters, Variance};
+use crate::model::parameters::{Parameters, Variance};
 
 /// The CPU engine.
 pub struct Cpu {

@@ -18,11 +18,11 @@ use super::lanes::{Lanes, MAX_LANES, enter};
 use super::moments::PATCH;
 use super::state::{CLASSES_ROW, Conv, Dense, LINEAR1_ROW, LINEAR2_ROW, Rows};
 use super::team::Team;
-use crate::augment;
 use crate::data::Split;
+use crate::data::augment;
 use crate::engine::steps::Coefficients;
 use crate::engine::{Moments, Optimizer, Steps, Totals};
-use crate::parameters::Variance;
+use crate::model::parameters::Variance;
 
 /// Groups that are in memory at least: what [`Trainer::evaluate`] shares out at a time.
 const MIN_GROUPS: usize = 16;

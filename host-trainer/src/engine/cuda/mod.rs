@@ -20,10 +20,10 @@ use self::split::{DeviceSplit, DeviceSplits};
 use self::step::{Batch, Model};
 use super::steps::{Coefficients, Tensors};
 use super::{Engine, Moments, Optimizer, Steps, Totals, initial_parameters};
-use crate::augment;
 use crate::data::Split;
+use crate::data::augment;
 use crate::error::Result;
-use crate::parameters::{Parameters, Variance};
+use crate::model::parameters::{Parameters, Variance};
 
 pub use persistent::Level;
 pub use shapes::definitions;

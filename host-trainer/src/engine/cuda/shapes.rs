@@ -8,7 +8,7 @@ use bn_core::lenet::{
     PIXELS, POOL, POOL1_SIDE, POOL2_SIDE, Role, TENSORS, TensorSpec,
 };
 
-use crate::augment::{DOWN_AT, FLIP, RIGHT_AT, SHIFT_BITS};
+use crate::data::augment::{DOWN_AT, FLIP, RIGHT_AT, SHIFT_BITS};
 use crate::engine::MOMENTUM;
 use crate::engine::steps::{ADAM_EPS, BETA1, BETA2, Treatment, treatment};
 
@@ -135,7 +135,7 @@ const POSITIONS: [(&str, usize); 16] = [
     ("TOTAL_STOPPED", TOTAL_STOPPED),
 ];
 
-/// How a sample's word is read, see [`crate::augment`], and what AdamW does with a parameter.
+/// How a sample's word is read, see [`crate::data::augment`], and what AdamW does with a parameter.
 const CODES: [(&str, u32); 7] = [
     ("SAMPLE_FLIP", FLIP),
     ("SAMPLE_SHIFT_BITS", SHIFT_BITS),

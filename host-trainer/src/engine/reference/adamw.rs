@@ -37,7 +37,7 @@ pub fn adamw_step<T: Real>(
 mod tests {
     use super::*;
     use crate::engine::{Optimizer, Steps};
-    use crate::parameters::{Parameters, Variance, index};
+    use crate::model::parameters::{Parameters, Variance, index};
 
     /// Against the formula of the paper, written out for one weight with gradients 2 and -1.
     #[test]

@@ -11,7 +11,7 @@
 use ndarray::{Array, Array1, ArrayView3, ArrayViewMut3, Dimension, Zip};
 
 use super::real::Real;
-use crate::parameters::Variance;
+use crate::model::parameters::Variance;
 
 /// What one BatchNorm layer learns and tracks, each `[c]`.
 #[derive(Clone, Debug, PartialEq)]

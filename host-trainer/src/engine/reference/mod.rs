@@ -27,10 +27,10 @@ use self::network::LeNet;
 use self::sgd::sgd_step;
 use super::steps::add_step;
 use super::{Engine, MOMENTUM, Moments, Optimizer, Steps, Totals, initial_parameters};
-use crate::augment;
 use crate::data::Split;
+use crate::data::augment;
 use crate::error::Result;
-use crate::parameters::{Parameters, Variance};
+use crate::model::parameters::{Parameters, Variance};
 
 /// Examples per inference-mode forward pass: enough to be quick, few enough to stay in the cache.
 const EVALUATION_BATCH: usize = 100;
@@ -138,7 +138,7 @@ fn gather<T: Real>(split: &Split, samples: impl ExactSizeIterator<Item = u32>) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parameters::index;
+    use crate::model::parameters::index;
 
     #[test]
     fn a_step_that_meets_a_nan_leaves_the_statistics() {

@@ -9,7 +9,7 @@ use super::conv2d::{Conv2d, conv2d_backward_input, conv2d_backward_parameters, c
 use super::linear::{Linear, linear_backward, linear_forward};
 use super::real::Real;
 use super::sigmoid::{sigmoid_backward, sigmoid_forward};
-use crate::parameters::{Parameters, Variance, index};
+use crate::model::parameters::{Parameters, Variance, index};
 
 /// Weight and bias of a convolution or of a linear layer.
 #[derive(Clone, Debug, PartialEq)]

@@ -19,7 +19,7 @@ pub fn sgd_step<T: Real>(net: &mut LeNet<T>, gradients: &LeNet<T>, lr: T) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parameters::{Parameters, Variance};
+    use crate::model::parameters::{Parameters, Variance};
 
     #[test]
     fn a_step_goes_against_the_gradient_and_leaves_the_statistics() {

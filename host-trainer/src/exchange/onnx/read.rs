@@ -12,8 +12,8 @@ use super::tensor::Tensor;
 use super::{OLDEST_OPSET, VARIANCE_KEY};
 use crate::error::{Error, Result};
 use crate::exchange::{ImportOptions, LAYERS, Layer, REMEDY_EPS, pass_through};
-use crate::parameters::{Parameters, Variance, index};
-use crate::state_dict::check_values;
+use crate::model::parameters::{Parameters, Variance, index};
+use crate::model::state_dict::check_values;
 
 const REMEDY: &str =
     "write it with torch.onnx.export(net.eval(), torch.zeros(1, 1, 28, 28), FILE) from d2l's BatchNorm LeNet";

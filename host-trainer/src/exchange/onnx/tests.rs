@@ -8,7 +8,7 @@ use super::proto::*;
 use super::{read, to_bytes};
 use crate::exchange::tests::model;
 use crate::exchange::{Form, ImportOptions};
-use crate::parameters::{Parameters, Variance};
+use crate::model::parameters::{Parameters, Variance};
 
 /// Our own file, changed and read.
 fn changed(form: Form, change: impl FnOnce(&mut ModelProto)) -> crate::Result<Parameters> {

@@ -6,7 +6,7 @@ use prost::Message;
 use super::VARIANCE_KEY;
 use super::proto::*;
 use crate::exchange::{Form, LAYERS};
-use crate::parameters::{Parameters, index};
+use crate::model::parameters::{Parameters, index};
 
 /// Version of the operators.
 const OPSET: i64 = 13;

@@ -1,7 +1,7 @@
 //! One of the two checkpoints is damaged, missing, exchanged or another run's.
 
 use super::*;
-use crate::checkpoint::{Origin, tests::example};
+use crate::train::checkpoint::{Origin, tests::example};
 
 /// The example, with its training state changed.
 fn changed(change: impl FnOnce(&mut TrainingState)) -> Checkpoint {

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::cortex_m4::{Cycles, Kind};
 use super::machine::Machine;
 use super::trace::{Step, Trace};
-use crate::firmware::Build;
+use crate::device::firmware::Build;
 
 /// CMSIS-NN's inference of this network on a Cortex-M4, as every framework calls it and composed at its best: instructions.
 pub const CMSIS_NN: [u32; 2] = [1_538_643, 820_727];

@@ -6,8 +6,8 @@ use bn_core::lenet::FLAT;
 use bn_core::wide::{WideInt8Scratch, WideLeNet, WideModel, WideScratch};
 use bn_core::{CLASSES, FoldedLeNet, Image, LeNet, Model, Prediction, Scratch};
 
-use crate::builds::Build;
 use crate::cores::cores;
+use crate::device::builds::Build;
 
 /// f32 logits with BatchNorm computed on its own, one row an image.
 pub fn unfolded(net: &LeNet, images: &[Image]) -> Vec<[f32; CLASSES]> {

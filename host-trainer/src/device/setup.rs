@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
+use crate::device::firmware;
 use crate::error::{Error, Result};
-use crate::firmware;
 use crate::notice::notice;
 
 /// The compiler's name for the microcontroller: Cortex-M4 with its floating point unit.

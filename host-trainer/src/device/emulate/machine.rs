@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::firmware::Program;
-use crate::setup::{self, TARGET, Tool};
+use crate::device::firmware::Program;
+use crate::device::setup::{self, TARGET, Tool};
 
 /// What runs the firmware: QEMU's model of a board, for whose core and memory map it is built, or a WebAssembly engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]

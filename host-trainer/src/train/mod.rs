@@ -4,6 +4,26 @@
 //! One seed fixes everything. The order of epoch `e` is drawn from stream `e` of the seed's generator, so a run can be
 //! continued from any step without storing a generator. Totals are added up in chunks of a fixed grid of steps, which the engine chooses, so that a
 //! run stopped between two chunks and continued gives the same bits as one that was not.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `recipe` | how a model is trained, as tables of values |
+//! | `reestimate` | exact BatchNorm statistics |
+//! | `run` | a run: the loop, an engine, a directory, progress, Ctrl-C |
+//! | `run_dir` | what lies in a run's directory under which name |
+//! | `claim` | one process at a time writes there |
+//! | `checkpoint` | a model and where its training stands, as a file |
+//! | `saves` | the last two checkpoints |
+//! | `curves` | the curves of a run as a picture |
+
+pub mod checkpoint;
+pub mod claim;
+pub mod curves;
+pub mod recipe;
+pub mod reestimate;
+pub mod run;
+pub mod run_dir;
+pub mod saves;
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -14,15 +34,15 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::augment;
-use crate::checkpoint::{EpochTotals, TrainingState};
+use crate::data::augment;
 use crate::data::{Dataset, Split};
 use crate::engine::steps::Tensors;
 use crate::engine::{Engine, Totals};
 use crate::error::{Error, Result};
-use crate::parameters::Parameters;
-use crate::recipe::{Recipe, Reestimate};
-use crate::reestimate::reestimate_model;
+use crate::model::parameters::Parameters;
+use crate::train::checkpoint::{EpochTotals, TrainingState};
+use crate::train::recipe::{Recipe, Reestimate};
+use crate::train::reestimate::reestimate_model;
 
 /// Is told how a run goes.
 pub trait Watcher {

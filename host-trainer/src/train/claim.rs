@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::run_dir::RunDir;
+use crate::train::run_dir::RunDir;
 
 /// A run's directory that no other process writes into while this value lives.
 #[derive(Debug)]

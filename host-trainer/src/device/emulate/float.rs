@@ -13,8 +13,8 @@ use super::shard::Shard;
 use super::trace::Trace;
 use super::{Machine, run};
 use crate::data::Split;
+use crate::device::firmware::{self, Inputs, Program};
 use crate::error::{Error, Result};
-use crate::firmware::{self, Inputs, Program};
 
 /// The functions of the program that are counted: parts of their symbols.
 const FUNCTIONS: [&str; 2] = ["5float6device8unfolded17h", "5float6device6folded17h"];

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::recipe::SEED;
+use crate::train::recipe::SEED;
 
 /// A checkpoint after one epoch of three steps and two steps of the next, with values that show a swap or a rounding.
 pub(crate) fn example() -> Checkpoint {

@@ -8,16 +8,16 @@
 //! | `curves.svg` | train loss, train accuracy and test accuracy, as d2l draws them |
 //! | `report.html` | everything about the run, where `report` wrote it |
 //! | `weights.bin`, `firmware.elf` | the quantised model and the firmware with it, where `demo` made them |
-//! | `run.lock` | the number of the process that trains there; whether it still does is the lock's to say, see [`crate::claim`] |
+//! | `run.lock` | the number of the process that trains there; whether it still does is the lock's to say, see [`crate::train::claim`] |
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::EpochTotals;
-use crate::curves;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::train::checkpoint::EpochTotals;
+use crate::train::curves;
 
 /// A run's directory.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use crate::cores::cores;
 use crate::data::Split;
 use crate::engine::{Engine, Totals};
 use crate::error::Result;
-use crate::parameters::{Parameters, Variance};
+use crate::model::parameters::{Parameters, Variance};
 
 /// Examples whose statistics one thread works out in one go. Part of the result's bits.
 const CHUNK: usize = 1000;

@@ -6,18 +6,18 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::checkpoint::{Checkpoint, Origin, TrainingState, first_batch_norm};
 use crate::data::Dataset;
 use crate::engine::select::{EngineName, create};
 use crate::engine::{Engine, Totals};
 use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::parameters::Variance;
+use crate::model::parameters::Variance;
 use crate::progress::Progress;
-use crate::recipe::Recipe;
-use crate::reestimate::Reestimated;
-use crate::run_dir::{EpochMetrics, RunDir};
-use crate::saves::{Saved, Saves};
+use crate::train::checkpoint::{Checkpoint, Origin, TrainingState, first_batch_norm};
+use crate::train::recipe::Recipe;
+use crate::train::reestimate::Reestimated;
+use crate::train::run_dir::{EpochMetrics, RunDir};
+use crate::train::saves::{Saved, Saves};
 use crate::train::{self, End, Timing, Watcher, steps_per_epoch};
 
 /// What a new run needs to know.

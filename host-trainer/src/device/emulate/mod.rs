@@ -8,7 +8,7 @@ mod log;
 mod machine;
 mod node;
 mod profile;
-#[path = "../../../firmware-demo/src/protocol.rs"]
+#[path = "../../../../firmware-demo/src/protocol.rs"]
 pub mod protocol;
 mod qemu;
 mod run;
@@ -26,11 +26,11 @@ use serde::Serialize;
 use tempfile::TempDir;
 
 use crate::data::Split;
+use crate::device::firmware::{self, Build, Inputs, Program, Sizes};
+use crate::device::setup;
 use crate::error::{Error, Result};
-use crate::firmware::{self, Build, Inputs, Program, Sizes};
-use crate::inference;
+use crate::model::inference;
 use crate::notice::notice;
-use crate::setup;
 
 use shard::{Results, Shard};
 use trace::Trace;
@@ -51,7 +51,7 @@ const DEMO_LIMIT: Duration = Duration::from_secs(60);
 /// What to emulate.
 #[derive(Clone, Copy, Debug)]
 pub struct EmulateRequest<'a> {
-    /// The weights, as [`AlignedBytes::model`](crate::weights::AlignedBytes::model) gives them.
+    /// The weights, as [`AlignedBytes::model`](crate::model::weights::AlignedBytes::model) gives them.
     pub weights: Model<'a>,
     /// What runs it.
     pub machine: Machine,

@@ -1,4 +1,4 @@
-//! Taking the network's tensors out of a safetensors file. Shared by [`crate::checkpoint`], which reads our own files, and
+//! Taking the network's tensors out of a safetensors file. Shared by [`crate::train::checkpoint`], which reads our own files, and
 //! [`crate::exchange`], which reads PyTorch's; everything that can be wrong with a file's tensors is named here.
 
 use std::collections::HashMap;

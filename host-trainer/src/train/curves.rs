@@ -3,7 +3,7 @@
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use crate::run_dir::EpochMetrics;
+use crate::train::run_dir::EpochMetrics;
 
 const SIZE: (u32, u32) = (640, 400);
 const INK: RGBColor = RGBColor(0x33, 0x33, 0x33);

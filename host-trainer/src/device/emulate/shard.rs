@@ -10,8 +10,8 @@ use super::protocol::{Record, Trailer};
 use super::run::{self, Run};
 use crate::cores::cores;
 use crate::data::Split;
+use crate::device::firmware::Program;
 use crate::error::{Error, Result};
-use crate::firmware::Program;
 
 /// Below this many images a second emulator is not worth its start.
 const WORTHWHILE: usize = 256;

@@ -14,15 +14,15 @@ use object::elf::SHF_WRITE;
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionFlags};
 use tempfile::TempDir;
 
-use crate::board::Board;
 use crate::data::Split;
-use crate::emulate::Machine;
+use crate::device::board::Board;
+use crate::device::emulate::Machine;
+use crate::device::footprint::{Footprint, footprint};
+use crate::device::setup;
 use crate::error::{Error, Result};
-use crate::footprint::{Footprint, footprint};
 use crate::notice::notice;
-use crate::setup;
 
-pub use crate::builds::Build;
+pub use crate::device::builds::Build;
 pub use patch::{change_weights, replace_networks, replace_weights};
 
 /// What is baked into the firmware; `None` is what the repository ships.
@@ -193,7 +193,7 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
 
 /// The file of baked images: for each its label, then its pixels.
 pub fn demo_images(images: &Split) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(images.len() * crate::emulate::protocol::DEMO_IMAGE_BYTES);
+    let mut bytes = Vec::with_capacity(images.len() * crate::device::emulate::protocol::DEMO_IMAGE_BYTES);
     for (index, &label) in images.labels.iter().enumerate() {
         bytes.push(label);
         bytes.extend_from_slice(images.pixels(index));

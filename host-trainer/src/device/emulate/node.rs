@@ -3,13 +3,13 @@
 use std::process::Command;
 
 use super::run::Run;
+use crate::device::firmware;
 use crate::error::Result;
-use crate::firmware;
 
 /// The module is `run`'s program; its arguments are those of `module.mjs`.
 pub(super) fn command(run: &Run<'_>) -> Result<Command> {
     let mut command = Command::new(run.machine.emulator().name);
-    command.arg(firmware::workspace_root()?.join("host-trainer/src/emulate/module.mjs"));
+    command.arg(firmware::workspace_root()?.join("host-trainer/src/device/emulate/module.mjs"));
     command.arg(run.elf).args(run.arguments);
     Ok(command)
 }

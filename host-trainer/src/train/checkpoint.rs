@@ -19,10 +19,10 @@ use crate::engine::steps::Tensors;
 use crate::engine::{Moments, Totals};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::parameters::{Parameters, Variance};
-use crate::recipe::Recipe;
-use crate::reestimate::Reestimated;
-use crate::state_dict::{StateDict, UnitDimensions, batch_norm_modules, check_values};
+use crate::model::parameters::{Parameters, Variance};
+use crate::model::state_dict::{StateDict, UnitDimensions, batch_norm_modules, check_values};
+use crate::train::recipe::Recipe;
+use crate::train::reestimate::Reestimated;
 
 /// Version of what stands under [`METADATA_KEY`].
 pub const FORMAT: u32 = 1;

@@ -4,12 +4,12 @@
 
 use std::path::Path;
 
-use crate::checkpoint::{Checkpoint, TrainingState};
-use crate::claim::Claim;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::recipe::Recipe;
-use crate::run_dir::RunDir;
+use crate::train::checkpoint::{Checkpoint, TrainingState};
+use crate::train::claim::Claim;
+use crate::train::recipe::Recipe;
+use crate::train::run_dir::RunDir;
 
 /// Writes a run's checkpoints.
 #[derive(Debug)]

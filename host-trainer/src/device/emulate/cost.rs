@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::profile::{self, Executed, LayerProfile};
 use super::protocol::Trailer;
-use crate::firmware::{Build, Sizes};
+use crate::device::firmware::{Build, Sizes};
 
 /// What an inference takes. The fields are keys of `emulate --json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
+use crate::device::firmware::{self, Inputs, Program};
+use crate::device::setup::{self, TARGET};
 use crate::error::{Error, Result};
-use crate::firmware::{self, Inputs, Program};
 use crate::notice::notice;
-use crate::setup::{self, TARGET};
 
 /// A board that the firmware has a memory map for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::augment::Augmentation;
+use crate::data::augment::Augmentation;
 use crate::engine::steps::BETA1;
 use crate::engine::{Optimizer, Steps};
 
@@ -202,7 +202,7 @@ impl Recipe {
         if !(self.weight_decay >= 0.0 && self.weight_decay * self.lr < 1.0) {
             return Err(format!("weight decay {} at learning rate {}", self.weight_decay, self.lr));
         }
-        if self.shift > crate::augment::MAX_SHIFT {
+        if self.shift > crate::data::augment::MAX_SHIFT {
             return Err(format!("shifts by {} pixels", self.shift));
         }
         Ok(())

@@ -10,9 +10,9 @@ use object::{Object, ObjectSection};
 
 use super::cortex_m4::{self, Kind};
 use super::run::{self, Run, failed};
+use crate::device::footprint::{Footprint, footprint};
+use crate::device::setup::QEMU_ARM;
 use crate::error::{Error, Result};
-use crate::footprint::{Footprint, footprint};
-use crate::setup::QEMU_ARM;
 
 /// What was executed, in order.
 #[derive(Debug)]

@@ -1,0 +1,18 @@
+//! From a `weights.bin` to a device: building the firmware with it, running it in an emulator or on a board, and measuring
+//! what it takes.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `builds` | the builds of the integer network, and what each puts into flash |
+//! | `setup` | the tools that the rest needs: found, installed, or named |
+//! | `firmware` | building the firmware, or replacing the weights in a built one |
+//! | `footprint` | flash and stack of a function and all that it calls, from the machine code |
+//! | `emulate` | images through the firmware in an emulator, every logit compared; the profile of its layers |
+//! | `board` | flashing a board, and its log |
+
+pub mod board;
+pub mod builds;
+pub mod emulate;
+pub mod firmware;
+pub mod footprint;
+pub mod setup;
