@@ -96,7 +96,7 @@ impl Weights {
                     if ky % 2 == 0 { pair.low } else { pair.high }
                 });
                 let factors = effective_taps(lanes);
-                core::array::from_fn(|kx| (0..TILE).map(|x| factors[kx + x][x]).sum())
+                core::array::from_fn(|kx| (0..TILE).map(|x| i64::from(factors[kx + x][x])).sum())
             });
             let divisor = finest_divisor(&taps);
             let packed = Channel::of(divided(&taps, divisor));

@@ -104,7 +104,7 @@ impl Reach {
     /// Adds a kernel row over inputs in `least..=most`.
     fn add(&mut self, lanes: [i16; POINTS], least: i64, most: i64) {
         for taps in effective_taps(lanes) {
-            for (reach, tap) in self.0.iter_mut().zip(taps) {
+            for (reach, tap) in self.0.iter_mut().zip(taps.map(i64::from)) {
                 reach[0] += tap * if tap < 0 { most } else { least };
                 reach[1] += tap * if tap < 0 { least } else { most };
             }

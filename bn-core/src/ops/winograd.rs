@@ -100,11 +100,12 @@ pub fn transform_weights(w: [f64; KERNEL]) -> [f64; POINTS] {
     [at(2.0, two), at(-2.0, two), at(0.5, half), at(-0.5, half), at(1.0, one), at(-1.0, one), w[0] / 4.0, w[4] / 4.0]
 }
 
-/// What rounded lanes do to a row: `[input][output]`, the factor of each input in each output. Exact in i64.
-pub fn effective_taps(lanes: [i16; POINTS]) -> [[i64; TILE]; WINDOW] {
+/// What rounded lanes do to a row: `[input][output]`, the factor of each input in each output. Exact: below 2^23, because the
+/// magnitudes of an input's and an output's products of [`DATA`] and [`INVERSE`] have a sum of at most 225.
+pub fn effective_taps(lanes: [i16; POINTS]) -> [[i32; TILE]; WINDOW] {
     core::array::from_fn(|input| {
         core::array::from_fn(|output| {
-            let term = |p: usize| i64::from(lanes[p]) * i64::from(DATA[p][input] * INVERSE[p][output]);
+            let term = |p: usize| i32::from(lanes[p]) * (DATA[p][input] * INVERSE[p][output]);
             (0..POINTS).map(term).sum()
         })
     })
@@ -158,8 +159,16 @@ mod tests {
         let outputs = inverse(core::array::from_fn(|p| transformed[p].wrapping_mul(i32::from(lanes[p]))));
         let taps = effective_taps(lanes);
         for output in 0..TILE {
-            let exact: i64 = (0..WINDOW).map(|i| taps[i][output] * i64::from(d[i])).sum();
+            let exact: i64 = (0..WINDOW).map(|i| i64::from(taps[i][output]) * i64::from(d[i])).sum();
             assert_eq!(outputs[output], exact as i32);
         }
+    }
+
+    #[test]
+    fn effective_taps_stay_below_their_bound() {
+        let sum = |i: usize, o: usize| (0..POINTS).map(|p| (DATA[p][i] * INVERSE[p][o]).abs()).sum::<i32>();
+        let sums = (0..WINDOW).flat_map(|i| (0..TILE).map(move |o| sum(i, o)));
+        assert_eq!(sums.max(), Some(225));
+        assert!(225 << 15 < 1 << 23);
     }
 }

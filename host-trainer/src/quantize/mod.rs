@@ -276,7 +276,7 @@ impl Noise {
         for (input, taps) in effective_taps(lanes).into_iter().enumerate() {
             for (output, tap) in taps.into_iter().enumerate() {
                 let truth = input.checked_sub(output).and_then(|k| weights.get(k)).copied().unwrap_or(0.0);
-                let error = tap as f64 * scale - truth;
+                let error = f64::from(tap) * scale - truth;
                 self.add(truth, error);
                 sum += error;
             }
