@@ -1,4 +1,4 @@
-//! Verbs and flags. The texts here are `--help`.
+//! Verbs and their flags; those that several verbs have are in `shared_args`. The texts here are `--help`.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::recipe_args::RecipeArgs;
 use super::reestimate::ReestimateArgs;
-use crate::data::{DatasetName, Request};
+use super::shared_args::{ConsoleArgs, DataArgs, QatArgs, between_0_and_1, positive};
 use crate::device::board::Board;
 use crate::device::emulate::Machine;
 use crate::device::firmware::Build;
@@ -14,7 +14,6 @@ use crate::engine::EngineName;
 use crate::exchange::Format;
 use crate::export::DEFAULT_LIMIT;
 use crate::model::parameters::Variance;
-use crate::quantize::fine_tune::DEFAULT_EPOCHS;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -65,39 +64,6 @@ pub enum Command {
     Data(DataVerbArgs),
 }
 
-/// Which data.
-#[derive(Args, Clone, Debug, Default)]
-pub struct DataArgs {
-    /// The data set; `garments` needs no network [default: fashion-mnist, or what a given model was trained on]
-    #[arg(long, value_enum)]
-    pub dataset: Option<DatasetName>,
-    /// Directory with the four IDX files, gzipped or not [default: $FASHION_MNIST_DIR, else the cache, else a download]
-    #[arg(long, value_name = "DIR")]
-    pub data_dir: Option<PathBuf>,
-    /// Take another data set of the same four-file format for Fashion-MNIST
-    #[arg(long)]
-    pub no_checksum: bool,
-}
-
-impl DataArgs {
-    /// What the data module is asked for. `trained_on` is the name in a checkpoint, for a model that is used again.
-    pub fn request(&self, trained_on: Option<&str>) -> Request {
-        let mut request = Request {
-            dataset: self.dataset.unwrap_or_default(),
-            data_dir: self.data_dir.clone(),
-            checksum: !self.no_checksum,
-            ..Request::default()
-        };
-        match trained_on {
-            Some(_) if self.dataset.is_some() || self.data_dir.is_some() => {}
-            Some("garments") => request.dataset = DatasetName::Garments,
-            Some("fashion-mnist") | None => {}
-            Some(directory) => (request.data_dir, request.checksum) = (Some(directory.into()), false),
-        }
-        request
-    }
-}
-
 /// `train`.
 #[derive(Args, Debug)]
 pub struct TrainArgs {
@@ -129,17 +95,6 @@ pub struct TrainArgs {
     pub force: bool,
     #[command(flatten)]
     pub console: ConsoleArgs,
-}
-
-/// How to print.
-#[derive(Args, Clone, Copy, Debug, Default)]
-pub struct ConsoleArgs {
-    /// Print one JSON object on stdout instead of text
-    #[arg(long)]
-    pub json: bool,
-    /// Show no progress
-    #[arg(long, short)]
-    pub quiet: bool,
 }
 
 /// `evaluate`.
@@ -185,13 +140,8 @@ pub struct ExportArgs {
     /// Refuse to export when the integers lose more accuracy than this on the calibration images, in percentage points
     #[arg(long, value_name = "POINTS", default_value_t = DEFAULT_LIMIT, value_parser = positive)]
     pub limit: f64,
-    /// Fine-tune the integers for some epochs before they are written, so that they say what f32 says of the training images
-    #[arg(long)]
-    pub qat: bool,
-    /// Epochs of --qat
-    #[arg(long, value_name = "N", requires = "qat", default_value_t = DEFAULT_EPOCHS,
-          value_parser = clap::value_parser!(u64).range(1..=10_000))]
-    pub qat_epochs: u64,
+    #[command(flatten)]
+    pub qat: QatArgs,
     /// Print one JSON object on stdout instead of text
     #[arg(long)]
     pub json: bool,
@@ -249,6 +199,8 @@ pub struct ReportArgs {
     /// Leave the emulated device out; the report says so
     #[arg(long, conflicts_with = "machine")]
     pub host_only: bool,
+    #[command(flatten)]
+    pub qat: QatArgs,
     /// Print one JSON object on stdout instead of text
     #[arg(long)]
     pub json: bool,
@@ -351,22 +303,6 @@ pub struct DataVerbArgs {
     pub json: bool,
 }
 
-/// A finite number above zero.
-pub(super) fn positive(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
-        _ => Err("it must be a number above zero".into()),
-    }
-}
-
-/// A number strictly between 0 and 1.
-fn between_0_and_1(text: &str) -> Result<f64, String> {
-    match positive(text) {
-        Ok(value) if value < 1.0 => Ok(value),
-        _ => Err("it must be a number between 0 and 1".into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -394,16 +330,5 @@ mod tests {
         {
             assert!(Cli::try_parse_from(["host-trainer", "train", flag]).is_err(), "{flag}");
         }
-    }
-
-    #[test]
-    fn a_model_is_used_on_the_data_it_was_trained_on_unless_told_otherwise() {
-        let none = DataArgs::default();
-        assert_eq!(none.request(Some("garments")).dataset, DatasetName::Garments);
-        assert_eq!(none.request(Some("fashion-mnist")), Request::default());
-        let other = none.request(Some("/data/letters"));
-        assert_eq!((other.data_dir, other.checksum), (Some("/data/letters".into()), false));
-        let told = DataArgs { dataset: Some(DatasetName::FashionMnist), ..none };
-        assert_eq!(told.request(Some("garments")).dataset, DatasetName::FashionMnist);
     }
 }

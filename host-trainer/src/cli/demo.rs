@@ -4,8 +4,9 @@ use std::io::Write;
 
 use bn_core::CLASS_NAMES;
 
-use super::args::{DataArgs, DemoArgs};
+use super::args::DemoArgs;
 use super::output::{self, Table, percent, thousands};
+use super::shared_args::DataArgs;
 use super::{emulate, train};
 use crate::data::{self, Dataset, DatasetName};
 use crate::demo::{DemoReport, DemoRequest, demo};

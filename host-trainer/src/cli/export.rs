@@ -14,7 +14,7 @@ use crate::files;
 use crate::model::weights::{self, AlignedBytes};
 use crate::model_file::ModelFile;
 use crate::quantize::LayerReport;
-use crate::quantize::fine_tune::{Agreement, FineTuned, FineTuning};
+use crate::quantize::fine_tune::{Agreement, FineTuned};
 use crate::train::checkpoint::Checkpoint;
 
 pub(super) fn run(args: ExportArgs, out: &mut dyn Write) -> Result<()> {
@@ -33,7 +33,7 @@ pub(super) fn run(args: ExportArgs, out: &mut dyn Write) -> Result<()> {
 
 /// An f32 file. It needs no data: that it reads back as the same model is proof enough.
 fn other_programs(args: &ExportArgs, checkpoint: &Checkpoint, format: Format, out: &mut dyn Write) -> Result<()> {
-    if args.qat {
+    if args.qat.qat {
         return Err(Error::BadArgument {
             problem: "--qat fine-tunes integers, and only a weights.bin holds them".into(),
             remedy: "leave --qat away, or write a .bin".into(),
@@ -62,11 +62,7 @@ fn other_programs(args: &ExportArgs, checkpoint: &Checkpoint, format: Format, ou
 /// A `weights.bin`.
 fn integers(args: &ExportArgs, checkpoint: &Checkpoint, out: &mut dyn Write) -> Result<()> {
     let dataset = data::load(&args.data.request(checkpoint.training().map(|t| t.dataset.as_str())))?;
-    let seed = checkpoint.training().map_or(0, |training| training.seed);
-    let fine_tuning = args.qat.then_some(FineTuning { epochs: args.qat_epochs as usize, seed });
-    if let Some(FineTuning { epochs, .. }) = fine_tuning {
-        output::notice(&format!("fine-tuning the integers for {epochs} epochs"));
-    }
+    let fine_tuning = args.qat.request(checkpoint);
     let request = ExportRequest { calibration: &dataset.train, accuracy_limit: args.limit, fine_tuning };
     let exported = export(&checkpoint.parameters, &request)?;
     weights::write(&args.out, &exported.weights)?;

@@ -15,6 +15,7 @@ mod profile;
 mod recipe_args;
 mod reestimate;
 mod report;
+mod shared_args;
 mod train;
 
 pub use args::{Cli, Command};

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::args::positive;
+use super::shared_args::positive;
 use crate::data::augment::MAX_SHIFT;
 use crate::engine::Optimizer;
 use crate::train::recipe::{RECIPES, Recipe, Reestimate, SEED, Schedule};

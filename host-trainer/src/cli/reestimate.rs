@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::args::DataArgs;
 use super::output::{self, Table, percent, thousands};
+use super::shared_args::DataArgs;
 use crate::data;
 use crate::engine::EngineName;
 use crate::engine::select::create;

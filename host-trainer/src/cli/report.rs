@@ -20,6 +20,7 @@ pub(super) fn run(args: ReportArgs, out: &mut dyn Write) -> Result<()> {
         dataset: &dataset,
         images: args.images.map(|n| n as usize),
         machine: (!args.host_only).then_some(args.machine),
+        fine_tuning: args.qat.request(&checkpoint),
     };
     let summary = write(&gather(&request)?, args.out.unwrap_or_else(|| run.report()))?;
     if args.json {

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::export::{ExportReport, ExportRequest, Networks, Outputs, export};
 use crate::model::inference;
 use crate::model::weights::AlignedBytes;
+use crate::quantize::fine_tune::FineTuning;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::run_dir::{EpochMetrics, RunDir};
 
@@ -28,6 +29,8 @@ pub struct ReportRequest<'a> {
     pub images: Option<usize>,
     /// The emulated machine; `None` leaves the device out.
     pub machine: Option<Machine>,
+    /// Fine-tuning of the integers, as `export --qat` does it.
+    pub fine_tuning: Option<FineTuning>,
 }
 
 /// What one form of the model says of the test images.
@@ -114,7 +117,8 @@ pub fn gather<'a>(request: &ReportRequest<'a>) -> Result<Facts<'a>> {
         let classes = inference::classes(&logits);
         Stage { accuracy: inference::accuracy(&classes, &test.labels), classes, logits }
     };
-    let calibration = ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0, fine_tuning: None };
+    let calibration =
+        ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0, fine_tuning: request.fine_tuning };
     let facts = |unfolded, folded, int8, device| Facts {
         checkpoint,
         dataset: &dataset.name,

@@ -10,6 +10,7 @@ use super::facts::{Device, Facts, Stage};
 use super::{batch_norm, mistakes, table};
 use crate::model::inference;
 use crate::numbers::{percent, thousands};
+use crate::quantize::fine_tune::FineTuned;
 use crate::train::checkpoint::{Origin, TrainingState};
 use crate::train::reestimate::Reestimated;
 
@@ -236,7 +237,30 @@ fn quantiser(facts: &Facts<'_>) -> Markup {
             code { (format!("{:08x}", export.checksum)) } ". " (file)
         }
         (table::of_many("What rounding did to each layer", "layer", &export.layers))
+        @if let Some(tuned) = &export.fine_tuned { (fine_tuned(tuned)) }
         (table::of_one("Of the file, read back, on the training images that calibrated it", &table::fields(&export.calibration)))
+    }
+}
+
+/// What `--qat` found.
+fn fine_tuned(tuned: &FineTuned) -> Markup {
+    let changed: usize = tuned.weights_changed.iter().sum();
+    let all: usize = tuned.weights.iter().sum();
+    html! {
+        p {
+            "Fine-tuned for " (tuned.epochs) " epochs towards what f32 says, BatchNorm folded and fixed. "
+            @match tuned.kept {
+                0 => { "No epoch made the integers better, so they are those of before." }
+                epoch => {
+                    "Those after epoch " (epoch) " were kept, the nearest to f32: " (thousands(changed)) " of "
+                    (thousands(all)) " linear weights changed."
+                }
+            }
+        }
+        (table::of_rows(
+            &format!("Before, and after each epoch, on {} training images held out from it", thousands(tuned.held_out)),
+            &tuned.agreement,
+        ))
     }
 }
 
