@@ -3,7 +3,7 @@
 //! `tests/fuzz` looks longer.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bn_core::FormatError;
@@ -105,41 +105,80 @@ fn onnx_files_by_mutation() {
     for_a_while("ONNX, damaged", damage, |bytes| models.check(bytes));
 }
 
-/// The program from its arguments on: exit code 2 and one line, or what it should do; and no file but its own is touched.
+/// A kind of file, and what the program does with one.
+struct Kind {
+    what: &'static str,
+    files: Files,
+    /// Where the program looks for it.
+    place: PathBuf,
+    arguments: Vec<PathBuf>,
+    /// What it writes where it accepts the file.
+    out: Option<PathBuf>,
+    inputs: usize,
+}
+
+impl Kind {
+    fn new(what: &'static str, files: Files, place: &Path, arguments: &[&Path]) -> Self {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Self { what, files, place: place.to_owned(), arguments, out: None, inputs: 0 }
+    }
+
+    /// Through the program from its arguments on: exit code 2 and one line, or what it should do; no file but its own is touched.
+    fn check(&mut self, description: &[u8]) -> bool {
+        self.inputs += 1;
+        let damaged = self.files.damaged(description);
+        std::fs::write(&self.place, damaged).expect("a file");
+        let entries = || std::fs::read_dir(self.place.parent().expect("a folder")).expect("a folder").count();
+        let before = entries();
+        let arguments = std::iter::once(Path::new("host-trainer")).chain(self.arguments.iter().map(PathBuf::as_path));
+        let result = cli::run(Cli::parse_from(arguments), &mut Vec::new());
+        if let Err(error) = &result {
+            hostile::one_line(error);
+        }
+        assert!(std::fs::read(&self.place).expect("the file") == damaged, "the file was changed");
+        if let Some(out) = &self.out {
+            assert_eq!(out.exists(), result.is_ok());
+            let _ = std::fs::remove_file(out);
+        }
+        assert_eq!(entries(), before, "nothing else is left");
+        result.is_ok()
+    }
+}
+
+/// A data set of three images that is not Fashion-MNIST: see `data --no-checksum`.
+fn idx_kind(folder: &Path) -> Kind {
+    let (images, labels) = (idx_file(&[3, 28, 28]), idx_file(&[3]));
+    std::fs::create_dir(folder).expect("a folder");
+    for (images_name, labels_name) in
+        [("train-images-idx3-ubyte", "train-labels-idx1-ubyte"), ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")]
+    {
+        std::fs::write(folder.join(images_name), &images).expect("a file");
+        std::fs::write(folder.join(labels_name), &labels).expect("a file");
+    }
+    let arguments = ["data", "--offline", "--no-checksum", "--data-dir"].map(Path::new);
+    let arguments = [&arguments[..], &[folder]].concat();
+    Kind::new("IDX", Files::new(vec![(images, 16)]), &folder.join("t10k-images-idx3-ubyte"), &arguments)
+}
+
 #[test]
 fn damaged_files_through_the_program_by_mutation() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (file, out) = (directory.path().join("file"), directory.path().join("out"));
-    let run = |arguments: &[&Path]| {
-        let arguments = [&[Path::new("host-trainer")], arguments].concat();
-        cli::run(Cli::parse_from(arguments), &mut Vec::new())
+    let inspect = |what, files| Kind::new(what, files, &file, &[Path::new("inspect"), &file]);
+    let import = |what, files| {
+        let arguments = [Path::new("import"), &file, Path::new("--out"), &out];
+        Kind { out: Some(out.clone()), ..Kind::new(what, files, &file, &arguments) }
     };
     let mut kinds = [
-        ("inspect", Files::new(vec![(shipped(), 64)])),
-        ("inspect", Models::checkpoints().into_files()),
-        ("import", Models::state_dicts().into_files()),
-        ("import", Models::onnx_files().into_files()),
+        inspect("weights.bin", Files::new(vec![(shipped(), 64)])),
+        inspect("checkpoints", Models::checkpoints().into_files()),
+        import("state_dicts", Models::state_dicts().into_files()),
+        import("ONNX", Models::onnx_files().into_files()),
+        idx_kind(&directory.path().join("data")),
     ];
-    let mut turn = 0;
-    for_a_while("files through the program", damage, |bytes| {
-        turn += 1;
-        let (verb, files) = &mut kinds[turn % 4];
-        let damaged = files.damaged(bytes);
-        std::fs::write(&file, damaged).expect("a file");
-        let result = match *verb {
-            "import" => run(&[Path::new("import"), &file, Path::new("--out"), &out]),
-            verb => run(&[Path::new(verb), &file]),
-        };
-        let accepted = result.is_ok();
-        if let Err(error) = result {
-            hostile::one_line(&error);
-        }
-        assert!(std::fs::read(&file).expect("the file") == damaged, "the file was changed");
-        assert_eq!(out.exists(), accepted && *verb == "import");
-        let _ = std::fs::remove_file(&out);
-        assert_eq!(std::fs::read_dir(&directory).expect("the directory").count(), 1, "nothing else is left");
-        accepted
-    });
+    let mut turns = (0..kinds.len()).cycle();
+    for_a_while("files through the program", damage, |bytes| kinds[turns.next().expect("a cycle")].check(bytes));
+    println!("of them {}", kinds.map(|kind| format!("{} {}", kind.what, kind.inputs)).join(", "));
 }
 
 #[test]
@@ -150,6 +189,48 @@ fn image_streams() {
         [&[rng.random()], &whole[..length]].concat()
     };
     for_a_while("streams of images", stream, hostile::image_stream);
+}
+
+/// The seeds of a fuzz target, by name.
+fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let seed = |entry: std::io::Result<std::fs::DirEntry>| {
+        let path = entry.expect("a readable entry").path();
+        (
+            path.file_name().expect("a file").to_string_lossy().into_owned(),
+            std::fs::read(&path).expect("a readable seed"),
+        )
+    };
+    entries.map(seed).collect()
+}
+
+/// Each seed is accepted or refused as its name says, and every property holds on it.
+#[test]
+fn the_seeds_of_the_fuzz_targets_do_what_they_are_named_for() {
+    let (mut weights, mut forge) = (Weights::new(&shipped()), Forge::new(&shipped()));
+    let (mut checkpoints, mut state_dicts) = (Models::checkpoints(), Models::state_dicts());
+    let mut onnx_files = Models::onnx_files();
+    let targets: [(&str, &mut dyn FnMut(&[u8]) -> bool); 8] = [
+        ("weights", &mut |seed| weights.check(seed)),
+        ("weights_forged", &mut |seed| forge.check(seed)),
+        ("idx", &mut hostile::idx),
+        ("idx_gz", &mut hostile::idx_gz),
+        ("image_stream", &mut hostile::image_stream),
+        ("checkpoint", &mut |seed| checkpoints.check(seed)),
+        ("state_dict", &mut |seed| state_dicts.check(seed)),
+        ("onnx", &mut |seed| onnx_files.check(seed)),
+    ];
+    for (target, property) in targets {
+        let seeds = seeds(target);
+        for (name, seed) in &seeds {
+            let outcome = if property(seed) { "accepted" } else { "refused" };
+            assert!(name.starts_with(outcome), "{target}: the seed {name} is {outcome}");
+        }
+        for outcome in ["accepted", "refused"] {
+            assert!(seeds.iter().any(|(name, _)| name.starts_with(outcome)), "{target}: no seed is {outcome}");
+        }
+    }
 }
 
 /// A CRC-32 finds every burst of up to 32 bits; here every single one is tried.

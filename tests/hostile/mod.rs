@@ -2,24 +2,29 @@
 //! bounded time on stable Rust, `tests/fuzz` under libFuzzer. Each panics where a property does not hold. Touches no file.
 
 mod edits;
+mod memory;
 mod models;
 mod weights;
 
+use std::io::Read;
 use std::path::Path;
 
 use bn_core::lenet::PIXELS;
 use firmware_demo::protocol::{Record, Trailer};
 use firmware_demo::stream::{self, StreamError};
+use flate2::read::GzDecoder;
 use host_trainer::Error;
 use host_trainer::data::files::Kind;
 use host_trainer::data::idx;
+
+use memory::within;
 
 pub use edits::Files;
 pub use models::Models;
 pub use weights::{Forge, Weights};
 
-/// An IDX file: whatever is accepted holds as many examples as its header says, and a label is a class. A buffer grows with
-/// the bytes that arrive, so a file that lies about its length costs nothing.
+/// An IDX file: whatever is accepted holds as many examples as its header says, and a label is a class. A file that lies about
+/// its length costs nothing.
 pub fn idx(bytes: &[u8]) -> bool {
     let mut accepted = false;
     for kind in [Kind::Images, Kind::Labels] {
@@ -52,6 +57,8 @@ pub fn idx_gz(bytes: &[u8]) -> bool {
 }
 
 const GZIP: [u8; 2] = [0x1F, 0x8B];
+/// As much as deflate can pack into a byte.
+const DEFLATE_MOST: usize = 1032;
 
 /// A gzip of one block that is stored as it is.
 ///
@@ -66,9 +73,24 @@ pub fn gzip_stored(content: &[u8]) -> Vec<u8> {
     [&[0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 0xFF], block.as_slice(), end.as_flattened()].concat()
 }
 
-/// What the reader makes of a file of that name.
+/// The most bytes of content that a reader may believe in: those that are there, or, unpacked, those that the header claims
+/// and deflate could hide in so short a file.
+fn content(bytes: &[u8], kind: Kind) -> usize {
+    if !bytes.starts_with(&GZIP) {
+        return bytes.len();
+    }
+    let mut header = Vec::new();
+    // Where the stream is damaged, what came before it counts.
+    let _ = GzDecoder::new(bytes).take(8).read_to_end(&mut header);
+    let count = header.last_chunk().map_or(0, |&count| u32::from_be_bytes(count));
+    let size = if kind == Kind::Images { PIXELS } else { 1 };
+    (count as usize).saturating_mul(size).min(DEFLATE_MOST * bytes.len())
+}
+
+/// What the reader makes of a file of that name, in memory for the content and for a copy of it.
 fn idx_values(name: &str, bytes: &[u8], kind: Kind) -> Option<idx::Values> {
-    match idx::parse(name, bytes, kind, None) {
+    let room = 2 * content(bytes, kind);
+    match within(room, || idx::parse(name, bytes, kind, None)) {
         Ok(values) => {
             assert!((1..=idx::MAX_EXAMPLES).contains(&values.len()));
             if let idx::Values::Labels(labels) = &values {

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use bn_core::lenet::TENSORS;
 use host_trainer::Error;
 use host_trainer::engine::{Moments, Totals};
 use host_trainer::exchange::{self, Form, Format, ImportOptions};
@@ -12,11 +13,14 @@ use host_trainer::train::recipe::{Recipe, SEED};
 use serde_json::Value;
 
 use super::edits::{Files, sampled};
+use super::memory::within;
 use super::one_line;
 use crate::{golden, golden_parameters};
 
 /// Writing a model and reading it again takes longer than many files; of what is accepted, that is done for one in so many.
 const WRITTEN_ONE_IN: u32 = 1024;
+/// Bytes that reading may hold for each of a file's, besides a model: a 16-bit number is two of a file's bytes and an f64.
+const MEMORY: usize = 8;
 /// Where the nodes of an ONNX file and its first tensors lie.
 const ONNX_HEAD: usize = 6000;
 
@@ -77,7 +81,9 @@ impl Models {
     /// # Panics
     /// If a property does not hold.
     pub fn check(&mut self, description: &[u8]) -> bool {
-        match (self.read)(self.files.damaged(description)) {
+        let (file, read) = (self.files.damaged(description), self.read);
+        let model: usize = TENSORS.iter().map(|spec| size_of::<f64>() * spec.len()).sum();
+        match within(MEMORY * file.len() + model, || read(file)) {
             Ok(model) => {
                 if sampled(description, WRITTEN_ONE_IN) {
                     written(&model);
