@@ -223,12 +223,10 @@ fn the_seeds_of_the_fuzz_targets_do_what_they_are_named_for() {
     ];
     for (target, property) in targets {
         let seeds = seeds(target);
-        for (name, seed) in &seeds {
-            let outcome = if property(seed) { "accepted" } else { "refused" };
+        assert!(!seeds.is_empty(), "{target} has no seeds");
+        for (name, seed) in seeds {
+            let outcome = if property(&seed) { "accepted" } else { "refused" };
             assert!(name.starts_with(outcome), "{target}: the seed {name} is {outcome}");
-        }
-        for outcome in ["accepted", "refused"] {
-            assert!(seeds.iter().any(|(name, _)| name.starts_with(outcome)), "{target}: no seed is {outcome}");
         }
     }
 }

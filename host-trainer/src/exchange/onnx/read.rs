@@ -220,7 +220,8 @@ fn check_window(node: &NodeProto, side: usize, stride: usize) -> Result<(), Stri
     let all = |name: &str, absent: usize, wanted: usize| {
         let given = node.ints(name);
         let right = given.map_or(absent == wanted, |values| values.iter().all(|&v| v == wanted as i64));
-        if right { Ok(()) } else { Err(format!("{} has {name} {given:?}, the network's are {wanted}", describe(node))) }
+        let has = given.map_or(format!("no {name}"), |values| format!("{name} {values:?}"));
+        if right { Ok(()) } else { Err(format!("{} has {has}, the network's are {wanted}", describe(node))) }
     };
     // Without kernel_shape a convolution takes that of its weights, which are checked.
     all("kernel_shape", side, side)?;
@@ -247,5 +248,6 @@ fn check_input(input: &ValueInfoProto) -> Result<(), String> {
     if is_weight || given.iter().zip(wanted).all(|(&g, w)| w.is_none() || g.is_none() || g == w) {
         return Ok(());
     }
-    Err(format!("its input {} is {given:?}, the network's images are [n, 1, 28, 28]", input.name()))
+    let dims: Vec<_> = given.iter().map(|dim| dim.map_or("n".into(), |dim| dim.to_string())).collect();
+    Err(format!("its input {} is [{}], the network's images are [n, 1, 28, 28]", input.name(), dims.join(", ")))
 }
