@@ -23,7 +23,6 @@ pub mod model;
 pub mod model_file;
 mod notice;
 mod numbers;
-pub mod progress;
 pub mod quantize;
 pub mod report;
 pub mod train;

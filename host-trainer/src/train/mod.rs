@@ -15,10 +15,12 @@
 //! | `checkpoint` | a model and where its training stands, as a file |
 //! | `saves` | the last two checkpoints |
 //! | `curves` | the curves of a run as a picture |
+//! | `progress` | what the user sees of a run while it lasts |
 
 pub mod checkpoint;
 pub mod claim;
 pub mod curves;
+pub mod progress;
 pub mod recipe;
 pub mod reestimate;
 pub mod run;
