@@ -79,6 +79,9 @@ fn the_page_has_every_section_and_the_figures_of_its_run() {
         Some(device) => assert_eq!(Some(device), summary["accuracy_int8"].as_f64()),
         None => assert!(body.contains("The device was not run: it was left out by --host-only")),
     }
+    for figure in ["weight signal to noise (dB)", "largest error (LSB)", "fold gain", "dead channels", "range"] {
+        assert!(body.contains(figure), "{figure} of each layer");
+    }
     assert_eq!(all(&document, ".confusion tbody tr").len(), 10);
     assert_eq!(all(&document, "#batch-norm ~ h3").len(), 4);
     assert!(!all(&document, ".mistakes img").is_empty(), "two epochs leave mistakes");
@@ -131,6 +134,24 @@ fn the_same_run_gives_the_same_bytes() {
     let out = again.to_str().unwrap();
     program(&[&["report", run, "--dataset", "garments", "--images", "200", "--json", "--out", out], flags].concat());
     assert!(std::fs::read_to_string(again).unwrap() == *html);
+}
+
+/// The integers of the report are then those of `export --qat`, and every epoch has its row.
+#[test]
+fn fine_tuning_is_in_the_report() {
+    let Reported { path, .. } = of_a_run();
+    let run = path.parent().unwrap();
+    let (page, weights) = (run.with_file_name("qat.html"), run.with_file_name("qat.bin"));
+    let [run, out, file] = [run, &page, &weights].map(|path| path.to_str().unwrap());
+    let qat = ["--dataset", "garments", "--qat", "--qat-epochs", "1", "--json"];
+    let checkpoint = format!("{run}/checkpoint.safetensors");
+    let exported = program(&[&["export", &checkpoint, "--out", file], &qat[..]].concat());
+    program(&[&["report", run, "--images", "200", "--host-only", "--out", out], &qat[..]].concat());
+    let document = Html::parse_document(&std::fs::read_to_string(out).unwrap());
+    assert_eq!(document.errors, [] as [&str; 0]);
+    let body = text(all(&document, "body")[0]);
+    let checksum = exported["export"]["checksum"].as_u64().unwrap();
+    assert!(body.contains(&format!("{checksum:08x}")) && body.contains("after epoch 1"), "{body}");
 }
 
 #[test]

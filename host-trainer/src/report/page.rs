@@ -224,20 +224,27 @@ fn quantiser(facts: &Facts<'_>) -> Markup {
         Err(refusal) => return html! { p { "The exporter refuses this model: " (refusal) "." } },
     };
     let export = &int8.export;
-    let file = match int8.is_the_runs_file {
-        Some(true) => "It is the run's weights.bin.",
-        Some(false) => {
-            "The run's weights.bin is another file: it was exported from another checkpoint or with other flags."
-        }
-        None => "The run has no weights.bin; `host-trainer export` writes it.",
-    };
+    let outputs = export.layers.iter().zip(&export.activations);
+    let outputs: Vec<_> = outputs.map(|(layer, outputs)| table::named("layer", &*layer.layer, outputs)).collect();
     html! {
         p {
             "BatchNorm folded into the layers before it, then rounded to integers: " (thousands(export.bytes)) " bytes, checksum "
-            code { (format!("{:08x}", export.checksum)) } ". " (file)
+            code { (format!("{:08x}", export.checksum)) } ". "
+            @match int8.is_the_runs_file {
+                Some(true) => { "It is the run's weights.bin." }
+                Some(false) => {
+                    "The run's weights.bin is another file: it was exported from another checkpoint or with other flags."
+                }
+                None => { "The run has no weights.bin; " code { "host-trainer export" } " writes it." }
+            }
         }
-        (table::of_many("What rounding did to each layer", "layer", &export.layers))
+        (table::of_many("What rounding did to the weights of each layer", "layer", &export.layers))
         @if let Some(tuned) = &export.fine_tuned { (fine_tuned(tuned)) }
+        (table::of_many(
+            "And to its outputs, behind sigmoid and pool, on the training images that calibrated it",
+            "layer",
+            &outputs,
+        ))
         (table::of_one("Of the file, read back, on the training images that calibrated it", &table::fields(&export.calibration)))
     }
 }
@@ -246,6 +253,9 @@ fn quantiser(facts: &Facts<'_>) -> Markup {
 fn fine_tuned(tuned: &FineTuned) -> Markup {
     let changed: usize = tuned.weights_changed.iter().sum();
     let all: usize = tuned.weights.iter().sum();
+    let integers = |epoch| if epoch == 0 { "before".into() } else { format!("after epoch {epoch}") };
+    let rows = tuned.agreement.iter().enumerate();
+    let rows: Vec<_> = rows.map(|(epoch, agreement)| table::named("integers", integers(epoch), agreement)).collect();
     html! {
         p {
             "Fine-tuned for " (tuned.epochs) " epochs towards what f32 says, BatchNorm folded and fixed. "
@@ -258,8 +268,8 @@ fn fine_tuned(tuned: &FineTuned) -> Markup {
             }
         }
         (table::of_rows(
-            &format!("Before, and after each epoch, on {} training images held out from it", thousands(tuned.held_out)),
-            &tuned.agreement,
+            &format!("On {} training images held out from it", thousands(tuned.held_out)),
+            &rows,
         ))
     }
 }

@@ -7,7 +7,11 @@ use serde_json::{Map, Value};
 use crate::numbers::{percent, thousands};
 
 /// Keys that would not be understood beside their values.
-const KEYS: [(&str, &str); 5] = [
+const KEYS: [(&str, &str); 9] = [
+    ("disagree", "classified differently from f32"),
+    ("divergence", "divergence from f32 (nats)"),
+    ("cost_left", "error of the outputs, of what the nearest integers leave"),
+    ("saturated", "at either end of the integers"),
     ("disagree_int8", "classified differently by int8 than by folded f32"),
     ("fold_difference", "largest change of a logit by folding"),
     ("int8_difference", "largest change of a logit by rounding"),
@@ -38,7 +42,7 @@ pub(super) fn label(key: &str) -> String {
 
 /// A value in a cell.
 pub(super) fn text(key: &str, value: &Value) -> String {
-    let is_share = key.starts_with("accuracy") || key.ends_with("accuracy") || key.starts_with("disagree");
+    let is_share = key.contains("accuracy") || key.starts_with("disagree") || ["cost_left", "saturated"].contains(&key);
     match value {
         Value::Null => "–".into(),
         Value::Bool(yes) => if *yes { "yes" } else { "no" }.into(),
@@ -87,6 +91,11 @@ pub(super) fn fields(of: &impl Serialize) -> Map<String, Value> {
         Value::Object(map) => map,
         other => panic!("{other} has no fields"),
     }
+}
+
+/// The fields of a structure behind one that says which it is.
+pub(super) fn named(key: &str, name: impl Into<Value>, of: &impl Serialize) -> Map<String, Value> {
+    std::iter::once((key.to_owned(), name.into())).chain(fields(of)).collect()
 }
 
 /// A row for each field of one structure.
