@@ -112,7 +112,8 @@ extern "C" __global__ void __launch_bounds__(CONV2_BACKWARD_THREADS)
             }
             sum = warp_sum(sum);
             if (lane() == 0) {
-                (r < CONV1_CHANNELS ? slot_d_y : slot_d_y_x_hat)[r % CONV1_CHANNELS * n + example] = sum;
+                float *const slots = r < CONV1_CHANNELS ? slot_d_y : slot_d_y_x_hat;
+                slots[r % CONV1_CHANNELS * n + example] = sum;
             }
         }
         // No barrier: the next example touches `sums` two barriers from here, and nobody reads the rest any more.

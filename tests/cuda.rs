@@ -4,82 +4,21 @@
 //! The fake driver is found in place of the real one through LD_LIBRARY_PATH, which the loader reads when a process starts:
 //! so these tests run this very binary once more.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
-use std::sync::OnceLock;
-use std::time::SystemTime;
 
 use host_trainer::engine::Engine;
 use host_trainer::engine::cuda::{Cuda, Level};
 use host_trainer::model::parameters::Variance;
 use tests::skipped;
 
+use crate::cuda_build::{Build, assert_passed, kernels, on, on_the_fake_driver, selftest, text};
 use crate::engine_suite::noise;
-
-fn kernels() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace").join("kernels")
-}
-
-fn modified(path: &Path) -> SystemTime {
-    path.metadata().and_then(|metadata| metadata.modified()).expect("a readable file")
-}
-
-/// The directory with the fake driver, compiled if its sources are newer; `None` without a compiler, after [`skipped`].
-pub(crate) fn fake_driver() -> Option<&'static Path> {
-    static DIRECTORY: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let directory = DIRECTORY.get_or_init(|| {
-        let compiler = std::env::var("CXX").unwrap_or_else(|_| "g++".into());
-        let there = cfg!(target_os = "linux") && Command::new(&compiler).arg("--version").output().is_ok();
-        there.then(|| compile(&compiler))
-    });
-    if directory.is_none() {
-        skipped("the CPU build of the CUDA kernels needs Linux and g++", "install g++, or set CXX");
-    }
-    directory.as_deref()
-}
-
-fn compile(compiler: &str) -> PathBuf {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cuda-shim");
-    let library = directory.join("libcuda.so");
-    let sources =
-        [kernels(), kernels().join("cpu")].into_iter().flat_map(|folder| folder.read_dir().expect("a folder"));
-    let newest = sources.map(|entry| modified(&entry.expect("a readable entry").path())).max().expect("sources");
-    if library.exists() && modified(&library) > newest {
-        return directory;
-    }
-    std::fs::create_dir_all(&directory).unwrap();
-    let ptx =
-        ["lenet.ptx", "persistent.ptx"].map(|file| std::fs::read_to_string(kernels().join(file)).unwrap()).concat();
-    let names = ptx.lines().filter_map(|line| line.strip_prefix(".visible .entry ")?.strip_suffix('('));
-    let register: String = names.map(|name| format!("REGISTER({name})\n")).collect();
-    std::fs::write(directory.join("kernels.inc"), register).unwrap();
-    // Another process may be reading the old one.
-    let new = directory.join(format!("libcuda.so.{}", std::process::id()));
-    let options = "-std=c++17 -O3 -g -Wall -Wextra -Werror -Wno-unknown-pragmas -shared -fPIC";
-    let output = Command::new(compiler)
-        .args(options.split(' '))
-        .args(["-I".as_ref(), directory.as_os_str(), "-o".as_ref(), new.as_os_str()])
-        .arg(kernels().join("cpu/driver.cpp"))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    std::fs::rename(new, library).unwrap();
-    directory
-}
 
 /// Every kind of mistake that the CPU build is there to find, made on purpose.
 #[test]
 fn the_cpu_build_finds_mistakes() {
-    let Some(directory) = fake_driver() else { return };
-    let program = directory.join(format!("selftest.{}", std::process::id()));
-    let compiler = std::env::var("CXX").unwrap_or_else(|_| "g++".into());
-    let source = kernels().join("cpu/selftest.cpp");
-    let compiled = Command::new(compiler).args(["-std=c++17", "-O1", "-o"]).arg(&program).arg(source).status().unwrap();
-    assert!(compiled.success());
-    let run = |mode: &str, seed: &str| {
-        let output = Command::new(&program).arg(mode).env("BN_LENET_SHIM_SEED", seed).output().unwrap();
-        (output.status.success(), text(&output))
-    };
+    let Some(run) = selftest(Build::Plain) else { return };
     for (mode, report) in [
         ("stuck", "stuck barrier"),
         ("places", "wait in different places"),
@@ -94,28 +33,38 @@ fn the_cpu_build_finds_mistakes() {
     }
     let (first, second) = (run("race", "1"), run("race", "2"));
     assert!(first.0 && second.0 && first.1 != second.1, "{} {}", first.1, second.1);
-    std::fs::remove_file(program).unwrap();
 }
 
-/// Runs the ignored tests whose names contain `filter` in a process of their own, on the fake driver.
-fn on_the_fake_driver(filter: &str, variables: &[(&str, &str)]) -> Option<Output> {
-    let directory = fake_driver()?;
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--ignored", "--nocapture", filter]).env("LD_LIBRARY_PATH", directory);
-    let output = command.envs(variables.iter().copied()).output().unwrap();
-    Some(output)
+/// Mistakes that leave no trace otherwise.
+#[test]
+fn the_sanitizers_find_mistakes_on_the_cpu_build() {
+    let Some(run) = selftest(Build::Address) else { return };
+    for (mode, report) in [
+        ("past", "insufficient space for an object of type 'float'"),
+        ("beyond", "heap-buffer-overflow"),
+        ("overflow", "signed integer overflow"),
+    ] {
+        let (succeeded, text) = run(mode, "1");
+        assert!(!succeeded && text.contains(report), "{mode}: {text}");
+    }
+    let Some(run) = selftest(Build::Thread) else { return };
+    for mode in ["race", "overwrite", "unfenced", "blocks"] {
+        let (succeeded, text) = run(mode, "1");
+        assert!(!succeeded && text.contains("a race, nothing orders"), "{mode}: {text}");
+        assert!(text.matches(&format!(" in {mode}(")).count() == 2 && text.contains("selftest.cpp:"), "{mode}: {text}");
+    }
+    let (succeeded, text) = run("met", "1");
+    assert!(succeeded, "{text}");
 }
 
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-#[track_caller]
-fn assert_passed(output: &Output, at_least: usize) {
-    let text = text(output);
-    assert!(output.status.success(), "{text}");
-    let passed = text.split(" passed").next().and_then(|head| head.rsplit(' ').next()?.parse().ok());
-    assert!(passed.is_some_and(|passed: usize| passed >= at_least), "{text}");
+/// `tests/sanitize` does this with all that runs on the CPU build.
+#[test]
+fn the_sanitizers_find_nothing_in_an_operation_and_a_step() {
+    for build in [Build::Address, Build::Thread] {
+        let Some(output) = on(build, "cuda_operations::", &[]) else { return };
+        assert_passed(&output, 3);
+        assert_passed(&on(build, "cuda_persistent::parameters_go_in_and_out", &[]).unwrap(), 1);
+    }
 }
 
 #[test]

@@ -85,3 +85,12 @@ fn nobody_uses_what_lies_above_it() {
         assert!(above == "host-trainer" || !names("host-trainer"), "host-trainer uses {above}");
     }
 }
+
+/// In the tests' own profile: in this code and, as no package has a profile of its own, in everybody's.
+#[test]
+#[cfg(debug_assertions)]
+#[should_panic(expected = "attempt to add with overflow")]
+fn overflow_checks_are_on() {
+    assert!(!manifest(".").contains("[profile.dev.package"), "a package has a profile of its own");
+    let _ = std::hint::black_box(u8::MAX) + std::hint::black_box(1);
+}

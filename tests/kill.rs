@@ -14,7 +14,7 @@ use host_trainer::data::garments;
 use host_trainer::engine::cuda;
 use host_trainer::train::run_dir::EpochMetrics;
 
-use crate::cuda::fake_driver;
+use crate::cuda_build::fake_driver;
 
 const TEST_IMAGES: usize = 40;
 const CHECKPOINT: &str = "checkpoint.safetensors";

@@ -6,6 +6,7 @@
 //! | [`assembly`] | a second assembler makes the same code |
 //! | [`boards`] | each board's firmware builds, lies in its memories and can be booted |
 //! | [`cuda`] | the CUDA engine without a GPU, on the CPU build of its kernels, and with one |
+//! | [`cuda_build`] | the CPU build of the kernels: how it is compiled, with sanitizers too, and how a test runs on it |
 //! | [`cuda_operations`] | each CUDA kernel against the reference engine's twin of its operation |
 //! | [`device_faults`] | the device panics, faults, runs out of stack, hangs: a reason on the log and an exit code |
 //! | [`differential`] | fast paths against the portable one at the edges of what the proofs allow; flipped bits are seen |
@@ -27,6 +28,7 @@ mod arch;
 mod assembly;
 mod boards;
 mod cuda;
+mod cuda_build;
 mod cuda_operations;
 mod device_faults;
 mod differential;

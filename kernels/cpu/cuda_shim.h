@@ -6,6 +6,9 @@
 // they reach in different places, ends the program with a report. Shared memory is poisoned with NaN before each block.
 // Blocks run one after the other, in shuffled order, so static shared memory needs one copy. Those of a cooperative launch are all
 // alive at once, each with dynamic shared memory of its own; they take turns when all threads of one wait for others.
+//
+// With -fsanitize=address,undefined the sanitizers know the fibers' stacks and the shared memory; with -fsanitize=thread races.cpp
+// finds every access that no barrier orders.
 #pragma once
 
 #define CUDA_SHIM
@@ -25,6 +28,7 @@
 
 #include <sys/mman.h>
 
+#include "races.h"
 #include "switch.h"
 
 #define __global__
@@ -73,7 +77,9 @@ struct Fiber {
     // What a lane shows to the others. Two slots in turn: nobody can be two shuffles ahead.
     uint64_t shown[2] = {};
     unsigned turn = 0;
+    // Where it goes on, and the memory that it stands on.
     void *stack = nullptr;
+    Memory memory;
 };
 
 struct Block {
@@ -84,6 +90,7 @@ struct Block {
     const char *kernel = "";
     std::function<void()> body;
     void *scheduler = nullptr;
+    Memory scheduler_memory;
     Fiber *current = nullptr;
     std::mt19937 random;
     bool shuffled = false;
@@ -104,13 +111,15 @@ inline Block *block = &the_block;
 
 // Back to the scheduler, until the barrier is complete.
 inline void wait(State state, Place place) {
+    races::leave();
     Fiber &self = *block->current;
     self.state = state;
     self.place = place;
-    shim_switch(&self.stack, block->scheduler);
+    switch_stacks(&self.stack, block->scheduler, block->scheduler_memory);
 }
 
 inline void fiber_main() {
+    arrive(nullptr, block->scheduler_memory);
     for (;;) {
         block->body();
         wait(State::Done, {"end", 0});
@@ -119,23 +128,25 @@ inline void fiber_main() {
 
 // A stack that returns into fiber_main. Stacks begin at different lines of a page: tops one page apart would fight for the
 // same few lines of the cache.
-inline void *new_stack(unsigned thread) {
+inline void new_stack(Fiber &fiber) {
     void *memory = mmap(nullptr, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) {
         fail("no memory for the stack of a thread");
     }
-    void **top = reinterpret_cast<void **>(static_cast<char *>(memory) + STACK - thread * 7 % 64 * 64 - 64);
+    void **top = reinterpret_cast<void **>(static_cast<char *>(memory) + STACK - fiber.thread.x * 7 % 64 * 64 - 64);
     void **stack = top - SAVED_REGISTERS - SAVED_REGISTERS % 2;
     stack[LINK_SLOT] = reinterpret_cast<void *>(fiber_main);
-    return stack;
+    fiber.stack = stack;
+    fiber.memory = {memory, STACK};
 }
 
 inline void resume(Fiber &fiber) {
     block->current = &fiber;
     if (!fiber.stack) {
-        fiber.stack = new_stack(fiber.thread.x);
+        new_stack(fiber);
     }
-    shim_switch(&block->scheduler, fiber.stack);
+    races::enter(block->index.x, fiber.thread.x, fiber.memory.start, fiber.memory.bytes);
+    switch_stacks(&block->scheduler, fiber.stack, fiber.memory);
 }
 
 // 0 to count - 1, in the order of this run.
@@ -167,6 +178,7 @@ inline bool release(unsigned first, unsigned last, State state) {
         }
         fiber.state = State::Ready;
     }
+    races::barrier(block->index.x, first, state == State::AtBlock);
     return true;
 }
 
@@ -249,12 +261,25 @@ inline void set_launch(const char *kernel, unsigned blocks, unsigned threads, co
     block->grid = {blocks, 1, 1};
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+// Over what the sanitizer put between the variables, too, where it would not let memset write.
+__attribute__((no_sanitize("address"))) inline void poison_shared() {
+    for (volatile char *byte = __start_cuda_shared; byte < __stop_cuda_shared; byte++) {
+        *byte = static_cast<char>(0xff);
+    }
+}
+#else
+inline void poison_shared() { memset(__start_cuda_shared, 0xff, __stop_cuda_shared - __start_cuda_shared); }
+#endif
+
 // Runs a kernel over its grid. `body` calls it with its arguments.
 inline void run_grid(const char *kernel, unsigned blocks, unsigned threads, const std::function<void()> &body) {
     set_launch(kernel, blocks, threads, body);
+    races::begin_launch(kernel);
     for (unsigned index : schedule(blocks)) {
         block->index = {index, 0, 0};
-        memset(__start_cuda_shared, 0xff, __stop_cuda_shared - __start_cuda_shared);
+        poison_shared();
+        races::begin_block(index, __start_cuda_shared, __stop_cuda_shared);
         begin_block();
         run_block();
     }
@@ -268,6 +293,7 @@ inline void run_cooperative_grid(const char *kernel, unsigned blocks, unsigned t
     while (all.size() < blocks) {
         all.push_back(std::make_unique<Block>());
     }
+    races::begin_launch(kernel);
     for (unsigned i = 0; i < blocks; i++) {
         block = all[i].get();
         set_launch(kernel, blocks, threads, body);
@@ -276,6 +302,7 @@ inline void run_cooperative_grid(const char *kernel, unsigned blocks, unsigned t
         // No memset: a kernel without shared memory of its own has a null pointer here.
         std::fill_n(reinterpret_cast<unsigned char *>(block->memory.data()),
                     block->memory.size() * sizeof(std::max_align_t), 0xff);
+        races::begin_block(i, nullptr, nullptr);
         begin_block();
     }
     std::vector<unsigned> alive = schedule(blocks);
@@ -317,7 +344,7 @@ inline void __syncthreads(const char *file = __builtin_FILE(), int line = __buil
 }
 
 template <typename T>
-inline T __shfl_xor_sync(unsigned mask, T value, unsigned distance, const char *file = __builtin_FILE(),
+SHIM_UNWATCHED inline T __shfl_xor_sync(unsigned mask, T value, unsigned distance, const char *file = __builtin_FILE(),
                          int line = __builtin_LINE()) {
     static_assert(sizeof(T) <= sizeof(uint64_t), "words of up to eight bytes");
     if (mask != 0xffffffffu) {
@@ -336,8 +363,9 @@ inline T __shfl_xor_sync(unsigned mask, T value, unsigned distance, const char *
 }
 
 // One block runs at a time, and threads switch at barriers alone: memory is always in order.
-inline void __threadfence() {}
-inline unsigned atomicAdd(unsigned *address, unsigned value) {
+inline void __threadfence() { shim::races::fence(); }
+SHIM_UNWATCHED inline unsigned atomicAdd(unsigned *address, unsigned value) {
+    shim::races::atomic(address);
     const unsigned before = *address;
     *address += value;
     return before;

@@ -176,6 +176,8 @@ int cuMemAllocAsync(uintptr_t *address, size_t bytes, Stream *stream) {
     char *start = static_cast<char *>(memory);
     mprotect(start + mapped, page, PROT_NONE);
     memset(start, 0xff, mapped);
+    shim::forbid(start, mapped - used);
+    shim::forbid(start + mapped - used + bytes, used - bytes);
     *address = reinterpret_cast<uintptr_t>(start + mapped - used);
     std::lock_guard<std::mutex> lock(device);
     allocations[*address] = {start, mapped + page};
@@ -188,6 +190,7 @@ int cuMemFreeAsync(uintptr_t address, Stream *) {
     if (found == allocations.end()) {
         return INVALID_VALUE;
     }
+    shim::permit(found->second.first, found->second.second);
     munmap(found->second.first, found->second.second);
     allocations.erase(found);
     return SUCCESS;

@@ -1,5 +1,8 @@
 // Kernels with mistakes, to see that the shim finds them: `selftest race | stuck | places | lane | poison | grid | spin`.
 // Every mode but `race` must end with a report; `race` prints a sum that depends on BN_LENET_SHIM_SEED.
+//
+// With -fsanitize=thread `race` ends with a report too, and so do `overwrite`, `unfenced` and `blocks`; `met` has no race.
+// With -fsanitize=address,undefined `past`, `beyond` and `overflow` do.
 #include "cuda_shim.h"
 
 #define GRID_SPIN_LIMIT 1000
@@ -59,6 +62,71 @@ void spin(unsigned *arrived) {
     }
 }
 
+// Writes what a thread of another warp reads: the shuffle orders one warp alone.
+void overwrite() {
+    __shared__ float values[64];
+    values[threadIdx.x] = 0.0f;
+    __syncthreads();
+    const float other = values[63 - threadIdx.x];
+    values[threadIdx.x] = __shfl_xor_sync(0xffffffffu, other, 1);
+}
+
+// Every order that there is: within a warp, a block, and between blocks.
+void met(unsigned *arrived, float *cells) {
+    GridBarrier barrier = {arrived};
+    for (int round = 0; round < 3; round++) {
+        cells[blockIdx.x * blockDim.x + threadIdx.x] = static_cast<float>(round);
+        barrier.sync();
+        const unsigned next = (blockIdx.x + 1) % gridDim.x;
+        const float mirrored = cells[next * blockDim.x + blockDim.x - 1 - threadIdx.x];
+        float *const own = &dynamic_shared<float>();
+        own[threadIdx.x] = mirrored;
+        own[threadIdx.x ^ 1] += __shfl_xor_sync(0xffffffffu, mirrored, 1);
+        barrier.sync();
+    }
+}
+
+// A barrier of the grid without its second fence.
+void unfenced(unsigned *arrived, float *cells) {
+    if (threadIdx.x == 5) {
+        cells[blockIdx.x] = 1.0f;
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        __threadfence();
+        atomicAdd(arrived, 1u);
+        while (*static_cast<volatile unsigned *>(arrived) < gridDim.x) {
+            spin_pause();
+        }
+    }
+    __syncthreads();
+    if (threadIdx.x == 5) {
+        cells[gridDim.x + blockIdx.x] = cells[(blockIdx.x + 1) % gridDim.x];
+    }
+}
+
+// Two blocks of an ordinary launch write one word.
+void blocks(float *cells) {
+    if (threadIdx.x == 0) {
+        cells[0] = static_cast<float>(blockIdx.x);
+    }
+}
+
+// Past the end of a variable in shared memory, into the next one.
+void past() {
+    __shared__ float values[32];
+    __shared__ float others[32];
+    others[threadIdx.x] = 1.0f;
+    float *const end = values + blockDim.x;
+    end[threadIdx.x] = others[threadIdx.x];
+}
+
+// Beyond what the launch asked for.
+void beyond() { (&dynamic_shared<float>())[threadIdx.x + 8] = 1.0f; }
+
+// A sum that its type does not hold.
+void overflow(int *out) { out[threadIdx.x] = INT32_MAX - 20 + static_cast<int>(threadIdx.x); }
+
 int main(int count, char **arguments) {
     const std::string mode = count > 1 ? arguments[1] : "";
     float out[64];
@@ -81,6 +149,23 @@ int main(int count, char **arguments) {
         unsigned arrived = 0;
         const auto kernel = mode == "grid" ? grid : spin;
         shim::run_cooperative_grid(arguments[1], 3, 64, 0, [&] { kernel(&arrived); });
+    } else if (mode == "overwrite") {
+        shim::run_grid("overwrite", 1, 64, overwrite);
+    } else if (mode == "met" || mode == "unfenced") {
+        unsigned arrived = 0;
+        float cells[3 * 64] = {};
+        const auto kernel = mode == "met" ? met : unfenced;
+        shim::run_cooperative_grid(arguments[1], 3, 64, sizeof(float) * 64, [&] { kernel(&arrived, cells); });
+    } else if (mode == "blocks") {
+        shim::run_grid("blocks", 2, 32, [&] { blocks(out); });
+    } else if (mode == "past") {
+        shim::run_grid("past", 1, 32, past);
+    } else if (mode == "beyond") {
+        shim::run_cooperative_grid("beyond", 1, 64, sizeof(float) * 64, beyond);
+    } else if (mode == "overflow") {
+        int sums[64];
+        shim::run_grid("overflow", 1, 64, [&] { overflow(sums); });
+        printf("%d\n", sums[63]);
     }
     return 0;
 }

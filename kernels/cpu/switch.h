@@ -1,9 +1,21 @@
-// How a fiber of the CPU shim gives way to another: a switch of stacks, for the two kinds of processors that compile it.
+// How a fiber of the CPU shim gives way to another: a switch of stacks, for the two kinds of processors that compile it; and what
+// the address sanitizer has to know of stacks and memory.
 #pragma once
 
 #include <cstddef>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+
 namespace shim {
+
+// The memory of a stack.
+struct Memory {
+    const void *start = nullptr;
+    size_t bytes = 0;
+};
 
 // Leaves the stack of one fiber for that of another: saves the registers that a function must preserve, and returns on
 // the other side. setjmp and longjmp would do the same on every processor, at ten times the price.
@@ -66,5 +78,34 @@ constexpr size_t SAVED_REGISTERS = 20, LINK_SLOT = 11;
 #else
 #error "the shim switches stacks on x86-64 and aarch64 alone"
 #endif
+
+// The first thing on the new stack: where one came from, for the address sanitizer, which has to know on which stack it is.
+inline void arrive([[maybe_unused]] void *state, [[maybe_unused]] Memory &from) {
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(state, &from.start, &from.bytes);
+#endif
+}
+
+// Goes on where `load` was saved, on the stack in `memory`, which is given what the sanitizer knows of the stack that comes back.
+inline void switch_stacks(void **save, void *load, Memory &memory) {
+    void *state = nullptr;
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_start_switch_fiber(&state, memory.start, memory.bytes);
+#endif
+    shim_switch(save, load);
+    arrive(state, memory);
+}
+
+// Memory that nobody may touch, for the address sanitizer alone; until it is permitted.
+inline void forbid([[maybe_unused]] const void *start, [[maybe_unused]] size_t bytes) {
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_poison_memory_region(start, bytes);
+#endif
+}
+inline void permit([[maybe_unused]] const void *start, [[maybe_unused]] size_t bytes) {
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_unpoison_memory_region(start, bytes);
+#endif
+}
 
 } // namespace shim

@@ -8,6 +8,12 @@ use rand::{RngExt, SeedableRng};
 
 /// A valid file with random weights. Boxed for the test threads' small stacks.
 pub(crate) fn valid() -> std::boxed::Box<WeightsFile> {
+    // Drawn once: under Miri that takes longer than what the tests do with it.
+    static FILE: std::sync::OnceLock<std::boxed::Box<WeightsFile>> = std::sync::OnceLock::new();
+    FILE.get_or_init(draw).clone()
+}
+
+fn draw() -> std::boxed::Box<WeightsFile> {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
     let mut file = std::boxed::Box::new(WeightsFile::zeroed());
     let f = &mut *file;

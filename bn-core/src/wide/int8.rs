@@ -431,6 +431,7 @@ mod tests {
     static WEIGHTS: Aligned = Aligned(*include_bytes!("../../../firmware-demo/assets/weights.bin"));
 
     #[test]
+    #[cfg_attr(target_endian = "big", ignore = "a file is read on little-endian machines alone")]
     fn logits_are_those_of_the_portable_path() {
         let model = parse(&WEIGHTS.0).unwrap();
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
@@ -442,7 +443,7 @@ mod tests {
         let second = None;
         for arch in [best, Arch::Scalar].into_iter().chain(second) {
             let wide = Box::new(WideModel { arch, ..WideModel::new(model) });
-            for round in 0..200 {
+            for round in if cfg!(miri) { 2..3 } else { 0..200 } {
                 let mut image = [[0; IMAGE_SIDE]; IMAGE_SIDE];
                 // Black, white, noise, and noise at the ends.
                 image.as_flattened_mut().fill_with(|| match round {
