@@ -115,8 +115,7 @@ fn a_flipped_bit_is_refused_and_so_is_a_forged_field() {
     let mut weights = Box::new(Weights::of(&parse(file.bytes()).unwrap()));
     let bytes: &mut [u8; WEIGHTS_BYTES] = bytemuck::must_cast_mut(&mut *weights);
     assert!(Weights::read(bytes).is_ok_and(|weights| weights.checksum() == file.checksum));
-    for at in if cfg!(miri) { &[4, WEIGHTS_BYTES - 1][..] } else { &[0, 4, 100, 1000, WEIGHTS_BYTES - 1] } {
-        let at = *at;
+    for &at in if cfg!(miri) { &[4, WEIGHTS_BYTES - 1][..] } else { &[0, 4, 100, 1000, WEIGHTS_BYTES - 1] } {
         bytes[at] ^= 0x10;
         assert!(matches!(Weights::read(bytes), Err(FormatError::Checksum { .. })), "{at}");
         bytes[at] ^= 0x10;
