@@ -172,7 +172,7 @@ fn what_is_another_network_is_named() {
     says("negative variance", &|g| {
         initializer(g, "5.running_var").raw_data.as_mut().unwrap()[..4].copy_from_slice(&(-1.0_f32).to_le_bytes());
     });
-    says("has strides Some([2, 2]), the network's are 1", &|g| attribute(&mut g.node[0], "strides").ints = vec![2, 2]);
+    says("has strides [2, 2], the network's are 1", &|g| attribute(&mut g.node[0], "strides").ints = vec![2, 2]);
     says("has pads", &|g| attribute(&mut g.node[0], "pads").ints = vec![2; 4]);
     says("is in training mode", &|g| {
         let at = position(g, "BatchNormalization");
