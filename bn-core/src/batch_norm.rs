@@ -7,6 +7,9 @@
 //! Each channel is an affine map, so a convolution or linear layer in front of it can absorb it: [`fold`].
 //! Sources: Ioffe and Szegedy 2015, section 3.1; d2l 8.5.
 
+/// PyTorch's default, inside the square root. A model may carry another.
+pub const DEFAULT_EPS: f32 = 1e-5;
+
 /// One BatchNorm layer of `C` channels: what it learned, what it tracked, and its `eps`.
 #[derive(Clone, Debug, PartialEq)]
 #[repr(C)]
@@ -26,13 +29,7 @@ pub struct BatchNorm<const C: usize> {
 impl<const C: usize> BatchNorm<C> {
     /// As before training: gamma 1, beta 0, mean 0, variance 1.
     pub const fn identity() -> Self {
-        Self {
-            gamma: [1.0; C],
-            beta: [0.0; C],
-            running_mean: [0.0; C],
-            running_var: [1.0; C],
-            eps: crate::lenet::DEFAULT_EPS,
-        }
+        Self { gamma: [1.0; C], beta: [0.0; C], running_mean: [0.0; C], running_var: [1.0; C], eps: DEFAULT_EPS }
     }
 
     /// Normalises `C` equal runs of values in place: `[C][H][W]` flattened, or `[C]`. The statistics are not touched.

@@ -50,9 +50,6 @@ pub const MACS: usize = CONV1_CHANNELS * CONV1_SIDE * CONV1_SIDE * KERNEL * KERN
 /// Trained parameters: weights, biases, gammas and betas.
 pub const TRAINED_PARAMETERS: usize = trained_parameters();
 
-/// PyTorch's default, inside the square root. A model may carry another.
-pub const DEFAULT_EPS: f32 = 1e-5;
-
 /// The classes of Fashion-MNIST, by label.
 pub const CLASS_NAMES: [&str; CLASSES] =
     ["t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"];

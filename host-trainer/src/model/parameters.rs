@@ -1,7 +1,8 @@
 //! Every number of a model on the host: the tensors of [`bn_core::lenet::TENSORS`], their `eps`, and the convention of
 //! their statistics. The form in which models pass between engines, checkpoints and the exporter.
 
-use bn_core::lenet::{DEFAULT_EPS, LeNet, TENSOR_COUNT, TENSORS};
+use bn_core::batch_norm::DEFAULT_EPS;
+use bn_core::lenet::{LeNet, TENSOR_COUNT, TENSORS};
 
 /// Which variance the moving statistics track. Normalisation itself always uses the biased one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
