@@ -211,7 +211,8 @@ fn the_seeds_of_the_fuzz_targets_do_what_they_are_named_for() {
     let (mut weights, mut forge) = (Weights::new(&shipped()), Forge::new(&shipped()));
     let (mut checkpoints, mut state_dicts) = (Models::checkpoints(), Models::state_dicts());
     let mut onnx_files = Models::onnx_files();
-    let targets: [(&str, &mut dyn FnMut(&[u8]) -> bool); 8] = [
+    type Property<'a> = &'a mut dyn FnMut(&[u8]) -> bool;
+    let targets: [(&str, Property<'_>); 8] = [
         ("weights", &mut |seed| weights.check(seed)),
         ("weights_forged", &mut |seed| forge.check(seed)),
         ("idx", &mut hostile::idx),
