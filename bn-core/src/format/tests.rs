@@ -191,7 +191,7 @@ fn the_accumulator_bounds_are_exact() {
 #[test]
 #[cfg_attr(miri, ignore = "55,640 checksums")]
 fn every_single_flipped_byte_is_refused() {
-    // A CRC-32 finds every burst of up to 32 bits; a table-driven one here makes the 49,716 checksums affordable.
+    // A CRC-32 finds every burst of up to 32 bits; a table-driven one here makes the 55,640 checksums affordable.
     let fast = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
     let mut file = valid();
     let stored = file.checksum;
