@@ -360,17 +360,10 @@ mod tests {
     use super::*;
     use crate::infer::{ScratchF32, folded};
     use crate::lenet::LeNet;
+    use crate::wide::each_arch;
     use rand::{RngExt, SeedableRng};
     use std::boxed::Box;
-
-    /// Every instruction set of this machine.
-    fn each_arch() -> impl Iterator<Item = Arch> {
-        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-        let second = pulp::x86::V3::try_new().map(Arch::V3);
-        #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
-        let second = None;
-        [Arch::new(), Arch::Scalar].into_iter().chain(second)
-    }
+    use std::vec::Vec;
 
     #[test]
     fn logits_are_those_of_the_textbook() {
@@ -381,14 +374,15 @@ mod tests {
         }
         let folded_net = Box::new(net.fold());
         let (mut scratch, mut wide_scratch) = (Box::new(ScratchF32::new()), Box::new(WideScratch::new()));
-        for arch in each_arch() {
-            let wide = Box::new(WideLeNet { arch, ..WideLeNet::new(&folded_net) });
-            for _ in 0..if cfg!(miri) { 1 } else { 20 } {
-                let mut image = [[0; IMAGE_SIDE]; IMAGE_SIDE];
-                image.as_flattened_mut().fill_with(|| rng.random());
-                let expected = folded(&folded_net, &image, &mut scratch);
+        let each =
+            each_arch().map(|arch| Box::new(WideLeNet { arch, ..WideLeNet::new(&folded_net) })).collect::<Vec<_>>();
+        for _ in 0..if cfg!(miri) { 1 } else { 20 } {
+            let mut image = [[0; IMAGE_SIDE]; IMAGE_SIDE];
+            image.as_flattened_mut().fill_with(|| rng.random());
+            let expected = folded(&folded_net, &image, &mut scratch);
+            for wide in &each {
                 for (a, e) in wide.infer(&image, &mut wide_scratch).into_iter().zip(expected) {
-                    assert!((a - e).abs() <= 1e-4 + 1e-4 * e.abs(), "{arch:?}: {a} for {e}");
+                    assert!((a - e).abs() <= 1e-4 + 1e-4 * e.abs(), "{:?}: {a} for {e}", wide.arch);
                 }
             }
         }

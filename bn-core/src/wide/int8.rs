@@ -423,8 +423,10 @@ const _: () = assert!(LINEAR2_BLOCKS * BLOCK == LINEAR2 && LOGIT_BLOCKS * BLOCK 
 mod tests {
     use super::*;
     use crate::format::{WEIGHTS_BYTES, parse};
+    use crate::wide::each_arch;
     use rand::{RngExt, SeedableRng};
     use std::boxed::Box;
+    use std::vec::Vec;
 
     #[repr(C, align(4))]
     struct Aligned([u8; WEIGHTS_BYTES]);
@@ -436,27 +438,19 @@ mod tests {
         let model = parse(&WEIGHTS.0).unwrap();
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
         let (mut portable, mut scratch) = (Box::new(Scratch::new()), Box::new(WideInt8Scratch::new()));
-        let best = Arch::new();
-        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-        let second = pulp::x86::V3::try_new().map(Arch::V3);
-        #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
-        let second = None;
-        for arch in [best, Arch::Scalar].into_iter().chain(second) {
-            let wide = Box::new(WideModel { arch, ..WideModel::new(model) });
-            for round in if cfg!(miri) { 2..3 } else { 0..200 } {
-                let mut image = [[0; IMAGE_SIDE]; IMAGE_SIDE];
-                // Black, white, noise, and noise at the ends.
-                image.as_flattened_mut().fill_with(|| match round {
-                    0 => 0,
-                    1 => 255,
-                    r if r % 2 == 0 => rng.random(),
-                    _ => 255 * rng.random_range(0..2),
-                });
-                assert_eq!(
-                    wide.predict(&image, &mut scratch),
-                    infer::predict(&model, &image, &mut portable),
-                    "{arch:?}"
-                );
+        let each = each_arch().map(|arch| Box::new(WideModel { arch, ..WideModel::new(model) })).collect::<Vec<_>>();
+        for round in if cfg!(miri) { 2..3 } else { 0..200 } {
+            let mut image = [[0; IMAGE_SIDE]; IMAGE_SIDE];
+            // Black, white, noise, and noise at the ends.
+            image.as_flattened_mut().fill_with(|| match round {
+                0 => 0,
+                1 => 255,
+                r if r % 2 == 0 => rng.random(),
+                _ => 255 * rng.random_range(0..2),
+            });
+            let expected = infer::predict(&model, &image, &mut portable);
+            for wide in &each {
+                assert_eq!(wide.predict(&image, &mut scratch), expected, "{:?}", wide.arch);
             }
         }
     }

@@ -7,3 +7,14 @@ mod int8;
 
 pub use self::f32::{WideLeNet, WideScratch};
 pub use self::int8::{WideInt8Scratch, WideModel};
+
+/// Every instruction set of this machine, the best one first; for Miri, which takes minutes for an image, that one alone.
+#[cfg(test)]
+fn each_arch() -> impl Iterator<Item = pulp::Arch> {
+    let best = pulp::Arch::new();
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    let second = pulp::x86::V3::try_new().map(pulp::Arch::V3);
+    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+    let second = None;
+    [best, pulp::Arch::Scalar].into_iter().chain(second).take(if cfg!(miri) { 1 } else { usize::MAX })
+}

@@ -16,9 +16,12 @@ const SCHEDULE: &str = "--data-dir data --no-checksum --batch-size 16 --epochs 2
 type Lines =
     std::iter::MapWhile<std::io::Lines<BufReader<ChildStderr>>, fn(Result<String, std::io::Error>) -> Option<String>>;
 
-/// A run of twenty epochs in `out` that has done its first, and what it says on stderr from there on.
+/// A run of twenty epochs in `out` that has done its first, and what it says on stderr from there on. It hears every signal,
+/// also where these tests run behind `nohup` or in a script's background, whose children inherit what is ignored.
 fn begun(desk: &Desk, out: &str) -> (Child, Lines) {
-    begin(desk.command(&format!("train {SCHEDULE} --out {out}")))
+    let train = format!("train {SCHEDULE} --out {out}");
+    let hears_all = ["--default-signal=INT,HUP,TERM"];
+    begin(if cfg!(target_os = "linux") { behind(desk, "env", &hears_all, &train) } else { desk.command(&train) })
 }
 
 fn begin(mut command: Command) -> (Child, Lines) {
@@ -57,11 +60,16 @@ fn on_a_full_disk(desk: &Desk, arguments: &str) -> Output {
 
 /// The program as a shell starts it that has run `script`.
 fn after(desk: &Desk, script: &str, arguments: &str) -> Command {
+    behind(desk, "sh", &["-c", &format!("{script} && exec \"$0\" \"$@\"")], arguments)
+}
+
+/// The program as the last arguments of another one.
+fn behind(desk: &Desk, wrapper: &str, before: &[&str], arguments: &str) -> Command {
     let program = desk.command(arguments);
-    let mut shell = Command::new("sh");
-    shell.args(["-c".into(), format!("{script} && exec \"$0\" \"$@\"")]).arg(program.get_program());
-    shell.args(program.get_args()).current_dir(desk.path("")).env_remove("FASHION_MNIST_DIR");
-    shell
+    let mut wrapped = Command::new(wrapper);
+    wrapped.args(before).arg(program.get_program()).args(program.get_args());
+    wrapped.current_dir(desk.path("")).env_remove("FASHION_MNIST_DIR");
+    wrapped
 }
 
 fn only_error(output: &Output) -> String {
