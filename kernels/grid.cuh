@@ -1,16 +1,17 @@
 // A barrier of all blocks of a grid, for cooperative launches alone: the driver promises that every block is resident.
-// No header of CUDA's is needed, so NVRTC compiles it as it is.
+// No header of CUDA's is needed, so NVRTC compiles it as it is. Memory ordering: PTX ISA, "Memory Consistency Model".
 #pragma once
 
 #include "common.cuh"
 
-// Looks at the counter until a barrier counts as broken: a spin without an end would take the device with it. The trap reaches
-// the host as a failed launch.
+// Looks at what another block is to write until that counts as broken: a spin without an end would take the device with it. The
+// trap reaches the host as a failed launch.
 #ifndef GRID_SPIN_LIMIT
 #define GRID_SPIN_LIMIT (1u << 22)
 #endif
 
-// The CPU shim has its own, see cpu/cuda_shim.h: the block's shared memory, and a pause in which other blocks run.
+// The CPU shim has its own, see cpu/cuda_shim.h: the block's shared memory, a pause in which other blocks run, and what counts as
+// an order between threads.
 #ifndef CUDA_SHIM
 template <typename T>
 __device__ inline T &dynamic_shared() {
@@ -19,31 +20,63 @@ __device__ inline T &dynamic_shared() {
 }
 
 __device__ inline void spin_pause() {}
+__device__ inline void spin_over() {}
+
+// Whether this is a block's first thread, asked anew each time: kept from call to call the answer would be spilled.
+__device__ inline bool is_first_thread() {
+    unsigned thread;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+    return thread == 0;
+}
+
+// Adds one. Whoever sees the sum by load_acquire sees what this thread wrote before, and what others of its block wrote before a
+// barrier of the block.
+__device__ inline void add_release(unsigned *address) {
+    asm volatile("red.release.gpu.global.add.u32 [%0], 1;" : : "l"(__cvta_generic_to_global(address)) : "memory");
+}
+__device__ inline unsigned load_acquire(const unsigned *address) {
+    unsigned value;
+    asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(__cvta_generic_to_global(address)) : "memory");
+    return value;
+}
 #endif
 
-// One a block. `arrived` is 0 when the kernel starts and counts all arrivals of all barriers.
+// Asks until the answer is yes.
+template <typename Ready>
+__device__ inline void spin_until(const Ready &ready) {
+    for (unsigned spins = 0; !ready(); spins++) {
+        if (spins > GRID_SPIN_LIMIT) {
+            __trap();
+        }
+        spin_pause();
+    }
+    spin_over();
+}
+
+// One a block; thread 0 alone changes it. `arrived` is 0 when the kernel starts and counts all arrivals of all barriers; one counter serves one barrier at a
+// time, so that barriers which overlap need one each.
 struct GridBarrier {
     unsigned *arrived;
-    unsigned target = 0;
+    unsigned blocks; // of the grid
+    unsigned target; // 0 to begin with
 
-    // Everything that any thread of the grid wrote before is visible to every thread behind. The fences of one thread serve
-    // its block: the barriers of the block order them with the accesses of the other threads. Differences, not values, are
-    // compared, so that the count may wrap.
-    __device__ void sync() {
-        target += gridDim.x;
+    // Everything that any thread of the grid wrote before `arrive` is visible to every thread behind `wait`. What a block does
+    // between the two costs no time while others are late. Differences, not values, are compared, so that the count may wrap.
+    __device__ void arrive() {
         __syncthreads();
-        if (threadIdx.x == 0) {
-            __threadfence();
-            atomicAdd(arrived, 1u);
-            unsigned spins = 0;
-            while (static_cast<int>(*static_cast<volatile unsigned *>(arrived) - target) < 0) {
-                if (++spins > GRID_SPIN_LIMIT) {
-                    __trap();
-                }
-                spin_pause();
-            }
-            __threadfence();
+        if (is_first_thread()) {
+            target += blocks;
+            add_release(arrived);
+        }
+    }
+    __device__ void wait() const {
+        if (is_first_thread()) {
+            spin_until([this] { return static_cast<int>(load_acquire(arrived) - target) >= 0; });
         }
         __syncthreads();
+    }
+    __device__ void sync() {
+        arrive();
+        wait();
     }
 };

@@ -5,72 +5,92 @@
 // |------------------|------------------------------|--------------------|-------------------|
 // | persistent_train | ceil(n / EXAMPLES_PER_BLOCK) | PERSISTENT_THREADS | PERSISTENT_SHARED |
 //
-// A block keeps its examples in shared memory from the pixels to the gradients. It meets the others, at a barrier of the grid,
-// where BatchNorm needs the batch: once a layer forward, once a layer backward; and at the end of a step twice, since the
-// convolutions' gradients are sums over all blocks, and the next step begins with the new weights. The linear layers' gradients
-// are summed where they are applied: a block takes tiles of the weights and all examples. Oracle: the graph of the other
-// kernels, with which it shares what an operation is, not the order of its sums.
+// A block keeps its examples in shared memory from the pixels to the gradients; for the linear layers blocks form teams, and exchange
+// what their examples have become, see persistent_linear.cuh. Where BatchNorm needs the batch, blocks leave slots for all
+// others, forward and backward. Values and slots are tagged pairs, exchange.cuh; a barrier of the grid comes at the end of a step
+// twice, since the convolutions' gradients are sums over all blocks, and the next step begins with the new weights, and once
+// before, as the linear layers' gradients need all examples: nobody waits there, the convolutions' gradients lie in between. Oracle:
+// the graph of the other kernels, with which it shares what an operation is, not the order of its sums.
 //
 // Pointers to what the kernel itself writes are not __restrict__ const: they must not be read through the read-only cache.
 
 #include "persistent_backward.cuh"
-#include "persistent_forward.cuh"
+#include "persistent_linear.cuh"
 #include "persistent_update.cuh"
 
-// One step. Whether the batch's loss was finite; if not, the model has not changed, and every block knows it.
-__device__ inline bool persistent_step(const PersistentRun &run, GridBarrier &grid) {
-    PersistentShared &s = *run.shared;
-    persistent_conv1(run);
-    grid.sync();
-    persistent_conv2(run);
-    grid.sync();
-    persistent_flat(run);
-    grid.sync();
-    persistent_hidden(run);
-    grid.sync();
-    persistent_loss(run);
-    persistent_d_z<CLASSES, LINEAR2, 2>(run, AT_LINEAR3_WEIGHT, s.d_logits, s.x_hat4, s.y4, s.d4, run.work(WORK_D4),
-                                        run.work(WORK_D4_X_HAT));
-    grid.sync();
-    if (blockIdx.x == 0) {
-        add_totals(run.totals, run.loss_slots, gridDim.x, run.n, s.totals);
-    }
-    persistent_d_hidden(run);
-    grid.sync();
-    if (run.totals[TOTAL_STOPPED] != 0.0) {
+// One step, of whose batch the images are there. Whether there is another: none follows a batch whose loss was not finite. Then the
+// model has not changed, and every block knows it.
+__device__ inline bool persistent_step() {
+    PersistentShared &s = persistent_shared();
+    PersistentRun &run = s.run;
+    persistent_conv1();
+    persistent_slots1();
+    persistent_conv2();
+    persistent_flat();
+    persistent_linear1();
+    persistent_linear2();
+    persistent_loss();
+    persistent_d_hidden();
+    if (!isfinite(s.loss.x)) {
+        s.all.sync();
+        persistent_totals();
         return false;
     }
-    persistent_d_flat(run);
-    grid.sync();
-    persistent_conv2_backward(run);
-    grid.sync();
-    persistent_conv1_backward(run);
-    persistent_linear_descent(run);
-    grid.sync();
-    persistent_descent(run);
-    grid.sync();
+    persistent_d_flat();
+    s.linear.arrive();
+    persistent_d_y2();
+    persistent_d_pool1();
+    persistent_d_slots1();
+    persistent_d_conv2();
+    persistent_d_conv1();
+    s.all.arrive();
+    s.linear.wait();
+    persistent_linear_descent();
+    s.all.wait();
+    persistent_descent();
+    persistent_totals();
+    s.all.arrive();
+    if (is_first_thread()) {
+        run.order += run.n;
+        run.descent.step += COEFFICIENT_COUNT;
+        run.tag ^= 1;
+        run.steps--;
+    }
+    __syncthreads();
+    if (run.steps == 0) {
+        return false;
+    }
+    persistent_images();
+    s.all.wait();
     return true;
 }
 
 // `steps` steps over the batches of the order, from the model in `parameters`. `workspace` has WORKSPACE_PER_EXAMPLE floats an
-// example and CONV_PARAMETERS a block, `loss_slots` two doubles a block; `arrived` is 0. `treatments`, `first` and `second` as in
-// update.cu, read if `is_adamw` is 1.
+// example and CONV_PARAMETERS a block; `exchange` is 0, a pair, EXCHANGE_PER_BLOCK pairs a block and EXCHANGE_PER_TEAM a team.
+// `treatments`, `first` and `second` as in update.cu, read if `is_adamw` is 1.
 extern "C" __global__ void __launch_bounds__(PERSISTENT_THREADS, 1)
     persistent_train(const unsigned char *__restrict__ images, const unsigned char *__restrict__ labels,
                      const unsigned *__restrict__ order, const float *__restrict__ settings,
                      const float *__restrict__ coefficients, const unsigned char *__restrict__ treatments,
                      float *parameters, float *first_moments, float *second_moments, float *gradients, float *batch_mean,
-                     float *batch_var, double *totals, double *loss_slots, float *workspace, unsigned *arrived,
-                     unsigned is_adamw, unsigned steps, unsigned n) {
-    const unsigned first = blockIdx.x * MINE;
-    const Descent descent = {coefficients, treatments, first_moments, second_moments, is_adamw != 0};
-    PersistentRun run = {images, labels, order, parameters, gradients, batch_mean, batch_var, settings,
-                         &dynamic_shared<PersistentShared>(), workspace, descent, totals, loss_slots,
-                         n, first, min(first + MINE, n) - first};
-    GridBarrier grid = {arrived};
-    for (unsigned step = 0; step < steps; step++, run.order += n, run.descent.step += COEFFICIENT_COUNT) {
-        if (!persistent_step(run, grid)) {
-            return;
-        }
+                     float *batch_var, double *totals, float *workspace, float *exchange, unsigned is_adamw, unsigned steps,
+                     unsigned n) {
+    if (steps == 0 || totals[TOTAL_STOPPED] != 0.0) {
+        return;
+    }
+    PersistentShared &s = persistent_shared();
+    if (is_first_thread()) {
+        const unsigned first = blockIdx.x * MINE;
+        const Descent descent = {coefficients, treatments, first_moments, second_moments, is_adamw != 0};
+        s.run = {images, labels, order, parameters, gradients, batch_mean, batch_var, settings, workspace,
+                 reinterpret_cast<float2 *>(exchange), descent, totals, n, first, min(first + MINE, n) - first,
+                 team_of(blockIdx.x, gridDim.x, n), 1, steps};
+        unsigned *const arrived = reinterpret_cast<unsigned *>(exchange);
+        s.linear = {arrived, gridDim.x, 0};
+        s.all = {arrived + 1, gridDim.x, 0};
+    }
+    __syncthreads();
+    persistent_images();
+    while (persistent_step()) {
     }
 }

@@ -1,219 +1,196 @@
-// The forward pass of the persistent kernel, from the pixels to the losses. Its phases and their order: persistent.cu.
+// The forward pass of the persistent kernel through the convolutions, from the pixels to the flat features. Its phases and their
+// order: persistent.cu.
 #pragma once
 
 #include "persistent.cuh"
 
-// Forward of a linear layer for this block's examples, TOGETHER features a warp: `own` [MINE][OUT] in shared memory and, unless
-// null, batch[OUT][n]. `x` [MINE][IN] is shared.
-template <int OUT, int IN>
-__device__ inline void persistent_linear(const PersistentRun &run, unsigned at_weight, unsigned at_bias, const float *x,
-                                         float *own, float *batch) {
-#pragma unroll 1
-    for (unsigned first = warp() * TOGETHER; first < OUT; first += warps() * TOGETHER) {
-        float sums[MINE][TOGETHER] = {};
-#pragma unroll 2
-        for (unsigned i = lane(); i < IN; i += LANES) {
-            for (int k = 0; k < TOGETHER; k++) {
-                const float w = run.parameters[at_weight + min(first + k, OUT - 1u) * IN + i];
-                for (int e = 0; e < MINE; e++) {
-                    sums[e][k] += w * x[e * IN + i];
-                }
-            }
-        }
-        const unsigned o = first + warp_sums_index<TOGETHER>();
-        for (unsigned e = 0; e < MINE; e++) {
-            const float sum = warp_sums(sums[e]);
-            if (lane() % (LANES / TOGETHER) == 0 && o < OUT && e < run.mine) {
-                own[e * OUT + o] = sum + run.parameters[at_bias + o];
-                if (batch) {
-                    batch[o * run.n + run.first + e] = own[e * OUT + o];
-                }
+// This block's pixels; black where an example is missing.
+__device__ __noinline__ void persistent_images() {
+    const PersistentRun &run = persistent_shared().run;
+    for (unsigned e = 0; e < MINE; e++) {
+        float *image = persistent_shared().image + e * PIXELS;
+        if (e < run.mine) {
+            load_image(image, run.images, run.order[run.first + e]);
+        } else {
+            for (unsigned i = threadIdx.x; i < PIXELS; i += blockDim.x) {
+                image[i] = 0.0f;
             }
         }
     }
 }
 
-// Merges a linear layer's values [CHANNELS][n], in two passes, TOGETHER channels a warp; like batch_norm_merge, whose slots
-// hold more than one value.
-template <unsigned CHANNELS>
-__device__ inline void persistent_merge(const PersistentRun &run, Channel *shared, const float *values, unsigned layer,
-                                        unsigned first_channel) {
+// Kernels of a convolution into shared memory, their rows padded to KERNEL_ROW: what the padding holds is not used. Output
+// channels have `rows` rows each and lie `stride` apart.
+__device__ inline void load_kernels(float *kernels, const float *weights, unsigned count, unsigned rows, unsigned stride) {
+    for (unsigned i = threadIdx.x; i < count; i += blockDim.x) {
+        const unsigned row = i / KERNEL;
+        kernels[row / rows * stride + row % rows * KERNEL_ROW + i % KERNEL] = weights[i];
+    }
+}
+
+// RUN neighbours, from one row of the input and one of the kernel.
+__device__ inline void conv2d_run(float (&sums)[RUN], const float *input, const float *kernel_row) {
+    float x[REACH], w[KERNEL_ROW];
+    load_row(x, input);
+    load_row(w, kernel_row);
+    for (int j = 0; j < KERNEL; j++) {
+        for (int k = 0; k < RUN; k++) {
+            sums[k] += w[j] * x[j + k];
+        }
+    }
+}
+
+__device__ inline void store_run(float *to, const float (&run)[RUN]) {
+    for (int k = 0; k < RUN; k += VECTOR) {
+        *reinterpret_cast<float4 *>(to + k) = make_float4(run[k], run[k + 1], run[k + 2], run[k + 3]);
+    }
+}
+
+// y1.
+__device__ __noinline__ void persistent_conv1() {
+    PersistentShared &s = persistent_shared();
+    const PersistentRun &run = s.run;
+    load_kernels(s.within.forward.kernels1, run.parameters + AT_CONV1_WEIGHT, CONV1_WEIGHTS, KERNEL, KERNEL * KERNEL_ROW);
+    load_kernels(s.within.forward.kernels2, run.parameters + AT_CONV2_WEIGHT, CONV2_WEIGHTS, CONV1_CHANNELS * KERNEL, KERNELS2_OF);
+    __syncthreads();
+    constexpr int RUNS = CONV1_SIDE / RUN;
 #pragma unroll 1
-    for (unsigned first = warp() * TOGETHER; first < CHANNELS; first += warps() * TOGETHER) {
-        float mean[TOGETHER] = {}, var[TOGETHER] = {};
-#pragma unroll 2
-        for (unsigned s = lane(); s < run.n; s += LANES) {
-            for (unsigned k = 0; k < TOGETHER; k++) {
-                mean[k] += values[min(first + k, CHANNELS - 1) * run.n + s];
-            }
+    for (unsigned i = threadIdx.x; i < MINE * CONV1_CHANNELS * CONV1_SIDE * RUNS; i += blockDim.x) {
+        // Neighbouring lanes read the same pixels.
+        const unsigned c = i % CONV1_CHANNELS, at = i / CONV1_CHANNELS, column = at % RUNS * RUN;
+        const unsigned row = at / RUNS % CONV1_SIDE, e = at / (RUNS * CONV1_SIDE);
+        float y[RUN];
+        for (int k = 0; k < RUN; k++) {
+            y[k] = run.parameters[AT_CONV1_BIAS + c];
         }
 #pragma unroll
-        for (unsigned k = 0; k < TOGETHER; k++) {
-            mean[k] = warp_sum(mean[k]) / run.n;
+        for (int a = 0; a < KERNEL; a++) {
+            conv2d_run(y, s.image + e * PIXELS + (row + a) * IMAGE_SIDE + column,
+                       s.within.forward.kernels1 + (c * KERNEL + a) * KERNEL_ROW);
         }
-#pragma unroll 2
-        for (unsigned s = lane(); s < run.n; s += LANES) {
-            for (unsigned k = 0; k < TOGETHER; k++) {
-                const float distance = values[min(first + k, CHANNELS - 1) * run.n + s] - mean[k];
-                var[k] += distance * distance;
-            }
-        }
-#pragma unroll
-        for (unsigned k = 0; k < TOGETHER; k++) {
-            var[k] = warp_sum(var[k]) / run.n;
-            const unsigned c = first + k;
-            if (lane() == k && c < CHANNELS) {
-                shared[c] = batch_norm_channel(run.parameters, layer, CHANNELS, c, mean[k], var[k], run.eps());
-                if (blockIdx.x == 0) {
-                    run.batch_mean[first_channel + c] = mean[k];
-                    run.batch_var[first_channel + c] = var[k];
-                }
-            }
-        }
+        store_run(s.y1 + (e * CONV1_CHANNELS + c) * CONV1_MAP + row * CONV1_SIDE + column, y);
     }
     __syncthreads();
 }
 
-// BatchNorm and sigmoid behind a linear layer: x_hat [MINE][count] in place of its values, y likewise in shared memory and in
-// the workspace.
-__device__ inline void persistent_normalise(const PersistentRun &run, const Channel *channels, unsigned count, float *x_hat,
-                                            float *y, float *batch_y) {
-#pragma unroll 1
-    for (unsigned i = threadIdx.x; i < run.mine * count; i += blockDim.x) {
-        const Channel channel = channels[i % count];
-        x_hat[i] = channel.x_hat(x_hat[i]);
-        y[i] = sigmoid_forward(channel.y(x_hat[i]));
-        batch_y[run.first * count + i] = y[i];
-    }
-    __syncthreads();
-}
-
-// y1, and this block's slots of BN 1.
-__device__ inline void persistent_conv1(const PersistentRun &run) {
-    PersistentShared &s = *run.shared;
-    load_shared(s.layer1, run.parameters + AT_CONV1_WEIGHT, CONV1_LAYER);
-    load_shared(s.layer2, run.parameters + AT_CONV2_WEIGHT, CONV2_LAYER);
-    for (unsigned e = 0; e < run.mine; e++) {
-        load_image(s.image + e * PIXELS, run.images, run.order[run.first + e]);
-    }
-    __syncthreads();
-    constexpr int QUARTERS = CONV1_MAP / VECTOR;
-#pragma unroll 1
-    for (unsigned i = threadIdx.x; i < run.mine * QUARTERS; i += blockDim.x) {
-        const int e = i / QUARTERS, position = i % QUARTERS * VECTOR;
-        float y[CONV1_CHANNELS][VECTOR];
-        conv2d_1_at(y, s.image + e * PIXELS, s.layer1, position / CONV1_SIDE, position % CONV1_SIDE);
-        for (int c = 0; c < CONV1_CHANNELS; c++) {
-            store4(s.y1 + e * CONV1_OUT + c * CONV1_MAP + position, y[c]);
-        }
-    }
-    __syncthreads();
-#pragma unroll 1
-    for (unsigned i = warp(); i < run.mine * CONV1_CHANNELS; i += warps()) {
-        const unsigned e = i / CONV1_CHANNELS, c = i % CONV1_CHANNELS;
-        const float *y = s.y1 + i * CONV1_MAP;
+// This block's slots of BN 1: a warp a map, which it keeps in registers for the second pass.
+__device__ __noinline__ void persistent_slots1() {
+    PersistentShared &s = persistent_shared();
+    const PersistentRun &run = s.run;
+    constexpr int MAPS = MINE * CONV1_CHANNELS, QUADS = CONV1_MAP / VECTOR, ROUNDS = (QUADS + LANES - 1) / LANES;
+    static_assert(MAPS <= PERSISTENT_WARPS, "a warp each");
+    if (warp() < MAPS) {
+        const float *map = s.y1 + warp() * CONV1_MAP;
+        float4 values[ROUNDS];
         float sum = 0.0f, m2 = 0.0f;
-#pragma unroll 4
-        for (int k = lane(); k < CONV1_MAP; k += LANES) {
-            sum += y[k];
+#pragma unroll
+        for (unsigned k = 0; k < ROUNDS; k++) {
+            const unsigned i = k * LANES + lane();
+            values[k] = load4(map + min(i, QUADS - 1u) * VECTOR);
+            sum += i < QUADS ? (values[k].x + values[k].y) + (values[k].z + values[k].w) : 0.0f;
         }
         const float mean = warp_sum(sum) / CONV1_MAP;
-#pragma unroll 4
-        for (int k = lane(); k < CONV1_MAP; k += LANES) {
-            m2 += (y[k] - mean) * (y[k] - mean);
+#pragma unroll
+        for (unsigned k = 0; k < ROUNDS; k++) {
+            const float x = values[k].x - mean, y = values[k].y - mean, z = values[k].z - mean, w = values[k].w - mean;
+            m2 += k * LANES + lane() < QUADS ? (x * x + y * y) + (z * z + w * w) : 0.0f;
         }
         m2 = warp_sum(m2);
         if (lane() == 0) {
-            run.work(WORK_MEAN1)[c * run.n + run.first + e] = mean;
-            run.work(WORK_M2_1)[c * run.n + run.first + e] = m2;
+            s.maps1[warp()] = make_float2(mean, m2);
         }
+    }
+    __syncthreads();
+    if (threadIdx.x < CONV1_CHANNELS) {
+        const unsigned c = threadIdx.x;
+        const float2 first = s.maps1[c], second = s.maps1[CONV1_CHANNELS + c];
+        // Two slots of as many values; or one.
+        const float distance = second.x - first.x;
+        const float mean = run.mine == MINE ? first.x + distance * 0.5f : first.x;
+        const float m2 = run.mine == MINE ? (first.y + second.y) + CONV1_MAP * 0.5f * (distance * distance) : first.y;
+        publish(run.of_block(BLOCK_SLOTS1) + c * gridDim.x + blockIdx.x, mean, m2, run.tag);
     }
 }
 
 // BN 1, pool1, y2, and this block's slots of BN 2.
-__device__ inline void persistent_conv2(const PersistentRun &run) {
-    PersistentShared &s = *run.shared;
-    batch_norm_merge(s.channels1, run.work(WORK_MEAN1), run.work(WORK_M2_1), run.n, CONV1_MAP, run.parameters, AT_BN1_GAMMA,
-                     CONV1_CHANNELS, run.eps(), run.batch_mean + BN1, run.batch_var + BN1);
+__device__ __noinline__ void persistent_conv2() {
+    PersistentShared &s = persistent_shared();
+    const PersistentRun &run = s.run;
+    if (warp() < CONV1_CHANNELS) {
+        persistent_merge<LANES, 1, 4>(run, s.channels1, run.of_block(BLOCK_SLOTS1), CONV1_CHANNELS, gridDim.x, MINE, CONV1_MAP,
+                                      AT_BN1_GAMMA, BN1);
+    }
+    __syncthreads();
 #pragma unroll 1
-    for (unsigned i = threadIdx.x; i < run.mine * POOL1_OUT; i += blockDim.x) {
-        const int map = i / POOL1_MAP, row = i % POOL1_MAP / POOL1_SIDE, column = i % POOL1_SIDE;
-        const float *x = s.y1 + map * CONV1_MAP + row * POOL * CONV1_SIDE + column * POOL;
-        s.pool1[i] = avg_pool2d_forward(x, CONV1_SIDE, s.channels1[map % CONV1_CHANNELS]);
+    for (unsigned i = threadIdx.x; i < MINE * POOL1_OUT; i += blockDim.x) {
+        const unsigned map = i / POOL1_MAP, row = i % POOL1_MAP / POOL1_SIDE, column = i % POOL1_SIDE;
+        s.pool1[i] = avg_pool2d_forward(s.y1 + map * CONV1_MAP + row * POOL * CONV1_SIDE + column * POOL, CONV1_SIDE,
+                                        s.channels1[map % CONV1_CHANNELS]);
     }
     __syncthreads();
-    // Of a missing example: read whatever lies there, write nothing.
-    constexpr int SEGMENT = CONV2_MAP / VECTOR;
-    const unsigned e = threadIdx.x / CONV2_THREADS, t = threadIdx.x % CONV2_THREADS;
-    const int o = t / SEGMENT, position = t % SEGMENT * VECTOR;
-    float y[1][VECTOR];
-    conv2d_2_at(y, s.pool1 + e * POOL1_OUT, s.layer2, o, position / CONV2_SIDE, position % CONV2_SIDE);
-    const float mean = warp_sum<SEGMENT>((y[0][0] + y[0][1]) + (y[0][2] + y[0][3])) / CONV2_MAP;
-    float m2 = 0.0f;
-    for (int k = 0; k < VECTOR; k++) {
-        s.y2[e * CONV2_OUT + o * CONV2_MAP + position + k] = y[0][k];
-        m2 += (y[0][k] - mean) * (y[0][k] - mean);
+    // Half of the threads take half of the input's planes each; a row of a map a thread, both examples of a channel in half a warp.
+    constexpr int PLANES = CONV1_CHANNELS / 2, SEGMENT = MINE * CONV2_SIDE;
+    static_assert(2 * CONV2_CHANNELS * SEGMENT == PERSISTENT_THREADS && CONV1_CHANNELS % 2 == 0, "one round");
+    const unsigned half = threadIdx.x / (PERSISTENT_THREADS / 2), o = threadIdx.x % (PERSISTENT_THREADS / 2) / SEGMENT;
+    const unsigned e = threadIdx.x % SEGMENT / CONV2_SIDE, row = threadIdx.x % CONV2_SIDE;
+    const float bias = half == 0 ? run.parameters[AT_CONV2_BIAS + o] : 0.0f;
+    float y[RUN];
+    for (int k = 0; k < RUN; k++) {
+        y[k] = bias;
     }
-    m2 = warp_sum<SEGMENT>(m2);
-    if (position == 0 && e < run.mine) {
-        run.work(WORK_MEAN2)[o * run.n + run.first + e] = mean;
-        run.work(WORK_M2_2)[o * run.n + run.first + e] = m2;
-    }
-}
-
-// BN 2, the flat features, linear1.
-__device__ inline void persistent_flat(const PersistentRun &run) {
-    PersistentShared &s = *run.shared;
-    batch_norm_merge(s.channels2, run.work(WORK_MEAN2), run.work(WORK_M2_2), run.n, CONV2_MAP, run.parameters, AT_BN2_GAMMA,
-                     CONV2_CHANNELS, run.eps(), run.batch_mean + BN2, run.batch_var + BN2);
 #pragma unroll 1
-    for (unsigned i = threadIdx.x; i < run.mine * FLAT; i += blockDim.x) {
-        const int map = i / POOL2_MAP, row = i % POOL2_MAP / POOL2_SIDE, column = i % POOL2_SIDE;
-        const float *x = s.y2 + map * CONV2_MAP + row * POOL * CONV2_SIDE + column * POOL;
-        s.flat[i] = avg_pool2d_forward(x, CONV2_SIDE, s.channels2[map % CONV2_CHANNELS]);
-        run.work(WORK_FLAT)[run.first * FLAT + i] = s.flat[i];
-    }
-    __syncthreads();
-    persistent_linear<LINEAR1, FLAT>(run, AT_LINEAR1_WEIGHT, AT_LINEAR1_BIAS, s.flat, s.x_hat3, run.work(WORK_Z3));
-}
-
-// BN 3, y3, linear2.
-__device__ inline void persistent_hidden(const PersistentRun &run) {
-    PersistentShared &s = *run.shared;
-    persistent_merge<LINEAR1>(run, s.channels3, run.work(WORK_Z3), AT_BN3_GAMMA, BN3);
-    persistent_normalise(run, s.channels3, LINEAR1, s.x_hat3, s.y3, run.work(WORK_Y3));
-    persistent_linear<LINEAR2, LINEAR1>(run, AT_LINEAR2_WEIGHT, AT_LINEAR2_BIAS, s.y3, s.x_hat4, run.work(WORK_Z4));
-}
-
-// BN 4, the logits and their gradient, and this block's losses.
-__device__ inline void persistent_loss(const PersistentRun &run) {
-    PersistentShared &s = *run.shared;
-    persistent_merge<LINEAR2>(run, s.channels4, run.work(WORK_Z4), AT_BN4_GAMMA, BN4);
-    persistent_normalise(run, s.channels4, LINEAR2, s.x_hat4, s.y4, run.work(WORK_Y4));
-    persistent_linear<CLASSES, LINEAR2>(run, AT_LINEAR3_WEIGHT, AT_LINEAR3_BIAS, s.y4, s.logits, nullptr);
-    __syncthreads();
-    if (threadIdx.x < run.mine) {
-        const unsigned e = threadIdx.x, label = run.labels[example_of(run.order[run.first + e])];
-        float values[CLASSES];
-        for (int k = 0; k < CLASSES; k++) {
-            values[k] = s.logits[e * CLASSES + k];
-        }
-        const float smoothing = run.settings[SETTING_LABEL_SMOOTHING], share = smoothing / CLASSES;
-        s.losses[e] = cross_entropy(values, label, smoothing);
-        for (unsigned k = 0; k < CLASSES; k++) {
-            const float d = (values[k] - (k == label ? 1.0f - smoothing + share : share)) / run.n;
-            s.d_logits[e * CLASSES + k] = d;
-            run.work(WORK_D_LOGITS)[(run.first + e) * CLASSES + k] = d;
+    for (unsigned plane = half * PLANES; plane < (half + 1) * PLANES; plane++) {
+#pragma unroll
+        for (int a = 0; a < KERNEL; a++) {
+            conv2d_run(y, s.pool1 + (e * CONV1_CHANNELS + plane) * POOL1_MAP + (row + a) * POOL1_SIDE,
+                       s.within.forward.kernels2 + o * KERNELS2_OF + (plane * KERNEL + a) * KERNEL_ROW);
         }
     }
+    float *const to = s.y2 + (e * CONV2_CHANNELS + o) * CONV2_MAP + row * CONV2_SIDE;
+    if (half == 0) {
+        store_run(to, y);
+    }
     __syncthreads();
-    if (threadIdx.x == 0) {
-        double loss = 0.0, correct = 0.0;
-        for (unsigned e = 0; e < run.mine; e++) {
-            loss += s.losses[e].loss;
-            correct += s.losses[e].correct ? 1.0 : 0.0;
+    if (half == 1) {
+        float others[RUN], sum = 0.0f, m2 = 0.0f;
+        load_row(others, to);
+        for (int k = 0; k < RUN; k++) {
+            y[k] += others[k];
+            sum += y[k];
         }
-        run.loss_slots[2 * blockIdx.x] = loss;
-        run.loss_slots[2 * blockIdx.x + 1] = correct;
+        store_run(to, y);
+        const bool counts = e < run.mine;
+        const float mean = warp_sum<SEGMENT>(counts ? sum : 0.0f) / (run.mine * CONV2_MAP);
+        for (int k = 0; k < RUN; k++) {
+            m2 += (y[k] - mean) * (y[k] - mean);
+        }
+        m2 = warp_sum<SEGMENT>(counts ? m2 : 0.0f);
+        if (threadIdx.x % SEGMENT == 0) {
+            publish(run.of_block(BLOCK_SLOTS2) + o * gridDim.x + blockIdx.x, mean, m2, run.tag);
+        }
+    }
+}
+
+// The place of a flat feature's square in a map of y2.
+__device__ inline unsigned square_of(unsigned feature) {
+    const unsigned square = feature % POOL2_MAP;
+    return feature / POOL2_MAP * CONV2_MAP + square / POOL2_SIDE * POOL * CONV2_SIDE + square % POOL2_SIDE * POOL;
+}
+
+// BN 2 and this block's flat features: both examples of a feature in neighbouring lanes, a channel in a warp.
+__device__ __noinline__ void persistent_flat() {
+    PersistentShared &s = persistent_shared();
+    const PersistentRun &run = s.run;
+    persistent_merge<LANES, 1, 4>(run, s.channels2, run.of_block(BLOCK_SLOTS2), CONV2_CHANNELS, gridDim.x, MINE, CONV2_MAP,
+                                  AT_BN2_GAMMA, BN2);
+    __syncthreads();
+    const unsigned e = threadIdx.x % MINE, feature = threadIdx.x / MINE;
+    const float y = avg_pool2d_forward(s.y2 + e * CONV2_OUT + square_of(feature), CONV2_SIDE, s.channels2[feature / POOL2_MAP]);
+    const float other = __shfl_xor_sync(ALL_LANES, y, 1);
+    if (e == 0) {
+        publish(run.of_block(BLOCK_FLAT) + blockIdx.x * FLAT + feature, y, other, run.tag);
+    }
+    if (e < run.mine) {
+        run.work(WORK_FLAT)[(run.first + e) * FLAT + feature] = y;
     }
 }

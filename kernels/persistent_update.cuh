@@ -5,40 +5,40 @@
 #include "persistent.cuh"
 
 template <int OUT, int IN>
-constexpr unsigned LINEAR_TILES = (OUT + VECTOR - 1) / VECTOR * ((IN + LANES - 1) / LANES);
+constexpr unsigned LINEAR_TILES = (OUT + TILE_FEATURES - 1) / TILE_FEATURES * ((IN + LANES - 1) / LANES);
 
-// Gradient and descent of one tile of a linear layer, VECTOR features of LANES weights: a warp sums a share of the examples,
+// Gradient and descent of one tile of a linear layer, TILE_FEATURES features of LANES weights: a warp sums a share of the examples,
 // then the warps' sums are added. `d_y` [n][OUT], `x` [n][IN]; the first tile of a feature takes its bias along.
 template <int OUT, int IN>
 __device__ inline void persistent_linear_tile(const PersistentRun &run, unsigned tile, const float *d_y, const float *x,
                                               unsigned at_weight, unsigned at_bias) {
     constexpr unsigned TILES_A_ROW = (IN + LANES - 1) / LANES;
-    PersistentShared &s = *run.shared;
-    const unsigned first_out = tile / TILES_A_ROW * VECTOR, first_in = tile % TILES_A_ROW * LANES;
-    float sums[VECTOR] = {}, biases[VECTOR] = {};
-#pragma unroll 8
+    PersistentShared &s = persistent_shared();
+    const unsigned first_out = tile / TILES_A_ROW * TILE_FEATURES, first_in = tile % TILES_A_ROW * LANES;
+    float sums[TILE_FEATURES] = {}, biases[TILE_FEATURES] = {};
+#pragma unroll 4
     for (unsigned example = warp(); example < run.n; example += warps()) {
         // Beyond the last weight: read something, write nothing.
         const float value = x[example * IN + min(first_in + lane(), IN - 1u)];
-        for (unsigned k = 0; k < VECTOR; k++) {
+        for (unsigned k = 0; k < TILE_FEATURES; k++) {
             const float d = d_y[example * OUT + min(first_out + k, OUT - 1u)];
             sums[k] += d * value;
             biases[k] += d;
         }
     }
-    for (unsigned k = 0; k < VECTOR; k++) {
-        s.within.linear.weights[(warp() * VECTOR + k) * LANES + lane()] = sums[k];
+    for (unsigned k = 0; k < TILE_FEATURES; k++) {
+        s.within.descent.weights[(warp() * TILE_FEATURES + k) * LANES + lane()] = sums[k];
         if (lane() == 0) {
-            s.within.linear.biases[warp() * VECTOR + k] = biases[k];
+            s.within.descent.biases[warp() * TILE_FEATURES + k] = biases[k];
         }
     }
     __syncthreads();
     const unsigned k = warp(), out = first_out + k, in = first_in + lane();
-    if (k < VECTOR && out < OUT) {
+    if (k < TILE_FEATURES && out < OUT) {
         float sum = 0.0f, bias = 0.0f;
-        for (unsigned w = 0; w < warps(); w++) {
-            sum += s.within.linear.weights[(w * VECTOR + k) * LANES + lane()];
-            bias += s.within.linear.biases[w * VECTOR + k];
+        for (unsigned w = 0; w < PERSISTENT_WARPS; w++) {
+            sum += s.within.descent.weights[(w * TILE_FEATURES + k) * LANES + lane()];
+            bias += s.within.descent.biases[w * TILE_FEATURES + k];
         }
         if (in < IN) {
             run.descend(at_weight + out * IN + in, sum);
@@ -51,7 +51,8 @@ __device__ inline void persistent_linear_tile(const PersistentRun &run, unsigned
 }
 
 // Gradients and descent of the linear layers, a tile at a time. Nobody reads their weights until the next barrier.
-__device__ inline void persistent_linear_descent(const PersistentRun &run) {
+__device__ __noinline__ void persistent_linear_descent() {
+    const PersistentRun &run = persistent_shared().run;
     constexpr unsigned TILES1 = LINEAR_TILES<LINEAR1, FLAT>, TILES2 = LINEAR_TILES<LINEAR2, LINEAR1>;
     constexpr unsigned TILES3 = LINEAR_TILES<CLASSES, LINEAR2>;
 #pragma unroll 1
@@ -71,8 +72,9 @@ __device__ inline void persistent_linear_descent(const PersistentRun &run) {
 
 // Sums of the blocks' slots and descent of the convolutions, LANES parameters at a time; descent of gamma and beta, and the moving
 // statistics, by the last block.
-__device__ inline void persistent_descent(const PersistentRun &run) {
-    float *partial = run.shared->within.linear.weights;
+__device__ __noinline__ void persistent_descent() {
+    const PersistentRun &run = persistent_shared().run;
+    float *partial = persistent_shared().within.descent.weights;
     for (unsigned first = blockIdx.x * LANES; first < CONV_PARAMETERS; first += gridDim.x * LANES) {
         const unsigned parameter = min(first + lane(), CONV_PARAMETERS - 1u);
         float sum = 0.0f;
@@ -98,5 +100,17 @@ __device__ inline void persistent_descent(const PersistentRun &run) {
         const unsigned gamma = at.mean - 2 * at.channels, beta = at.mean - at.channels;
         run.descend(gamma, run.gradients[gamma]);
         run.descend(beta, run.gradients[beta]);
+    }
+}
+
+// Adds the batch to the totals of the call: its loss and its hits. As add_totals.
+__device__ __noinline__ void persistent_totals() {
+    const PersistentRun &run = persistent_shared().run;
+    const float2 loss = persistent_shared().loss;
+    if (blockIdx.x == 0 && threadIdx.x == 0) {
+        run.totals[TOTAL_LOSS] += loss.x;
+        run.totals[TOTAL_CORRECT] += rintf(loss.y); // a tag was in it
+        run.totals[TOTAL_EXAMPLES] += run.n;
+        run.totals[TOTAL_STOPPED] = isfinite(loss.x) ? 0.0 : 1.0;
     }
 }

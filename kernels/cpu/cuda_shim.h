@@ -34,6 +34,7 @@
 #define __global__
 #define __device__
 #define __launch_bounds__(...)
+#define __noinline__
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define __restrict__ __restrict
 // One section holds all shared memory, so that it can be poisoned as a whole.
@@ -48,10 +49,21 @@ struct alignas(8) float2 {
 struct alignas(16) float4 {
     float x, y, z, w;
 };
+inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
 using std::isfinite;
 inline unsigned min(unsigned a, unsigned b) { return a < b ? a : b; }
+inline unsigned __float_as_uint(float value) {
+    unsigned bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+inline float __uint_as_float(unsigned bits) {
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
 
 extern "C" char __start_cuda_shared[], __stop_cuda_shared[];
 
@@ -92,6 +104,8 @@ struct Block {
     void *scheduler = nullptr;
     Memory scheduler_memory;
     Fiber *current = nullptr;
+    // Whether a thread has found what it was spinning for.
+    bool found = false;
     std::mt19937 random;
     bool shuffled = false;
     // Dynamic shared memory, cooperative launches alone; the order of its lanes and warps.
@@ -229,6 +243,7 @@ inline bool any(State state) {
 // look once more whether it may go on.
 inline bool run_block() {
     bool news = false;
+    block->found = false;
     for (;;) {
         bool progress = false;
         for (unsigned w : block->warps) {
@@ -241,7 +256,7 @@ inline bool run_block() {
         if (release(0, block->threads, State::AtBlock)) {
             news = true;
         } else if (any(State::Spinning)) {
-            return news;
+            return news || block->found;
         } else if (!progress) {
             stuck();
         }
@@ -362,8 +377,10 @@ SHIM_UNWATCHED inline T __shfl_xor_sync(unsigned mask, T value, unsigned distanc
     return value;
 }
 
-// One block runs at a time, and threads switch at barriers alone: memory is always in order.
+// One block runs at a time, and threads switch at barriers alone: memory is always in order, and every access is whole.
 inline void __threadfence() { shim::races::fence(); }
+SHIM_UNWATCHED inline void store_relaxed(float2 *address, float2 value) { *address = value; }
+SHIM_UNWATCHED inline float2 load_relaxed(const float2 *address) { return *address; }
 SHIM_UNWATCHED inline unsigned atomicAdd(unsigned *address, unsigned value) {
     shim::races::atomic(address);
     const unsigned before = *address;
@@ -372,9 +389,20 @@ SHIM_UNWATCHED inline unsigned atomicAdd(unsigned *address, unsigned value) {
 }
 [[noreturn]] inline void __trap() { shim::fail("trap"); }
 
+inline bool is_first_thread() { return threadIdx.x == 0; }
+inline void add_release(unsigned *address) {
+    __threadfence();
+    atomicAdd(address, 1u);
+}
+SHIM_UNWATCHED inline unsigned load_acquire(const unsigned *address) {
+    shim::races::acquire(address);
+    return *address;
+}
+
 inline void spin_pause(const char *file = __builtin_FILE(), int line = __builtin_LINE()) {
     shim::wait(shim::State::Spinning, {file, line});
 }
+inline void spin_over() { shim::block->found = true; }
 
 template <typename T> T &dynamic_shared() {
     if (sizeof(T) > shim::block->memory.size() * sizeof(std::max_align_t)) {

@@ -5,8 +5,10 @@
 //
 // - a block's barrier orders all that its threads did before; a shuffle likewise for a warp; launches follow each other;
 // - between blocks, what a thread and, before a barrier, its block did is ordered by a fence, an atomic, another thread's volatile read
-//   or atomic at the same address, a fence, and a barrier of that thread's block: the pattern of ../grid.cuh. What a
-//   thread does between barrier and fence does not count as released, so that nothing racy passes.
+//   or atomic at the same address, a fence, and a barrier of that thread's block: the pattern of ../grid.cuh, where a fence and an
+//   atomic are one instruction, a read and a fence another. What a thread does between barrier and fence does not count as
+//   released, so that nothing racy passes;
+// - the pairs of ../exchange.cuh order nothing, and are not looked at: a tag and what it stands for are one word.
 //
 // Two accesses to one word by two threads, one of them a write, with no such order are a race: the program ends with both
 // places. Like the thread sanitizer it remembers four accesses a word, and forgets one by chance where a fifth comes.
@@ -234,6 +236,11 @@ void atomic(const void *address) {
     Known &known = released[address];
     join(thread.pending, known);
     join(known, thread.fenced);
+}
+
+void acquire(const void *address) {
+    volatile_read(address);
+    join(blocks[self / THREADS].acquired, threads[self].pending);
 }
 
 } // namespace shim::races

@@ -26,6 +26,8 @@ void leave();
 void barrier(unsigned block, unsigned first, bool whole);
 void fence();
 void atomic(const void *address);
+// A read that orders what follows behind it behind the atomics at that address.
+void acquire(const void *address);
 
 #else
 
@@ -36,6 +38,7 @@ inline void leave() {}
 inline void barrier(unsigned, unsigned, bool) {}
 inline void fence() {}
 inline void atomic(const void *) {}
+inline void acquire(const void *) {}
 
 #endif
 

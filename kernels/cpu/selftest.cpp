@@ -45,7 +45,7 @@ void poison() {
 
 // One block never reaches the grid's barrier.
 void grid(unsigned *arrived) {
-    GridBarrier barrier = {arrived};
+    GridBarrier barrier = {arrived, gridDim.x, 0};
     if (blockIdx.x != 1) {
         barrier.sync();
     }
@@ -53,7 +53,7 @@ void grid(unsigned *arrived) {
 
 // One block keeps all others waiting: nobody is stuck, but the spins have a limit.
 void spin(unsigned *arrived) {
-    for (GridBarrier barrier = {arrived}; blockIdx.x != 1;) {
+    for (GridBarrier barrier = {arrived, gridDim.x, 0}; blockIdx.x != 1;) {
         barrier.sync();
     }
     for (;;) {
@@ -73,7 +73,7 @@ void overwrite() {
 
 // Every order that there is: within a warp, a block, and between blocks.
 void met(unsigned *arrived, float *cells) {
-    GridBarrier barrier = {arrived};
+    GridBarrier barrier = {arrived, gridDim.x, 0};
     for (int round = 0; round < 3; round++) {
         cells[blockIdx.x * blockDim.x + threadIdx.x] = static_cast<float>(round);
         barrier.sync();

@@ -108,6 +108,11 @@ impl Device {
         self.stream.clone_htod(values).map_err(refused("upload"))
     }
 
+    /// Zeros in place of all values of a buffer.
+    pub(super) fn clear<T: DeviceRepr + ValidAsZeroBits>(&self, buffer: &mut CudaSlice<T>) -> Result<()> {
+        self.stream.memset_zeros(buffer).map_err(refused("clear memory"))
+    }
+
     /// Values into the beginning of a buffer.
     pub(super) fn write<T: DeviceRepr>(&self, values: &[T], to: &mut CudaSlice<T>) -> Result<()> {
         self.stream.memcpy_htod(values, to).map_err(refused("upload"))

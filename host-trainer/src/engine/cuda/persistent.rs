@@ -5,7 +5,8 @@ use cudarc::driver::CudaSlice;
 
 use super::launch::{Argument, Device, Launch};
 use super::shapes::{
-    CONV_PARAMETERS, EXAMPLES_PER_BLOCK, PERSISTENT_SHARED, PERSISTENT_THREADS, WORKSPACE_PER_EXAMPLE,
+    BLOCKS_PER_TEAM, CONV_PARAMETERS, EXAMPLES_PER_BLOCK, EXCHANGE_PER_BLOCK, EXCHANGE_PER_TEAM, PERSISTENT_SHARED,
+    PERSISTENT_THREADS, WORKSPACE_PER_EXAMPLE,
 };
 use super::split::DeviceSplit;
 use super::step::Model;
@@ -55,22 +56,22 @@ pub(super) fn broken(error: Error) -> Error {
     }
 }
 
-/// What blocks tell each other, for batches of `n`.
+/// What blocks tell each other, for batches of up to `n`.
 pub(super) struct Workspace {
     n: usize,
     floats: CudaSlice<f32>,
-    loss_slots: CudaSlice<f64>,
-    arrived: CudaSlice<u32>,
+    /// Pairs behind the barriers' counters; zero at every launch.
+    exchange: CudaSlice<f32>,
 }
 
 impl Workspace {
     fn new(device: &Device, n: usize) -> Result<Self> {
         let blocks = n.div_ceil(EXAMPLES_PER_BLOCK);
+        let pairs = 1 + EXCHANGE_PER_BLOCK * blocks + EXCHANGE_PER_TEAM * blocks.div_ceil(BLOCKS_PER_TEAM);
         Ok(Self {
             n,
             floats: device.zeros(WORKSPACE_PER_EXAMPLE * n + CONV_PARAMETERS * blocks)?,
-            loss_slots: device.zeros(2 * blocks)?,
-            arrived: device.zeros(1)?,
+            exchange: device.zeros(2 * pairs)?,
         })
     }
 }
@@ -82,16 +83,16 @@ pub(super) struct Steps {
     pub(super) optimizer: Optimizer,
 }
 
-/// Queues the steps. `workspace` is made anew if it is of another size.
+/// Queues the steps. `workspace` is made anew if it is too small.
 #[rustfmt::skip] // the arguments as the kernel's declaration groups them
 pub(super) fn train(
     device: &Device, m: &Model, split: &DeviceSplit, workspace: &mut Option<Workspace>, steps: &Steps,
 ) -> Result<()> {
-    let w = match workspace.take().filter(|workspace| workspace.n == steps.n) {
+    let w = match workspace.take().filter(|workspace| workspace.n >= steps.n) {
         Some(current) => workspace.insert(current),
         None => workspace.insert(Workspace::new(device, steps.n)?),
     };
-    device.write(&[0], &mut w.arrived)?;
+    device.clear(&mut w.exchange)?;
     device.launch_cooperative(&Launch {
         kernel: KERNEL,
         blocks: steps.n.div_ceil(EXAMPLES_PER_BLOCK),
@@ -101,9 +102,8 @@ pub(super) fn train(
             Argument::from(&m.settings), Argument::from(&m.coefficients), Argument::from(&m.treatments),
             Argument::from(&m.parameters), Argument::from(&m.moments[0]), Argument::from(&m.moments[1]),
             Argument::from(&m.gradients), Argument::from(&m.batch_mean), Argument::from(&m.batch_var),
-            Argument::from(&m.totals), Argument::from(&w.loss_slots), Argument::from(&w.floats),
-            Argument::from(&w.arrived), Argument::from(usize::from(steps.optimizer.has_moments())),
-            Argument::from(steps.count), Argument::from(steps.n),
+            Argument::from(&m.totals), Argument::from(&w.floats), Argument::from(&w.exchange),
+            Argument::from(usize::from(steps.optimizer.has_moments())), Argument::from(steps.count), Argument::from(steps.n),
         ],
     }, PERSISTENT_SHARED)
 }

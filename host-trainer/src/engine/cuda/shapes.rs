@@ -18,6 +18,8 @@ pub(super) const LANES: usize = 32;
 const VECTOR: usize = 4;
 /// Examples whose gradients a block of a convolution's backward pass adds up.
 pub(super) const EXAMPLES_PER_BLOCK: usize = 2;
+/// Blocks of the persistent kernel that share the linear layers of their examples.
+pub(super) const BLOCKS_PER_TEAM: usize = 8;
 /// Threads a block of `conv2d_1_forward`: four neighbours each, whole warps.
 pub(super) const CONV1_THREADS: usize = (CONV1_SIDE * CONV1_SIDE / VECTOR).next_multiple_of(LANES);
 /// Threads a block of `conv2d_2_forward` and of `infer`.
@@ -32,12 +34,16 @@ pub(super) const LINEAR_THREADS: usize = 256;
 pub(super) const SUM_THREADS: usize = 256;
 /// Threads a block of `persistent_train`: those of conv2 for each of its examples.
 pub(super) const PERSISTENT_THREADS: usize = EXAMPLES_PER_BLOCK * CONV2_THREADS;
-/// Bytes of shared memory a block of `persistent_train` asks for; the kernel's structure fits in.
-pub(super) const PERSISTENT_SHARED: usize = 96 * 1024;
-/// Floats of the persistent kernel's workspace an example: the slots of BatchNorm forward and backward, and what the
-/// gradients of the linear layers are made of.
-pub(super) const WORKSPACE_PER_EXAMPLE: usize =
-    4 * (CONV1_CHANNELS + CONV2_CHANNELS) + 5 * (LINEAR1 + LINEAR2) + FLAT + CLASSES;
+/// Bytes of shared memory a block of `persistent_train` asks for, all that consumers' GPUs have; the kernel's structure fits in.
+pub(super) const PERSISTENT_SHARED: usize = 99 * 1024;
+/// Floats of the persistent kernel's workspace an example: what the gradients of the linear layers are made of.
+pub(super) const WORKSPACE_PER_EXAMPLE: usize = FLAT + 2 * (LINEAR1 + LINEAR2) + CLASSES;
+/// Pairs of floats that blocks exchange, a block: slots of the convolutions' BatchNorms forward and backward, and values of its
+/// examples in the linear layers.
+pub(super) const EXCHANGE_PER_BLOCK: usize =
+    2 * (CONV1_CHANNELS + CONV2_CHANNELS) + 2 * FLAT + 2 * LINEAR1 + LINEAR2;
+/// The same a team: slots of the linear layers' BatchNorms, and its loss.
+pub(super) const EXCHANGE_PER_TEAM: usize = 2 * (LINEAR1 + LINEAR2) + 1;
 /// Weights and biases of both convolutions.
 pub(super) const CONV_PARAMETERS: usize =
     CONV1_CHANNELS * (KERNEL * KERNEL + 1) + CONV2_CHANNELS * (CONV1_CHANNELS * KERNEL * KERNEL + 1);
@@ -85,7 +91,7 @@ const MODULES: [(&str, &str); 9] = [
 ];
 
 /// Dimensions, counts and launch sizes.
-const SIZES: [(&str, usize); 27] = [
+const SIZES: [(&str, usize); 30] = [
     ("IMAGE_SIDE", IMAGE_SIDE),
     ("PIXELS", PIXELS),
     ("KERNEL", KERNEL),
@@ -102,6 +108,7 @@ const SIZES: [(&str, usize); 27] = [
     ("CLASSES", CLASSES),
     ("CONV_PARAMETERS", CONV_PARAMETERS),
     ("EXAMPLES_PER_BLOCK", EXAMPLES_PER_BLOCK),
+    ("BLOCKS_PER_TEAM", BLOCKS_PER_TEAM),
     ("CONV1_THREADS", CONV1_THREADS),
     ("CONV2_THREADS", CONV2_THREADS),
     ("CONV1_BACKWARD_THREADS", CONV1_BACKWARD_THREADS),
@@ -111,6 +118,8 @@ const SIZES: [(&str, usize); 27] = [
     ("PERSISTENT_THREADS", PERSISTENT_THREADS),
     ("PERSISTENT_SHARED", PERSISTENT_SHARED),
     ("WORKSPACE_PER_EXAMPLE", WORKSPACE_PER_EXAMPLE),
+    ("EXCHANGE_PER_BLOCK", EXCHANGE_PER_BLOCK),
+    ("EXCHANGE_PER_TEAM", EXCHANGE_PER_TEAM),
     ("TOTAL_COUNT", TOTAL_COUNT),
     ("COEFFICIENT_COUNT", COEFFICIENT_COUNT),
 ];
