@@ -41,6 +41,17 @@ __device__ inline unsigned load_acquire(const unsigned *address) {
 }
 #endif
 
+// A pointer into global memory that lies in memory itself. The compiler is told where it points: it would ask at every access.
+template <typename T>
+struct Global {
+    T *pointer;
+
+    __device__ operator T *() const {
+        __builtin_assume(__isGlobal(pointer));
+        return pointer;
+    }
+};
+
 // Asks until the answer is yes.
 template <typename Ready>
 __device__ inline void spin_until(const Ready &ready) {

@@ -51,8 +51,8 @@ __device__ inline bool persistent_step() {
     persistent_totals();
     s.all.arrive();
     if (is_first_thread()) {
-        run.order += run.n;
-        run.descent.step += COEFFICIENT_COUNT;
+        run.order.pointer += run.n;
+        run.descent.step.pointer += COEFFICIENT_COUNT;
         run.tag ^= 1;
         run.steps--;
     }

@@ -39,8 +39,10 @@ constexpr int BIAS_WARP = PERSISTENT_WARPS - 1;
 static_assert(MINE * CONV2_ROWS <= BIAS_WARP * LANES && CONV1_GROUPS * CONV1_ROWS <= BIAS_WARP * LANES, "all warps but one");
 // Squares of layer 1 that a warp sums at a time.
 constexpr int SQUARES = MINE * POOL1_OUT / LANES;
-// Features of the tile of a linear layer's gradient that a block sums at a time; LANES weights each.
-constexpr int TILE_FEATURES = 8;
+// Features of the largest tile of a linear layer's gradient that a block sums at a time.
+constexpr int MOST_TILE_FEATURES = 12;
+// Floats between the gradients of two examples' logits: whole vectors.
+constexpr int D_LOGITS_ROW = (CLASSES + VECTOR - 1) / VECTOR * VECTOR;
 // Parts in which a team sums the gradient of a linear layer's input, by outputs and by examples.
 constexpr int PARTS = 8;
 constexpr int HALVES = 2;
@@ -76,19 +78,20 @@ enum Work : unsigned {
     WORK_Y3 = WORK_FLAT + FLAT,
     WORK_Y4 = WORK_Y3 + LINEAR1,
     WORK_D_LOGITS = WORK_Y4 + LINEAR2,
-    WORK_D_Y4 = WORK_D_LOGITS + CLASSES,
+    WORK_D_Y4 = WORK_D_LOGITS + D_LOGITS_ROW,
     WORK_D_Y3 = WORK_D_Y4 + LINEAR2,
     WORK_CONV_SLOTS = WORK_D_Y3 + LINEAR1,
 };
+static_assert(FLAT % VECTOR == 0 && LINEAR1 % VECTOR == 0 && LINEAR2 % VECTOR == 0, "rows are read four values at a time");
 // shapes.rs counts the same.
 static_assert(WORKSPACE_PER_EXAMPLE == WORK_CONV_SLOTS && EXCHANGE_PER_BLOCK == BLOCK_END && EXCHANGE_PER_TEAM == TEAM_END,
               "the host allocates this much");
 
 // What the optimiser does with a parameter whose gradient is known: the kernels of update.cu, a parameter at a time.
 struct Descent {
-    const float *step; // rate, decay and root
-    const unsigned char *treatments;
-    float *first, *second;
+    Global<const float> step; // rate, decay and root
+    Global<const unsigned char> treatments;
+    Global<float> first, second;
     bool is_adamw;
 
     __device__ void apply(float *parameters, unsigned at, float gradient) const {
@@ -119,14 +122,14 @@ __device__ inline Team team_of(unsigned block, unsigned blocks, unsigned n) {
 
 // One run of the kernel, as a block sees it. It lies in shared memory, and not in every thread's registers.
 struct PersistentRun {
-    const unsigned char *images, *labels;
-    const unsigned *order; // of the step's batch
-    float *parameters, *gradients, *batch_mean, *batch_var;
-    const float *settings;
-    float *workspace;
-    float2 *exchange;
+    Global<const unsigned char> images, labels;
+    Global<const unsigned> order; // of the step's batch
+    Global<float> parameters, gradients, batch_mean, batch_var;
+    Global<const float> settings;
+    Global<float> workspace;
+    Global<float2> exchange;
     Descent descent;
-    double *totals;
+    Global<double> totals;
     unsigned n, first, mine; // this block's examples are [first, first + mine)
     Team team;
     unsigned tag;   // of the step
@@ -183,7 +186,7 @@ struct PersistentShared {
         } backward;
         float conv1[CONV1_GROUPS * CONV1_LAYER];
         struct {
-            float weights[PERSISTENT_WARPS * TILE_FEATURES * LANES], biases[PERSISTENT_WARPS * TILE_FEATURES];
+            float weights[PERSISTENT_WARPS * MOST_TILE_FEATURES * LANES], biases[PERSISTENT_WARPS * MOST_TILE_FEATURES];
         } descent;
     } within;
     Channel channels1[CONV1_CHANNELS], channels2[CONV2_CHANNELS];

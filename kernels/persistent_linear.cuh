@@ -7,6 +7,10 @@
 
 #include "persistent.cuh"
 
+// How the slots of a linear layer's BatchNorm are gathered: all channels at once, and sixteen teams.
+constexpr int TEAM_SEGMENT = 4, TEAM_DEPTH = 4;
+static_assert(PERSISTENT_THREADS / TEAM_SEGMENT >= LINEAR1 && PERSISTENT_THREADS / TEAM_SEGMENT > LINEAR2, "one round");
+
 // Forward of a linear layer of IN inputs: a warp takes four features of four examples at a time, lanes share the inputs. The weights
 // of the first ones are asked for by `begin`.
 template <int IN>
@@ -47,7 +51,7 @@ struct TeamLinear {
                 load(unit);
             }
             const unsigned first_example = unit % EXAMPLE_QUADS * VECTOR;
-            float sums[VECTOR * VECTOR];
+            float sums[VECTOR * VECTOR] = {};
 #pragma unroll
             for (unsigned e = 0; e < VECTOR; e++) {
 #pragma unroll
@@ -57,8 +61,11 @@ struct TeamLinear {
 #pragma unroll
                     for (unsigned f = 0; f < VECTOR; f++) {
                         const float4 u = w[f][r];
-                        const float sum = (u.x * v.x + u.y * v.y) + (u.z * v.z + u.w * v.w);
-                        sums[e * VECTOR + f] = r == 0 ? sum : sums[e * VECTOR + f] + sum;
+                        float &sum = sums[e * VECTOR + f];
+                        sum += u.x * v.x;
+                        sum += u.y * v.y;
+                        sum += u.z * v.z;
+                        sum += u.w * v.w;
                     }
                 }
             }
@@ -185,8 +192,7 @@ __device__ inline void persistent_normalise(const PersistentRun &run, OfBlock pa
                                             float *y, Work batch_y, unsigned layer, unsigned first_channel) {
     TeamPairs<FEATURES> z;
     z.begin(run, pairs);
-    constexpr int ROUNDS = (FEATURES + PERSISTENT_THREADS / TEAM_EXAMPLES - 1) / (PERSISTENT_THREADS / TEAM_EXAMPLES);
-    persistent_merge<TEAM_EXAMPLES, ROUNDS, 1>(run, channels, run.of_team(slots), FEATURES, run.team.count, TEAM_EXAMPLES, 1, layer,
+    persistent_merge<TEAM_SEGMENT, 1, TEAM_DEPTH>(run, channels, run.of_team(slots), FEATURES, run.team.count, TEAM_EXAMPLES, 1, layer,
                                                first_channel);
     z.await.finish(run.tag);
     __syncthreads();
@@ -269,7 +275,7 @@ __device__ inline float2 persistent_cross_entropy(const PersistentRun &run, unsi
         const float d = (power / sum - (k == label ? 1.0f - smoothing + share : share)) / run.n;
         s.within.linear.d_logits[e * CLASSES + k] = counts ? d : 0.0f;
         if (run.is_mine(e)) {
-            run.work(WORK_D_LOGITS)[run.example(e) * CLASSES + k] = d;
+            run.work(WORK_D_LOGITS)[run.example(e) * D_LOGITS_ROW + k] = d;
         }
     }
     const float loss = logf(sum) - ((1.0f - smoothing) * label_logit + share * all);
@@ -340,8 +346,7 @@ __device__ __noinline__ void persistent_d_hidden() {
     const unsigned end = run.team.share_end(LINEAR1);
     TeamGradient<LINEAR2, LINEAR1> gradient;
     gradient.begin(run.parameters + AT_LINEAR2_WEIGHT, run.team.share(LINEAR1), end);
-    constexpr int ROUNDS = LINEAR2 / (PERSISTENT_THREADS / TEAM_EXAMPLES) + 1;
-    persistent_merge_backward<TEAM_EXAMPLES, ROUNDS, 1, 1>(run, s.within.linear.gradients4, run.of_team(TEAM_D_SLOTS4), LINEAR2,
+    persistent_merge_backward<TEAM_SEGMENT, 1, TEAM_DEPTH, 1>(run, s.within.linear.gradients4, run.of_team(TEAM_D_SLOTS4), LINEAR2,
                                                            run.team.count, 1, AT_BN4_GAMMA);
     __syncthreads();
     if (threadIdx.x == 0) {
@@ -390,8 +395,7 @@ __device__ __noinline__ void persistent_d_flat() {
     gradient.begin(run.parameters + AT_LINEAR1_WEIGHT, begin, end);
     TeamPairs<LINEAR1> d_z;
     d_z.begin(run, BLOCK_D_Z3);
-    constexpr int ROUNDS = (LINEAR1 + PERSISTENT_THREADS / TEAM_EXAMPLES - 1) / (PERSISTENT_THREADS / TEAM_EXAMPLES);
-    persistent_merge_backward<TEAM_EXAMPLES, ROUNDS, 1>(run, s.within.linear.gradients3, run.of_team(TEAM_D_SLOTS3), LINEAR1,
+    persistent_merge_backward<TEAM_SEGMENT, 1, TEAM_DEPTH>(run, s.within.linear.gradients3, run.of_team(TEAM_D_SLOTS3), LINEAR1,
                                                         run.team.count, 1, AT_BN3_GAMMA);
     d_z.await.finish(run.tag);
     __syncthreads();

@@ -4,46 +4,91 @@
 
 #include "persistent.cuh"
 
-template <int OUT, int IN>
-constexpr unsigned LINEAR_TILES = (OUT + TILE_FEATURES - 1) / TILE_FEATURES * ((IN + LANES - 1) / LANES);
+// How a linear layer's gradient is cut into tiles, `features` of LANES weights each: so that a batch of 256, 128 blocks, has one tile
+// a block. Gradients of the outputs lie `stride` floats apart and are read `width` at a time.
+template <int FEATURES_IN_ALL, int IN_IN_ALL, int TILE, int STRIDE, int WIDTH>
+struct LinearTiles {
+    static constexpr int OUT = FEATURES_IN_ALL, IN = IN_IN_ALL, FEATURES = TILE, ROW = STRIDE, WIDE = WIDTH;
+    static constexpr unsigned A_ROW = (IN + LANES - 1) / LANES, COUNT = (OUT + FEATURES - 1) / FEATURES * A_ROW;
+    static_assert(FEATURES <= MOST_TILE_FEATURES && FEATURES % WIDE == 0 && ROW % WIDE == 0, "whole reads");
+};
+using Tiles1 = LinearTiles<LINEAR1, FLAT, 10, LINEAR1, 2>;
+using Tiles2 = LinearTiles<LINEAR2, LINEAR1, 12, LINEAR2, 4>;
+using Tiles3 = LinearTiles<CLASSES, LINEAR2, 12, D_LOGITS_ROW, 4>;
+static_assert(Tiles1::COUNT + Tiles2::COUNT + Tiles3::COUNT <= 128, "one each");
 
-// Gradient and descent of one tile of a linear layer, TILE_FEATURES features of LANES weights: a warp sums a share of the examples,
-// then the warps' sums are added. `d_y` [n][OUT], `x` [n][IN]; the first tile of a feature takes its bias along.
-template <int OUT, int IN>
-__device__ inline void persistent_linear_tile(const PersistentRun &run, unsigned tile, const float *d_y, const float *x,
-                                              unsigned at_weight, unsigned at_bias) {
-    constexpr unsigned TILES_A_ROW = (IN + LANES - 1) / LANES;
-    PersistentShared &s = persistent_shared();
-    const unsigned first_out = tile / TILES_A_ROW * TILE_FEATURES, first_in = tile % TILES_A_ROW * LANES;
-    float sums[TILE_FEATURES] = {}, biases[TILE_FEATURES] = {};
-#pragma unroll 4
-    for (unsigned example = warp(); example < run.n; example += warps()) {
-        // Beyond the last weight: read something, write nothing.
-        const float value = x[example * IN + min(first_in + lane(), IN - 1u)];
-        for (unsigned k = 0; k < TILE_FEATURES; k++) {
-            const float d = d_y[example * OUT + min(first_out + k, OUT - 1u)];
-            sums[k] += d * value;
-            biases[k] += d;
+// One tile's sums over a warp's share of the examples: `count` rows of d_y and x, from the first on. The sums of d_y alone, the
+// gradient of the bias, if WITH_BIAS.
+template <typename Tiles, bool WITH_BIAS>
+__device__ inline void persistent_tile_sums(float (&sums)[Tiles::FEATURES], float (&biases)[Tiles::FEATURES], const float *d_y,
+                                            const float *x, unsigned count) {
+#pragma unroll 8
+    for (unsigned example = 0; example < count; example++) {
+        const float value = x[example * Tiles::IN];
+        float d[Tiles::FEATURES];
+#pragma unroll
+        for (int k = 0; k < Tiles::FEATURES; k += Tiles::WIDE) {
+            const float *at = d_y + example * Tiles::ROW + k;
+            if (Tiles::WIDE == 2) {
+                const float2 two = *reinterpret_cast<const float2 *>(at);
+                d[k] = two.x;
+                d[k + 1] = two.y;
+            } else {
+                const float4 four = load4(at);
+                d[k] = four.x;
+                d[k + 1] = four.y;
+                d[k + 2] = four.z;
+                d[k + 3] = four.w;
+            }
+        }
+#pragma unroll
+        for (int k = 0; k < Tiles::FEATURES; k++) {
+            sums[k] += d[k] * value;
+            biases[k] += WITH_BIAS ? d[k] : 0.0f;
         }
     }
-    for (unsigned k = 0; k < TILE_FEATURES; k++) {
-        s.within.descent.weights[(warp() * TILE_FEATURES + k) * LANES + lane()] = sums[k];
-        if (lane() == 0) {
-            s.within.descent.biases[warp() * TILE_FEATURES + k] = biases[k];
+}
+
+// Gradient and descent of one tile of a linear layer: a warp sums a share of the examples, then the warps' sums are added. `d_y`
+// [n][ROW], `x` [n][IN]; the first tile of a feature takes its bias along. What is read beyond the last feature or weight is not used.
+template <typename Tiles>
+__device__ inline void persistent_linear_tile(unsigned tile, const float *d_y, const float *x, unsigned at_weight, unsigned at_bias) {
+    PersistentShared &s = persistent_shared();
+    const PersistentRun &run = s.run;
+    const unsigned first_out = tile / Tiles::A_ROW * Tiles::FEATURES, first_in = tile % Tiles::A_ROW * LANES;
+    const unsigned share = (run.n + PERSISTENT_WARPS - 1) / PERSISTENT_WARPS, first = min(warp() * share, run.n);
+    const unsigned count = min(share, run.n - first);
+    d_y += first * Tiles::ROW + first_out;
+    x += first * Tiles::IN + min(first_in + lane(), Tiles::IN - 1u);
+    float sums[Tiles::FEATURES] = {}, biases[Tiles::FEATURES] = {};
+    if (first_in == 0) {
+        persistent_tile_sums<Tiles, true>(sums, biases, d_y, x, count);
+    } else {
+        persistent_tile_sums<Tiles, false>(sums, biases, d_y, x, count);
+    }
+#pragma unroll
+    for (unsigned k = 0; k < Tiles::FEATURES; k++) {
+        s.within.descent.weights[(warp() * Tiles::FEATURES + k) * LANES + lane()] = sums[k];
+        if (lane() == 0 && first_in == 0) {
+            s.within.descent.biases[warp() * Tiles::FEATURES + k] = biases[k];
         }
     }
     __syncthreads();
     const unsigned k = warp(), out = first_out + k, in = first_in + lane();
-    if (k < TILE_FEATURES && out < OUT) {
-        float sum = 0.0f, bias = 0.0f;
+    if (k < Tiles::FEATURES && out < Tiles::OUT) {
+        float sum = 0.0f;
+#pragma unroll
         for (unsigned w = 0; w < PERSISTENT_WARPS; w++) {
-            sum += s.within.descent.weights[(w * TILE_FEATURES + k) * LANES + lane()];
-            bias += s.within.descent.biases[w * TILE_FEATURES + k];
+            sum += s.within.descent.weights[(w * Tiles::FEATURES + k) * LANES + lane()];
         }
-        if (in < IN) {
-            run.descend(at_weight + out * IN + in, sum);
+        if (in < Tiles::IN) {
+            run.descend(at_weight + out * Tiles::IN + in, sum);
         }
         if (in == 0) {
+            float bias = 0.0f;
+            for (unsigned w = 0; w < PERSISTENT_WARPS; w++) {
+                bias += s.within.descent.biases[w * Tiles::FEATURES + k];
+            }
             run.descend(at_bias + out, bias);
         }
     }
@@ -53,19 +98,16 @@ __device__ inline void persistent_linear_tile(const PersistentRun &run, unsigned
 // Gradients and descent of the linear layers, a tile at a time. Nobody reads their weights until the next barrier.
 __device__ __noinline__ void persistent_linear_descent() {
     const PersistentRun &run = persistent_shared().run;
-    constexpr unsigned TILES1 = LINEAR_TILES<LINEAR1, FLAT>, TILES2 = LINEAR_TILES<LINEAR2, LINEAR1>;
-    constexpr unsigned TILES3 = LINEAR_TILES<CLASSES, LINEAR2>;
 #pragma unroll 1
-    for (unsigned tile = blockIdx.x; tile < TILES1 + TILES2 + TILES3; tile += gridDim.x) {
-        if (tile < TILES1) {
-            persistent_linear_tile<LINEAR1, FLAT>(run, tile, run.work(WORK_D_Y3), run.work(WORK_FLAT), AT_LINEAR1_WEIGHT,
-                                                  AT_LINEAR1_BIAS);
-        } else if (tile < TILES1 + TILES2) {
-            persistent_linear_tile<LINEAR2, LINEAR1>(run, tile - TILES1, run.work(WORK_D_Y4), run.work(WORK_Y3),
-                                                     AT_LINEAR2_WEIGHT, AT_LINEAR2_BIAS);
+    for (unsigned tile = blockIdx.x; tile < Tiles1::COUNT + Tiles2::COUNT + Tiles3::COUNT; tile += gridDim.x) {
+        if (tile < Tiles1::COUNT) {
+            persistent_linear_tile<Tiles1>(tile, run.work(WORK_D_Y3), run.work(WORK_FLAT), AT_LINEAR1_WEIGHT, AT_LINEAR1_BIAS);
+        } else if (tile < Tiles1::COUNT + Tiles2::COUNT) {
+            persistent_linear_tile<Tiles2>(tile - Tiles1::COUNT, run.work(WORK_D_Y4), run.work(WORK_Y3), AT_LINEAR2_WEIGHT,
+                                           AT_LINEAR2_BIAS);
         } else {
-            persistent_linear_tile<CLASSES, LINEAR2>(run, tile - TILES1 - TILES2, run.work(WORK_D_LOGITS),
-                                                     run.work(WORK_Y4), AT_LINEAR3_WEIGHT, AT_LINEAR3_BIAS);
+            persistent_linear_tile<Tiles3>(tile - Tiles1::COUNT - Tiles2::COUNT, run.work(WORK_D_LOGITS), run.work(WORK_Y4),
+                                           AT_LINEAR3_WEIGHT, AT_LINEAR3_BIAS);
         }
     }
 }

@@ -35,6 +35,8 @@
 #define __device__
 #define __launch_bounds__(...)
 #define __noinline__
+#define __isGlobal(pointer) true
+#define __builtin_assume(condition)
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define __restrict__ __restrict
 // One section holds all shared memory, so that it can be poisoned as a whole.
@@ -389,6 +391,8 @@ SHIM_UNWATCHED inline unsigned atomicAdd(unsigned *address, unsigned value) {
 }
 [[noreturn]] inline void __trap() { shim::fail("trap"); }
 
+inline float approximate_power_of_two(float x) { return exp2f(x); }
+inline float approximate_reciprocal(float x) { return 1.0f / x; }
 inline bool is_first_thread() { return threadIdx.x == 0; }
 inline void add_release(unsigned *address) {
     __threadfence();

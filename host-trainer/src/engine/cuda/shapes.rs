@@ -37,7 +37,7 @@ pub(super) const PERSISTENT_THREADS: usize = EXAMPLES_PER_BLOCK * CONV2_THREADS;
 /// Bytes of shared memory a block of `persistent_train` asks for, all that consumers' GPUs have; the kernel's structure fits in.
 pub(super) const PERSISTENT_SHARED: usize = 99 * 1024;
 /// Floats of the persistent kernel's workspace an example: what the gradients of the linear layers are made of.
-pub(super) const WORKSPACE_PER_EXAMPLE: usize = FLAT + 2 * (LINEAR1 + LINEAR2) + CLASSES;
+pub(super) const WORKSPACE_PER_EXAMPLE: usize = FLAT + 2 * (LINEAR1 + LINEAR2) + CLASSES.next_multiple_of(VECTOR);
 /// Pairs of floats that blocks exchange, a block: slots of the convolutions' BatchNorms forward and backward, and values of its
 /// examples in the linear layers.
 pub(super) const EXCHANGE_PER_BLOCK: usize =
