@@ -28,8 +28,8 @@ constexpr int SUM_THREADS = 256;
 constexpr int PERSISTENT_THREADS = 512;
 constexpr int PERSISTENT_SHARED = 101376;
 constexpr int WORKSPACE_PER_EXAMPLE = 676;
-constexpr int EXCHANGE_PER_BLOCK = 880;
-constexpr int EXCHANGE_PER_TEAM = 409;
+constexpr int PERSISTENT_BLOCKS = 128;
+constexpr int EXCHANGE_PAIRS = 119186;
 constexpr int TOTAL_COUNT = 4;
 constexpr int COEFFICIENT_COUNT = 3;
 

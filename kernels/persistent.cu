@@ -24,7 +24,6 @@ __device__ inline bool persistent_step() {
     PersistentShared &s = persistent_shared();
     PersistentRun &run = s.run;
     persistent_conv1();
-    persistent_slots1();
     persistent_conv2();
     persistent_flat();
     persistent_linear1();
@@ -66,7 +65,7 @@ __device__ inline bool persistent_step() {
 }
 
 // `steps` steps over the batches of the order, from the model in `parameters`. `workspace` has WORKSPACE_PER_EXAMPLE floats an
-// example and CONV_PARAMETERS a block; `exchange` is 0, a pair, EXCHANGE_PER_BLOCK pairs a block and EXCHANGE_PER_TEAM a team.
+// example and CONV_PARAMETERS a block; `exchange`, EXCHANGE_PAIRS pairs, is 0.
 // `treatments`, `first` and `second` as in update.cu, read if `is_adamw` is 1.
 extern "C" __global__ void __launch_bounds__(PERSISTENT_THREADS, 1)
     persistent_train(const unsigned char *__restrict__ images, const unsigned char *__restrict__ labels,

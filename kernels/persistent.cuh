@@ -28,17 +28,22 @@ constexpr int KERNELS2 = CONV2_CHANNELS * KERNELS2_OF;
 constexpr int D_Y2_OF = CONV2_MAP + VECTOR;
 static_assert(KERNEL <= KERNEL_ROW && CONV1_SIDE % RUN == 0 && CONV2_SIDE == RUN && POOL1_SIDE == REACH && REACH % VECTOR == 0,
               "rows in whole vectors");
+// Rows of kernels of an input plane and an output channel: a lane each on the way back.
+constexpr int ROWS1 = CONV1_CHANNELS * KERNEL, ROWS2 = CONV2_CHANNELS * ROWS1;
+static_assert(ROWS1 <= static_cast<int>(LANES) && ROWS2 + ROWS1 <= PERSISTENT_THREADS, "a thread a row of all kernels");
 // Threads that sum conv2's weights for one example: two output channels and a row of a kernel each.
-constexpr int CONV2_ROWS = CONV2_CHANNELS / 2 * CONV1_CHANNELS * KERNEL;
+constexpr int CONV2_ROWS = ROWS2 / 2;
 // Slices of conv1's map in which the gradient of its weights is summed, a group of threads each.
 constexpr int CONV1_GROUP_ROWS = 3;
 constexpr int CONV1_GROUPS = MINE * CONV1_SIDE / CONV1_GROUP_ROWS;
-constexpr int CONV1_ROWS = CONV1_CHANNELS * KERNEL;
 // The last warp sums the biases meanwhile.
 constexpr int BIAS_WARP = PERSISTENT_WARPS - 1;
-static_assert(MINE * CONV2_ROWS <= BIAS_WARP * LANES && CONV1_GROUPS * CONV1_ROWS <= BIAS_WARP * LANES, "all warps but one");
-// Squares of layer 1 that a warp sums at a time.
-constexpr int SQUARES = MINE * POOL1_OUT / LANES;
+static_assert(MINE * CONV2_ROWS <= BIAS_WARP * LANES && CONV1_GROUPS * ROWS1 <= BIAS_WARP * LANES, "all warps but one");
+// Pairs of neighbouring squares of layer 1, a thread each; and what eight of them sum up.
+constexpr int COUPLES_A_ROW = POOL1_SIDE / 2, COUPLES_A_MAP = POOL1_SIDE * COUPLES_A_ROW;
+constexpr int COUPLES = MINE * CONV1_CHANNELS * COUPLES_A_MAP;
+constexpr int EIGHT = 8, EIGHTS_A_MAP = COUPLES_A_MAP / EIGHT;
+static_assert(2 * POOL == VECTOR && POOL1_SIDE % 2 == 0 && COUPLES_A_MAP % EIGHT == 0, "two squares are two vectors");
 // Features of the largest tile of a linear layer's gradient that a block sums at a time.
 constexpr int MOST_TILE_FEATURES = 12;
 // Floats between the gradients of two examples' logits: whole vectors.
@@ -48,28 +53,25 @@ constexpr int PARTS = 8;
 constexpr int HALVES = 2;
 static_assert(PARTS * HALVES == PERSISTENT_WARPS && TEAM_EXAMPLES == HALVES * 2 * VECTOR, "a warp each");
 
-// The exchange: where each array of pairs begins, see exchange.cuh. The first word holds the barriers' counters.
-// In pairs a block: slots of BatchNorm [channels][blocks], and a block's two examples [blocks][features].
-enum OfBlock : unsigned {
-    BLOCK_SLOTS1 = 0,
-    BLOCK_SLOTS2 = BLOCK_SLOTS1 + CONV1_CHANNELS,
-    BLOCK_D_SLOTS1 = BLOCK_SLOTS2 + CONV2_CHANNELS,
-    BLOCK_D_SLOTS2 = BLOCK_D_SLOTS1 + CONV1_CHANNELS,
-    BLOCK_FLAT = BLOCK_D_SLOTS2 + CONV2_CHANNELS,
-    BLOCK_Z3 = BLOCK_FLAT + FLAT,
-    BLOCK_Z4 = BLOCK_Z3 + LINEAR1,
-    BLOCK_D_Z3 = BLOCK_Z4 + LINEAR2,
-    BLOCK_D_FLAT = BLOCK_D_Z3 + LINEAR1,
-    BLOCK_END = BLOCK_D_FLAT + FLAT,
-};
-// In pairs a team: slots of BatchNorm [channels][teams]; behind those of d_z4 the team's loss and hits.
-enum OfTeam : unsigned {
-    TEAM_SLOTS3 = 0,
-    TEAM_SLOTS4 = TEAM_SLOTS3 + LINEAR1,
-    TEAM_D_SLOTS4 = TEAM_SLOTS4 + LINEAR2,
-    TEAM_LOSS = TEAM_D_SLOTS4 + LINEAR2,
-    TEAM_D_SLOTS3 = TEAM_LOSS + 1,
-    TEAM_END = TEAM_D_SLOTS3 + LINEAR1,
+// The exchange: where each array of pairs begins, see exchange.cuh; the barriers' counters first. Slots of BatchNorm are
+// [channels][blocks] or, of the linear layers, [channels][teams]; a block's two examples are [blocks][features].
+constexpr int BLOCKS = PERSISTENT_BLOCKS, TEAMS = BLOCKS / TEAM;
+enum Exchange : unsigned {
+    BLOCK_SLOTS1 = 2,
+    BLOCK_SLOTS2 = BLOCK_SLOTS1 + CONV1_CHANNELS * BLOCKS,
+    BLOCK_D_SLOTS1 = BLOCK_SLOTS2 + CONV2_CHANNELS * BLOCKS,
+    BLOCK_D_SLOTS2 = BLOCK_D_SLOTS1 + CONV1_CHANNELS * BLOCKS,
+    TEAM_SLOTS3 = BLOCK_D_SLOTS2 + CONV2_CHANNELS * BLOCKS,
+    TEAM_SLOTS4 = TEAM_SLOTS3 + LINEAR1 * TEAMS,
+    TEAM_D_SLOTS4 = TEAM_SLOTS4 + LINEAR2 * TEAMS,
+    TEAM_LOSS = TEAM_D_SLOTS4 + LINEAR2 * TEAMS, // loss and hits, as one more channel of d_slots4
+    TEAM_D_SLOTS3 = TEAM_LOSS + TEAMS,
+    PAIRS_FLAT = TEAM_D_SLOTS3 + LINEAR1 * TEAMS,
+    PAIRS_Z3 = PAIRS_FLAT + FLAT * BLOCKS,
+    PAIRS_Z4 = PAIRS_Z3 + LINEAR1 * BLOCKS,
+    PAIRS_D_Z3 = PAIRS_Z4 + LINEAR2 * BLOCKS,
+    PAIRS_D_FLAT = PAIRS_D_Z3 + LINEAR1 * BLOCKS,
+    EXCHANGE_END = PAIRS_D_FLAT + FLAT * BLOCKS,
 };
 // What the gradients of the linear layers are made of, [n][features], and the gradients of the convolutions,
 // [blocks][CONV_PARAMETERS]: in floats an example, behind a barrier.
@@ -84,8 +86,7 @@ enum Work : unsigned {
 };
 static_assert(FLAT % VECTOR == 0 && LINEAR1 % VECTOR == 0 && LINEAR2 % VECTOR == 0, "rows are read four values at a time");
 // shapes.rs counts the same.
-static_assert(WORKSPACE_PER_EXAMPLE == WORK_CONV_SLOTS && EXCHANGE_PER_BLOCK == BLOCK_END && EXCHANGE_PER_TEAM == TEAM_END,
-              "the host allocates this much");
+static_assert(WORKSPACE_PER_EXAMPLE == WORK_CONV_SLOTS && EXCHANGE_PAIRS == EXCHANGE_END, "the host allocates this much");
 
 // What the optimiser does with a parameter whose gradient is known: the kernels of update.cu, a parameter at a time.
 struct Descent {
@@ -103,21 +104,32 @@ struct Descent {
     }
 };
 
-// A block's place in its team. The last team may be smaller, the last example of the last block may be missing.
+// Some features.
+struct Share {
+    unsigned first, end;
+};
+
+// A block's place in its team, and its share of each layer's features. The last team may be smaller, the last example of the last
+// block may be missing.
 struct Team {
     unsigned index, count; // of all teams
     unsigned first_block, member, members;
     unsigned examples; // of this team
+    Share flat, linear1, linear2;
 
-    // This member's share of some features.
-    __device__ unsigned share(unsigned features) const { return features * member / members; }
-    __device__ unsigned share_end(unsigned features) const { return features * (member + 1) / members; }
+    __device__ Share share(unsigned features) const {
+        return {features * member / members, features * (member + 1) / members};
+    }
 };
 
 __device__ inline Team team_of(unsigned block, unsigned blocks, unsigned n) {
     const unsigned index = block / TEAM, first_block = index * TEAM;
-    return {index, (blocks + TEAM - 1) / TEAM, first_block, block - first_block, min(TEAM, blocks - first_block),
-            min(TEAM_EXAMPLES, n - first_block * MINE)};
+    Team team = {index, (blocks + TEAM - 1) / TEAM, first_block, block - first_block, min(TEAM, blocks - first_block),
+                 min(TEAM_EXAMPLES, n - first_block * MINE), {0, 0}, {0, 0}, {0, 0}};
+    team.flat = team.share(FLAT);
+    team.linear1 = team.share(LINEAR1);
+    team.linear2 = team.share(LINEAR2);
+    return team;
 }
 
 // One run of the kernel, as a block sees it. It lies in shared memory, and not in every thread's registers.
@@ -136,10 +148,10 @@ struct PersistentRun {
     unsigned steps; // that are left, this one among them
 
     __device__ float *work(Work tensor) const { return workspace + tensor * n; }
-    __device__ float2 *of_block(OfBlock array) const { return exchange + 1 + array * gridDim.x; }
-    __device__ float2 *of_team(OfTeam array) const {
-        return exchange + 1 + EXCHANGE_PER_BLOCK * gridDim.x + array * team.count;
-    }
+    __device__ float2 *at(Exchange array) const { return exchange + array; }
+    // This block's slot of a channel, and its team's.
+    __device__ float2 *slot(Exchange array, unsigned c) const { return exchange + array + c * BLOCKS + blockIdx.x; }
+    __device__ float2 *team_slot(Exchange array, unsigned c) const { return exchange + array + c * TEAMS + team.index; }
     __device__ void descend(unsigned at, float gradient) const { descent.apply(parameters, at, gradient); }
     __device__ float eps() const { return settings[SETTING_EPS]; }
     // Whether example `e` of the team is one of this block's; which one of its own then.
@@ -157,7 +169,7 @@ struct PersistentShared {
     alignas(16) float image[MINE * PIXELS];
     alignas(16) float y1[MINE * CONV1_OUT]; // the gradient d_y1 takes its place
     alignas(16) float pool1[MINE * POOL1_OUT];
-    alignas(16) float y2[MINE * CONV2_OUT];
+    alignas(16) float y2[MINE * CONV2_OUT]; // the gradient d_pool1 takes its place
     // What lives within some phases.
     union {
         struct {
@@ -180,9 +192,13 @@ struct PersistentShared {
             ChannelGradient gradients3[LINEAR1], gradients4[LINEAR2 + 1];
         } linear;
         struct {
-            alignas(16) float kernels2[KERNELS2], d_y2[MINE * CONV2_CHANNELS * D_Y2_OF], d_pool1[MINE * POOL1_OUT];
-            float second[CONV2_ROWS * 2 * KERNEL];
-            float squares[SQUARES * 2];
+            // [CONV2_CHANNELS][KERNEL][LANES]: column by column, a row of a kernel a lane.
+            alignas(16) float columns2[CONV2_CHANNELS * KERNEL * LANES], d_y2[MINE * CONV2_CHANNELS * D_Y2_OF];
+            union {
+                float rows[PERSISTENT_WARPS * REACH * LANES];
+                float second[CONV2_ROWS * 2 * KERNEL];
+            };
+            float2 eights[COUPLES / EIGHT];
         } backward;
         float conv1[CONV1_GROUPS * CONV1_LAYER];
         struct {
@@ -191,61 +207,58 @@ struct PersistentShared {
     } within;
     Channel channels1[CONV1_CHANNELS], channels2[CONV2_CHANNELS];
     ChannelGradient gradients1[CONV1_CHANNELS], gradients2[CONV2_CHANNELS];
-    float2 maps1[MINE * CONV1_CHANNELS]; // their means, and the sums of squared distances
-    float2 loss;                         // and hits, of the batch
+    // Of all BatchNorms: what stands for zero in sums, see persistent_slot.
+    float gamma[BN_CHANNELS], beta[BN_CHANNELS], pivot[BN_CHANNELS];
+    float2 loss; // and hits, of the batch
     PersistentRun run;
     // Opens once all blocks have read the linear layers' weights; and at the end of a step's last two phases.
     GridBarrier linear, all;
 };
+static_assert(MINE * POOL1_OUT <= MINE * CONV2_OUT, "d_pool1 fits in y2's place");
 static_assert(sizeof(PersistentShared) <= PERSISTENT_SHARED, "the host asks for this much");
 
 __device__ inline PersistentShared &persistent_shared() { return dynamic_shared<PersistentShared>(); }
 
-// BatchNorm forward from slots of (mean, sum of squared distances from it): `examples` of `map` values each, the last slot maybe
-// fewer. The channels' first means stand for zero, so that nothing cancels. The caller synchronises.
-template <int SEGMENT, int ROUNDS, int DEPTH>
-__device__ inline void persistent_merge(const PersistentRun &run, Channel *shared, const float2 *slots, unsigned channels,
-                                        unsigned count, unsigned examples, unsigned map, unsigned layer, unsigned first_channel) {
-    float2 firsts[ROUNDS], sums[ROUNDS];
-    gather<SEGMENT, ROUNDS, DEPTH>(firsts, sums, slots, channels, count, run.tag, [&](float2 pair, float2 head, unsigned slot) {
-        const float values = min(examples, run.n - slot * examples) * map, distance = pair.x - head.x;
-        return make_float2(values * distance, pair.y + values * (distance * distance));
-    });
-#pragma unroll
-    for (int round = 0; round < ROUNDS; round++) {
-        const unsigned c = gather_channel<SEGMENT>(round);
-        if (lane() % SEGMENT == 0 && c < channels) {
-            const float values = static_cast<float>(run.n) * map, distance = sums[round].x / values;
-            const float mean = firsts[round].x + distance, var = (sums[round].y - sums[round].x * distance) / values;
-            shared[c] = batch_norm_channel(run.parameters, layer, channels, c, mean, var, run.eps());
-            if (blockIdx.x == 0) {
-                run.batch_mean[first_channel + c] = mean;
-                run.batch_var[first_channel + c] = var;
-            }
+// A value's part of a slot of BatchNorm forward: its distance from the moving mean, which all blocks know, and the square of that.
+// Sums of these two are all that a batch's statistics need, and with a zero so near the mean nothing cancels. (Shifted data, Chan
+// et al. 1983.) While the moving mean is still 0, in the first steps of all, values are as far from it as from their mean.
+__device__ inline float2 persistent_slot(float2 sums, float value, float pivot) {
+    const float distance = value - pivot;
+    return make_float2(sums.x + distance, sums.y + distance * distance);
+}
+
+// BatchNorm forward from a channel's slots: `c` counts within the layer, FIRST_CHANNEL its channels before, `values` are all values of the
+// batch. All lanes call it; the segment's first lane writes shared[c]. The caller synchronises.
+template <int SEGMENT, unsigned CHANNELS, unsigned FIRST_CHANNEL>
+__device__ inline void persistent_merge(Channel *shared, Exchange slots, unsigned count, unsigned c, float values) {
+    PersistentShared &s = persistent_shared();
+    const PersistentRun &run = s.run;
+    const unsigned channel = min(c, CHANNELS - 1), at = FIRST_CHANNEL + channel;
+    const float2 sums = gather<SEGMENT>(run.at(slots), channel, count, run.tag);
+    if (lane() % SEGMENT == 0 && c < CHANNELS) {
+        const float distance = sums.x / values, var = sums.y / values - distance * distance;
+        const float mean = s.pivot[at] + distance, variance = var < 0.0f ? 0.0f : var;
+        shared[c] = {mean, 1.0f / sqrtf(variance + run.eps()), s.gamma[at], s.beta[at]};
+        if (blockIdx.x == 0) {
+            run.batch_mean[at] = mean;
+            run.batch_var[at] = variance;
         }
     }
 }
 
-// BatchNorm backward from slots of (sum d_y, sum d_y * x_hat). EXTRA rows of slots behind them are summed, no more. The caller
-// synchronises.
-template <int SEGMENT, int ROUNDS, int DEPTH, unsigned EXTRA = 0>
-__device__ inline void persistent_merge_backward(const PersistentRun &run, ChannelGradient *shared, const float2 *slots,
-                                                 unsigned channels, unsigned count, unsigned map, unsigned layer) {
-    float2 firsts[ROUNDS], sums[ROUNDS];
-    gather<SEGMENT, ROUNDS, DEPTH>(firsts, sums, slots, channels + EXTRA, count, run.tag,
-                                   [](float2 pair, float2, unsigned) { return pair; });
-#pragma unroll
-    for (int round = 0; round < ROUNDS; round++) {
-        const unsigned c = gather_channel<SEGMENT>(round);
-        if (lane() % SEGMENT == 0 && c < channels) {
-            const float values = static_cast<float>(run.n) * map;
-            shared[c] = {sums[round].x / values, sums[round].y / values};
-            if (blockIdx.x == 0) {
-                run.gradients[layer + c] = sums[round].y;
-                run.gradients[layer + channels + c] = sums[round].x;
-            }
-        } else if (lane() % SEGMENT == 0 && c < channels + EXTRA) {
-            shared[c] = {sums[round].x, sums[round].y};
+// BatchNorm backward from a channel's slots of (sum d_y, sum d_y * x_hat), likewise. EXTRA channels behind them are summed, no more.
+template <int SEGMENT, unsigned CHANNELS, unsigned EXTRA = 0>
+__device__ inline void persistent_merge_backward(ChannelGradient *shared, Exchange slots, unsigned count, unsigned c, float values,
+                                                 unsigned at_gamma) {
+    const PersistentRun &run = persistent_shared().run;
+    const float2 sums = gather<SEGMENT>(run.at(slots), min(c, CHANNELS + EXTRA - 1), count, run.tag);
+    if (lane() % SEGMENT == 0 && c < CHANNELS) {
+        shared[c] = {sums.x / values, sums.y / values};
+        if (blockIdx.x == 0) {
+            run.gradients[at_gamma + c] = sums.y;
+            run.gradients[at_gamma + CHANNELS + c] = sums.x;
         }
+    } else if (lane() % SEGMENT == 0 && c < CHANNELS + EXTRA) {
+        shared[c] = {sums.x, sums.y};
     }
 }

@@ -10,14 +10,17 @@ __device__ __noinline__ void persistent_d_y2() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
     const unsigned e = threadIdx.x % MINE, feature = threadIdx.x / MINE, o = feature / POOL2_MAP;
-    Await<1> await;
-    await.from = run.of_block(BLOCK_D_FLAT) + blockIdx.x * FLAT;
-    await.at[0] = feature;
-    await.begin();
-    load_kernels(s.within.backward.kernels2, run.parameters + AT_CONV2_WEIGHT, CONV2_WEIGHTS, CONV1_CHANNELS * KERNEL, KERNELS2_OF);
+    Await<1, 0> await;
+    await.begin(run.at(PAIRS_D_FLAT) + blockIdx.x * FLAT + feature, run.tag, [](int) { return true; });
+    if (threadIdx.x < ROWS2) {
+        for (int j = 0; j < KERNEL; j++) {
+            s.within.backward.columns2[(threadIdx.x / ROWS1 * KERNEL + j) * LANES + threadIdx.x % ROWS1] =
+                run.parameters[AT_CONV2_WEIGHT + threadIdx.x * KERNEL + j];
+        }
+    }
     const Channel channel = s.channels2[o];
     const float *x = s.y2 + e * CONV2_OUT + square_of(feature);
-    await.finish(run.tag);
+    await.finish();
     const float d = e < run.mine ? (e == 0 ? await.pairs[0].x : await.pairs[0].y) : 0.0f;
     float x_hat[POOL * POOL], d_z[POOL * POOL], sum = 0.0f, along = 0.0f;
 #pragma unroll
@@ -31,10 +34,9 @@ __device__ __noinline__ void persistent_d_y2() {
     sum = warp_sum(sum);
     along = warp_sum(along);
     if (lane() == 0) {
-        publish(run.of_block(BLOCK_D_SLOTS2) + o * gridDim.x + blockIdx.x, sum, along, run.tag);
+        publish(run.slot(BLOCK_D_SLOTS2, o), sum, along, run.tag);
     }
-    persistent_merge_backward<LANES, 1, 4>(run, s.gradients2, run.of_block(BLOCK_D_SLOTS2), CONV2_CHANNELS, gridDim.x, CONV2_MAP,
-                                           AT_BN2_GAMMA);
+    persistent_merge_backward<LANES, CONV2_CHANNELS>(s.gradients2, BLOCK_D_SLOTS2, gridDim.x, o, run.n * CONV2_MAP, AT_BN2_GAMMA);
     __syncthreads();
     float *d_y = s.within.backward.d_y2 + (e * CONV2_CHANNELS + o) * D_Y2_OF + square_of(feature % POOL2_MAP);
 #pragma unroll
@@ -45,108 +47,92 @@ __device__ __noinline__ void persistent_d_y2() {
     __syncthreads();
 }
 
-// Adds to one row of d_pool1 what kernel rows [first, last) bring from output channel `o`: row `row - a` of d_y2 each.
-__device__ inline void conv2d_d_input_rows(float (&sums)[REACH], const float *d_y, const float *kernels, int row, int first, int last) {
-#pragma unroll 1
-    for (int a = first; a < last; a++) {
-        float d[RUN], w[KERNEL_ROW];
-        load_row(d, d_y + (row - a) * CONV2_SIDE);
-        load_row(w, kernels + a * KERNEL_ROW);
-        for (int k = 0; k < RUN; k++) {
-            for (int j = 0; j < KERNEL; j++) {
-                sums[k + j] += d[k] * w[j];
+// d_pool1, in y2's place. A warp takes the rows of an example that need as many rows of kernels together: row `r`, which gets kernel
+// row a from row r - a of d_y2, and row r + 8, which gets the others. A lane takes one row of the kernels of one plane, from all
+// output channels; then the lanes of a plane are summed.
+__device__ __noinline__ void persistent_d_pool1() {
+    PersistentShared &s = persistent_shared();
+    static_assert(MINE * CONV2_SIDE == PERSISTENT_WARPS, "a warp for each row of d_y2");
+    const unsigned row = warp() % CONV2_SIDE, e = warp() / CONV2_SIDE, a = lane() % KERNEL;
+    // Below the first row the last one follows: there lies what row r + 8 gets.
+    const float *d_y = s.within.backward.d_y2 + e * CONV2_CHANNELS * D_Y2_OF + (row - a) % CONV2_SIDE * CONV2_SIDE;
+    const float *columns = s.within.backward.columns2 + min(lane(), ROWS1 - 1u);
+    float sums[REACH] = {};
+#pragma unroll 2
+    for (int o = 0; o < CONV2_CHANNELS; o++) {
+        float d[RUN];
+        load_row(d, d_y + o * D_Y2_OF);
+        for (int j = 0; j < KERNEL; j++) {
+            const float w = columns[(o * KERNEL + j) * LANES];
+            for (int k = 0; k < RUN; k++) {
+                sums[k + j] += d[k] * w;
             }
         }
     }
-}
-
-// Adds the sums of four neighbouring lanes, and writes the row: three values a lane.
-__device__ inline void store_d_row(float *row, const float (&sums)[REACH]) {
-    constexpr int HALF = REACH / 2, QUARTER = REACH / 4;
-    static_assert(REACH % 4 == 0, "quarters");
-    float halves[HALF], quarters[QUARTER];
-    const bool upper = (lane() & 1) != 0, last = (lane() & 2) != 0;
-#pragma unroll
-    for (int k = 0; k < HALF; k++) {
-        const float handed_over = upper ? sums[k] : sums[k + HALF], kept = upper ? sums[k + HALF] : sums[k];
-        halves[k] = kept + __shfl_xor_sync(ALL_LANES, handed_over, 1);
+    float *const rows = s.within.backward.rows + warp() * REACH * LANES;
+    for (int k = 0; k < REACH; k++) {
+        rows[k * LANES + lane()] = sums[k];
     }
-#pragma unroll
-    for (int k = 0; k < QUARTER; k++) {
-        const float handed_over = last ? halves[k] : halves[k + QUARTER], kept = last ? halves[k + QUARTER] : halves[k];
-        quarters[k] = kept + __shfl_xor_sync(ALL_LANES, handed_over, 2);
-    }
-    if (row) {
-        for (int k = 0; k < QUARTER; k++) {
-            row[(upper ? HALF : 0) + (last ? QUARTER : 0) + k] = quarters[k];
+    __syncwarp();
+    for (unsigned i = lane(); i < CONV1_CHANNELS * POOL1_SIDE; i += LANES) {
+        const unsigned plane = i / POOL1_SIDE, column = i % POOL1_SIDE;
+        float sum = 0.0f, below = 0.0f;
+        for (unsigned k = 0; k < KERNEL; k++) {
+            const float part = rows[column * LANES + plane * KERNEL + k];
+            sum += k <= row ? part : 0.0f;
+            below += k <= row ? 0.0f : part;
         }
-    }
-}
-
-// d_pool1. A warp takes the rows of an example that need as many rows of kernels together: row `r` of the upper ones and, of the
-// upper four, row r + 8. Four lanes share an input plane, an output channel in four each.
-__device__ __noinline__ void persistent_d_pool1() {
-    PersistentShared &s = persistent_shared();
-    constexpr int SHARES = 4;
-    static_assert(SHARES * CONV1_CHANNELS <= static_cast<int>(LANES) && MINE * CONV2_SIDE == PERSISTENT_WARPS, "a warp for each row of d_y2");
-    const int row = warp() % CONV2_SIDE, e = warp() / CONV2_SIDE, share = lane() % SHARES;
-    const bool works = lane() / SHARES < CONV1_CHANNELS;
-    const int plane = works ? lane() / SHARES : 0, split = row < KERNEL ? row + 1 : KERNEL;
-    const float *d_y = s.within.backward.d_y2 + e * CONV2_CHANNELS * D_Y2_OF;
-    float *d_pool = s.within.backward.d_pool1 + (e * CONV1_CHANNELS + plane) * POOL1_MAP;
-#pragma unroll 1
-    for (int part = 0; part < 2; part++) {
-        const int below = part * CONV2_SIDE, first = part == 0 ? 0 : split, last = part == 0 ? split : KERNEL;
-        if (first == last) {
-            break;
+        float *const d_pool = s.y2 + (e * CONV1_CHANNELS + plane) * POOL1_MAP + row * POOL1_SIDE + column;
+        *d_pool = sum;
+        if (row + CONV2_SIDE < POOL1_SIDE) {
+            d_pool[CONV2_SIDE * POOL1_SIDE] = below;
         }
-        float sums[REACH] = {};
-#pragma unroll 1
-        for (int o = share; o < CONV2_CHANNELS; o += SHARES) {
-            conv2d_d_input_rows(sums, d_y + o * D_Y2_OF, s.within.backward.kernels2 + o * KERNELS2_OF + plane * KERNEL * KERNEL_ROW,
-                                row + below, first, last);
-        }
-        store_d_row(works ? d_pool + (row + below) * POOL1_SIDE : nullptr, sums);
     }
     __syncthreads();
 }
 
-// This block's slots of BN 1 backward, from the squares of layer 1: LANES of them a warp at a time.
+// This block's slots of BN 1 backward, from the squares of layer 1.
 __device__ __noinline__ void persistent_d_slots1() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
-    static_assert(MINE * POOL1_MAP % LANES == 0, "whole warps a channel");
-    constexpr unsigned OF_CHANNEL = MINE * POOL1_MAP / LANES;
+    static_assert(COUPLES % LANES == 0, "whole warps");
 #pragma unroll 1
-    for (unsigned w = warp(); w < SQUARES; w += warps()) {
-        const unsigned c = w / OF_CHANNEL, i = w % OF_CHANNEL * LANES + lane();
-        const unsigned map = i / POOL1_MAP * CONV1_CHANNELS + c, at = i % POOL1_MAP, row = at / POOL1_SIDE, column = at % POOL1_SIDE;
-        const float d = s.within.backward.d_pool1[map * POOL1_MAP + at];
-        const float *x = s.y1 + map * CONV1_MAP + row * POOL * CONV1_SIDE + column * POOL;
+    for (unsigned i = threadIdx.x; i < COUPLES; i += blockDim.x) {
+        const Couple couple = couple_of(i);
+        const Channel channel = s.channels1[couple.map % CONV1_CHANNELS];
+        const float4 upper = load4(s.y1 + couple.in_y1), lower = load4(s.y1 + couple.in_y1 + CONV1_SIDE);
+        const float2 d = *reinterpret_cast<const float2 *>(s.y2 + couple.in_pool1);
         float sum = 0.0f, along = 0.0f;
-#pragma unroll
-        for (int k = 0; k < POOL * POOL; k++) {
-            const float x_hat = s.channels1[c].x_hat(x[k / POOL * CONV1_SIDE + k % POOL]);
-            const float d_z = avg_pool2d_backward(d, x_hat, s.channels1[c]);
+        const auto add = [&](float d_pool, float x) {
+            const float x_hat = channel.x_hat(x), d_z = avg_pool2d_backward(d_pool, x_hat, channel);
             sum += d_z;
             along += d_z * x_hat;
-        }
-        sum = warp_sum(sum);
-        along = warp_sum(along);
-        if (lane() == 0) {
-            s.within.backward.squares[2 * w] = sum;
-            s.within.backward.squares[2 * w + 1] = along;
+        };
+        add(d.x, upper.x);
+        add(d.x, upper.y);
+        add(d.x, lower.x);
+        add(d.x, lower.y);
+        add(d.y, upper.z);
+        add(d.y, upper.w);
+        add(d.y, lower.z);
+        add(d.y, lower.w);
+        sum = warp_sum<EIGHT>(sum);
+        along = warp_sum<EIGHT>(along);
+        if (lane() % EIGHT == 0) {
+            s.within.backward.eights[i / EIGHT] = make_float2(sum, along);
         }
     }
     __syncthreads();
     if (threadIdx.x < CONV1_CHANNELS) {
         const unsigned c = threadIdx.x;
         float sum = 0.0f, along = 0.0f;
-        for (unsigned k = 0; k < OF_CHANNEL; k++) {
-            sum += s.within.backward.squares[2 * (c * OF_CHANNEL + k)];
-            along += s.within.backward.squares[2 * (c * OF_CHANNEL + k) + 1];
+#pragma unroll
+        for (unsigned k = 0; k < MINE * EIGHTS_A_MAP; k++) {
+            const float2 eight = s.within.backward.eights[(k / EIGHTS_A_MAP * CONV1_CHANNELS + c) * EIGHTS_A_MAP + k % EIGHTS_A_MAP];
+            sum += eight.x;
+            along += eight.y;
         }
-        publish(run.of_block(BLOCK_D_SLOTS1) + c * gridDim.x + blockIdx.x, sum, along, run.tag);
+        publish(run.slot(BLOCK_D_SLOTS1, c), sum, along, run.tag);
     }
 }
 
@@ -156,7 +142,7 @@ __device__ __noinline__ void persistent_d_conv2() {
     const PersistentRun &run = s.run;
     float *slot = run.work(WORK_CONV_SLOTS) + blockIdx.x * CONV_PARAMETERS + CONV1_LAYER;
     const unsigned e = threadIdx.x / CONV2_ROWS, row_of = threadIdx.x % CONV2_ROWS, a = row_of % KERNEL;
-    const unsigned plane = row_of / KERNEL % CONV1_CHANNELS, o = row_of / CONV1_ROWS * 2;
+    const unsigned plane = row_of / KERNEL % CONV1_CHANNELS, o = row_of / ROWS1 * 2;
     float sums[2][KERNEL] = {};
     if (e < MINE) {
         const float *d_y = s.within.backward.d_y2 + (e * CONV2_CHANNELS + o) * D_Y2_OF;
@@ -206,26 +192,29 @@ __device__ __noinline__ void persistent_d_conv1() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
     if (warp() < CONV1_CHANNELS) {
-        persistent_merge_backward<LANES, 1, 4>(run, s.gradients1, run.of_block(BLOCK_D_SLOTS1), CONV1_CHANNELS, gridDim.x, CONV1_MAP,
-                                               AT_BN1_GAMMA);
+        persistent_merge_backward<LANES, CONV1_CHANNELS>(s.gradients1, BLOCK_D_SLOTS1, gridDim.x, warp(), run.n * CONV1_MAP,
+                                                         AT_BN1_GAMMA);
     }
     __syncthreads();
 #pragma unroll 1
-    for (unsigned i = threadIdx.x; i < MINE * CONV1_OUT / 2; i += blockDim.x) {
-        // Two neighbours of one square.
-        const unsigned map = 2 * i / CONV1_MAP, at = 2 * i % CONV1_MAP, row = at / CONV1_SIDE, column = at % CONV1_SIDE;
-        const Channel channel = s.channels1[map % CONV1_CHANNELS];
-        const float d_pool = s.within.backward.d_pool1[map * POOL1_MAP + row / POOL * POOL1_SIDE + column / POOL];
-        float2 &both = *reinterpret_cast<float2 *>(s.y1 + 2 * i);
-        const auto d_x = [&](float x) {
+    for (unsigned i = threadIdx.x; i < COUPLES; i += blockDim.x) {
+        const Couple couple = couple_of(i);
+        const unsigned c = couple.map % CONV1_CHANNELS;
+        const Channel channel = s.channels1[c];
+        const ChannelGradient gradient = s.gradients1[c];
+        const float2 d = *reinterpret_cast<const float2 *>(s.y2 + couple.in_pool1);
+        const bool counts = couple.map / CONV1_CHANNELS < run.mine;
+        const auto d_x = [&](float d_pool, float x) {
             const float x_hat = channel.x_hat(x);
-            const float d = s.gradients1[map % CONV1_CHANNELS].d_x(channel, avg_pool2d_backward(d_pool, x_hat, channel), x_hat);
-            return map / CONV1_CHANNELS < run.mine ? d : 0.0f;
+            return counts ? gradient.d_x(channel, avg_pool2d_backward(d_pool, x_hat, channel), x_hat) : 0.0f;
         };
-        both = make_float2(d_x(both.x), d_x(both.y));
+        for (int row = 0; row < POOL; row++) {
+            float4 &four = *reinterpret_cast<float4 *>(s.y1 + couple.in_y1 + row * CONV1_SIDE);
+            four = make_float4(d_x(d.x, four.x), d_x(d.x, four.y), d_x(d.y, four.z), d_x(d.y, four.w));
+        }
     }
     __syncthreads();
-    const unsigned group = threadIdx.x / CONV1_ROWS, c = threadIdx.x % CONV1_ROWS / KERNEL, a = threadIdx.x % KERNEL;
+    const unsigned group = threadIdx.x / ROWS1, c = threadIdx.x % ROWS1 / KERNEL, a = threadIdx.x % KERNEL;
     constexpr unsigned GROUPS_EACH = CONV1_GROUPS / MINE;
     if (group < CONV1_GROUPS) {
         const unsigned e = group / GROUPS_EACH, first_row = group % GROUPS_EACH * CONV1_GROUP_ROWS;

@@ -19,15 +19,6 @@ __device__ __noinline__ void persistent_images() {
     }
 }
 
-// Kernels of a convolution into shared memory, their rows padded to KERNEL_ROW: what the padding holds is not used. Output
-// channels have `rows` rows each and lie `stride` apart.
-__device__ inline void load_kernels(float *kernels, const float *weights, unsigned count, unsigned rows, unsigned stride) {
-    for (unsigned i = threadIdx.x; i < count; i += blockDim.x) {
-        const unsigned row = i / KERNEL;
-        kernels[row / rows * stride + row % rows * KERNEL_ROW + i % KERNEL] = weights[i];
-    }
-}
-
 // RUN neighbours, from one row of the input and one of the kernel.
 __device__ inline void conv2d_run(float (&sums)[RUN], const float *input, const float *kernel_row) {
     float x[REACH], w[KERNEL_ROW];
@@ -46,12 +37,34 @@ __device__ inline void store_run(float *to, const float (&run)[RUN]) {
     }
 }
 
+// What a step needs of the model all the time: the kernels of both convolutions, their rows padded to KERNEL_ROW (what the padding
+// holds is not used), and BatchNorm's parameters. The caller synchronises.
+__device__ inline void persistent_load_model() {
+    PersistentShared &s = persistent_shared();
+    const PersistentRun &run = s.run;
+    const unsigned t = threadIdx.x;
+    if (t < ROWS2 + ROWS1) {
+        const float *row = t < ROWS2 ? run.parameters + AT_CONV2_WEIGHT + t * KERNEL : run.parameters + AT_CONV1_WEIGHT + (t - ROWS2) * KERNEL;
+        float *to = t < ROWS2 ? s.within.forward.kernels2 + t / ROWS1 * KERNELS2_OF + t % ROWS1 * KERNEL_ROW
+                              : s.within.forward.kernels1 + (t - ROWS2) * KERNEL_ROW;
+        for (int j = 0; j < KERNEL; j++) {
+            to[j] = row[j];
+        }
+    }
+    if (t < BN_CHANNELS) {
+        // gamma and beta lie before the moving statistics.
+        const Statistics at = statistics_of(t);
+        s.gamma[t] = run.parameters[at.mean - 2 * at.channels];
+        s.beta[t] = run.parameters[at.mean - at.channels];
+        s.pivot[t] = run.parameters[at.mean];
+    }
+}
+
 // y1.
 __device__ __noinline__ void persistent_conv1() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
-    load_kernels(s.within.forward.kernels1, run.parameters + AT_CONV1_WEIGHT, CONV1_WEIGHTS, KERNEL, KERNEL * KERNEL_ROW);
-    load_kernels(s.within.forward.kernels2, run.parameters + AT_CONV2_WEIGHT, CONV2_WEIGHTS, CONV1_CHANNELS * KERNEL, KERNELS2_OF);
+    persistent_load_model();
     __syncthreads();
     constexpr int RUNS = CONV1_SIDE / RUN;
 #pragma unroll 1
@@ -59,9 +72,10 @@ __device__ __noinline__ void persistent_conv1() {
         // Neighbouring lanes read the same pixels.
         const unsigned c = i % CONV1_CHANNELS, at = i / CONV1_CHANNELS, column = at % RUNS * RUN;
         const unsigned row = at / RUNS % CONV1_SIDE, e = at / (RUNS * CONV1_SIDE);
+        const float bias = run.parameters[AT_CONV1_BIAS + c];
         float y[RUN];
         for (int k = 0; k < RUN; k++) {
-            y[k] = run.parameters[AT_CONV1_BIAS + c];
+            y[k] = bias;
         }
 #pragma unroll
         for (int a = 0; a < KERNEL; a++) {
@@ -71,45 +85,33 @@ __device__ __noinline__ void persistent_conv1() {
         store_run(s.y1 + (e * CONV1_CHANNELS + c) * CONV1_MAP + row * CONV1_SIDE + column, y);
     }
     __syncthreads();
+    // This block's slots of BN 1: a warp a channel.
+    if (warp() < CONV1_CHANNELS) {
+        constexpr unsigned QUADS = CONV1_MAP / VECTOR;
+        const unsigned c = warp();
+        const float pivot = s.pivot[BN1 + c];
+        float2 sums = make_float2(0.0f, 0.0f);
+#pragma unroll 3
+        for (unsigned i = lane(); i < run.mine * QUADS; i += LANES) {
+            const float4 y = load4(s.y1 + (i / QUADS * CONV1_CHANNELS + c) * CONV1_MAP + i % QUADS * VECTOR);
+            sums = persistent_slot(persistent_slot(sums, y.x, pivot), y.y, pivot);
+            sums = persistent_slot(persistent_slot(sums, y.z, pivot), y.w, pivot);
+        }
+        const float sum = warp_sum(sums.x), squares = warp_sum(sums.y);
+        if (lane() == 0) {
+            publish(run.slot(BLOCK_SLOTS1, c), sum, squares, run.tag);
+        }
+    }
 }
 
-// This block's slots of BN 1: a warp a map, which it keeps in registers for the second pass.
-__device__ __noinline__ void persistent_slots1() {
-    PersistentShared &s = persistent_shared();
-    const PersistentRun &run = s.run;
-    constexpr int MAPS = MINE * CONV1_CHANNELS, QUADS = CONV1_MAP / VECTOR, ROUNDS = (QUADS + LANES - 1) / LANES;
-    static_assert(MAPS <= PERSISTENT_WARPS, "a warp each");
-    if (warp() < MAPS) {
-        const float *map = s.y1 + warp() * CONV1_MAP;
-        float4 values[ROUNDS];
-        float sum = 0.0f, m2 = 0.0f;
-#pragma unroll
-        for (unsigned k = 0; k < ROUNDS; k++) {
-            const unsigned i = k * LANES + lane();
-            values[k] = load4(map + min(i, QUADS - 1u) * VECTOR);
-            sum += i < QUADS ? (values[k].x + values[k].y) + (values[k].z + values[k].w) : 0.0f;
-        }
-        const float mean = warp_sum(sum) / CONV1_MAP;
-#pragma unroll
-        for (unsigned k = 0; k < ROUNDS; k++) {
-            const float x = values[k].x - mean, y = values[k].y - mean, z = values[k].z - mean, w = values[k].w - mean;
-            m2 += k * LANES + lane() < QUADS ? (x * x + y * y) + (z * z + w * w) : 0.0f;
-        }
-        m2 = warp_sum(m2);
-        if (lane() == 0) {
-            s.maps1[warp()] = make_float2(mean, m2);
-        }
-    }
-    __syncthreads();
-    if (threadIdx.x < CONV1_CHANNELS) {
-        const unsigned c = threadIdx.x;
-        const float2 first = s.maps1[c], second = s.maps1[CONV1_CHANNELS + c];
-        // Two slots of as many values; or one.
-        const float distance = second.x - first.x;
-        const float mean = run.mine == MINE ? first.x + distance * 0.5f : first.x;
-        const float m2 = run.mine == MINE ? (first.y + second.y) + CONV1_MAP * 0.5f * (distance * distance) : first.y;
-        publish(run.of_block(BLOCK_SLOTS1) + c * gridDim.x + blockIdx.x, mean, m2, run.tag);
-    }
+// The place of a couple, two neighbouring squares of layer 1: in a map of y1 (upper row, four values) and in a map of pool1.
+struct Couple {
+    unsigned map, in_y1, in_pool1;
+};
+
+__device__ inline Couple couple_of(unsigned i) {
+    const unsigned map = i / COUPLES_A_MAP, at = i % COUPLES_A_MAP, row = at / COUPLES_A_ROW, column = at % COUPLES_A_ROW;
+    return {map, map * CONV1_MAP + row * POOL * CONV1_SIDE + column * VECTOR, map * POOL1_MAP + row * POOL1_SIDE + column * 2};
 }
 
 // BN 1, pool1, y2, and this block's slots of BN 2.
@@ -117,15 +119,18 @@ __device__ __noinline__ void persistent_conv2() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
     if (warp() < CONV1_CHANNELS) {
-        persistent_merge<LANES, 1, 4>(run, s.channels1, run.of_block(BLOCK_SLOTS1), CONV1_CHANNELS, gridDim.x, MINE, CONV1_MAP,
-                                      AT_BN1_GAMMA, BN1);
+        persistent_merge<LANES, CONV1_CHANNELS, BN1>(s.channels1, BLOCK_SLOTS1, gridDim.x, warp(), run.n * CONV1_MAP);
     }
     __syncthreads();
 #pragma unroll 1
-    for (unsigned i = threadIdx.x; i < MINE * POOL1_OUT; i += blockDim.x) {
-        const unsigned map = i / POOL1_MAP, row = i % POOL1_MAP / POOL1_SIDE, column = i % POOL1_SIDE;
-        s.pool1[i] = avg_pool2d_forward(s.y1 + map * CONV1_MAP + row * POOL * CONV1_SIDE + column * POOL, CONV1_SIDE,
-                                        s.channels1[map % CONV1_CHANNELS]);
+    for (unsigned i = threadIdx.x; i < COUPLES; i += blockDim.x) {
+        const Couple couple = couple_of(i);
+        const Channel channel = s.channels1[couple.map % CONV1_CHANNELS];
+        const float4 upper = load4(s.y1 + couple.in_y1), lower = load4(s.y1 + couple.in_y1 + CONV1_SIDE);
+        const auto y = [&](float x) { return sigmoid_forward(channel.y(channel.x_hat(x))); };
+        *reinterpret_cast<float2 *>(s.pool1 + couple.in_pool1) =
+            make_float2(((y(upper.x) + y(upper.y)) + (y(lower.x) + y(lower.y))) * POOL_SHARE,
+                        ((y(upper.z) + y(upper.w)) + (y(lower.z) + y(lower.w))) * POOL_SHARE);
     }
     __syncthreads();
     // Half of the threads take half of the input's planes each; a row of a map a thread, both examples of a channel in half a warp.
@@ -152,21 +157,18 @@ __device__ __noinline__ void persistent_conv2() {
     }
     __syncthreads();
     if (half == 1) {
-        float others[RUN], sum = 0.0f, m2 = 0.0f;
+        float others[RUN];
+        float2 sums = make_float2(0.0f, 0.0f);
         load_row(others, to);
         for (int k = 0; k < RUN; k++) {
             y[k] += others[k];
-            sum += y[k];
+            sums = persistent_slot(sums, y[k], s.pivot[BN2 + o]);
         }
         store_run(to, y);
         const bool counts = e < run.mine;
-        const float mean = warp_sum<SEGMENT>(counts ? sum : 0.0f) / (run.mine * CONV2_MAP);
-        for (int k = 0; k < RUN; k++) {
-            m2 += (y[k] - mean) * (y[k] - mean);
-        }
-        m2 = warp_sum<SEGMENT>(counts ? m2 : 0.0f);
+        const float sum = warp_sum<SEGMENT>(counts ? sums.x : 0.0f), squares = warp_sum<SEGMENT>(counts ? sums.y : 0.0f);
         if (threadIdx.x % SEGMENT == 0) {
-            publish(run.of_block(BLOCK_SLOTS2) + o * gridDim.x + blockIdx.x, mean, m2, run.tag);
+            publish(run.slot(BLOCK_SLOTS2, o), sum, squares, run.tag);
         }
     }
 }
@@ -181,14 +183,13 @@ __device__ inline unsigned square_of(unsigned feature) {
 __device__ __noinline__ void persistent_flat() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
-    persistent_merge<LANES, 1, 4>(run, s.channels2, run.of_block(BLOCK_SLOTS2), CONV2_CHANNELS, gridDim.x, MINE, CONV2_MAP,
-                                  AT_BN2_GAMMA, BN2);
+    persistent_merge<LANES, CONV2_CHANNELS, BN2>(s.channels2, BLOCK_SLOTS2, gridDim.x, warp(), run.n * CONV2_MAP);
     __syncthreads();
     const unsigned e = threadIdx.x % MINE, feature = threadIdx.x / MINE;
     const float y = avg_pool2d_forward(s.y2 + e * CONV2_OUT + square_of(feature), CONV2_SIDE, s.channels2[feature / POOL2_MAP]);
     const float other = __shfl_xor_sync(ALL_LANES, y, 1);
     if (e == 0) {
-        publish(run.of_block(BLOCK_FLAT) + blockIdx.x * FLAT + feature, y, other, run.tag);
+        publish(run.at(PAIRS_FLAT) + blockIdx.x * FLAT + feature, y, other, run.tag);
     }
     if (e < run.mine) {
         run.work(WORK_FLAT)[(run.first + e) * FLAT + feature] = y;

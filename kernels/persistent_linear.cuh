@@ -7,9 +7,9 @@
 
 #include "persistent.cuh"
 
-// How the slots of a linear layer's BatchNorm are gathered: all channels at once, and sixteen teams.
-constexpr int TEAM_SEGMENT = 4, TEAM_DEPTH = 4;
-static_assert(PERSISTENT_THREADS / TEAM_SEGMENT >= LINEAR1 && PERSISTENT_THREADS / TEAM_SEGMENT > LINEAR2, "one round");
+// How the slots of a linear layer's BatchNorm are gathered: all channels at once.
+constexpr int TEAM_SEGMENT = TEAMS / SLOTS_A_LANE;
+static_assert(PERSISTENT_THREADS / TEAM_SEGMENT >= LINEAR1 && PERSISTENT_THREADS / TEAM_SEGMENT > LINEAR2, "in one round");
 
 // Forward of a linear layer of IN inputs: a warp takes four features of four examples at a time, lanes share the inputs. The weights
 // of the first ones are asked for by `begin`.
@@ -20,13 +20,13 @@ struct TeamLinear {
     static_assert(IN % VECTOR == 0, "inputs in whole vectors");
 
     const float *weights;
-    unsigned first, end; // the features
+    Share share;
     float4 w[VECTOR][ROUNDS];
 
     __device__ void load(unsigned unit) {
 #pragma unroll
         for (unsigned f = 0; f < VECTOR; f++) {
-            const float *row = weights + min(first + unit / EXAMPLE_QUADS * VECTOR + f, end - 1) * IN;
+            const float *row = weights + min(share.first + unit / EXAMPLE_QUADS * VECTOR + f, share.end - 1) * IN;
 #pragma unroll
             for (unsigned r = 0; r < ROUNDS; r++) {
                 const unsigned i = (r * LANES + lane()) * VECTOR;
@@ -35,18 +35,17 @@ struct TeamLinear {
         }
     }
 
-    // The features [from, to), at least one, of those that `of` holds the weights of.
-    __device__ void begin(const float *of, unsigned from, unsigned to) {
+    // A share, not an empty one, of the features that `of` holds the weights of.
+    __device__ void begin(const float *of, Share features) {
         weights = of;
-        first = from;
-        end = to;
+        share = features;
         load(warp());
     }
 
     // `x` [TEAM_EXAMPLES][IN] and `to` [TEAM_EXAMPLES][out] are shared; `biases` [out].
     __device__ void run(const float *x, const float *biases, float *to, unsigned out) {
 #pragma unroll 1
-        for (unsigned unit = warp(); first + unit / EXAMPLE_QUADS * VECTOR < end; unit += warps()) {
+        for (unsigned unit = warp(); share.first + unit / EXAMPLE_QUADS * VECTOR < share.end; unit += PERSISTENT_WARPS) {
             if (unit != warp()) {
                 load(unit);
             }
@@ -71,8 +70,8 @@ struct TeamLinear {
             }
             const float sum = warp_sums(sums);
             const unsigned index = warp_sums_index<VECTOR * VECTOR>();
-            const unsigned o = first + unit / EXAMPLE_QUADS * VECTOR + index % VECTOR, e = first_example + index / VECTOR;
-            if (lane() % (LANES / (VECTOR * VECTOR)) == 0 && o < end) {
+            const unsigned o = share.first + unit / EXAMPLE_QUADS * VECTOR + index % VECTOR, e = first_example + index / VECTOR;
+            if (lane() % (LANES / (VECTOR * VECTOR)) == 0 && o < share.end) {
                 to[e * out + o] = sum + biases[o];
             }
         }
@@ -125,85 +124,88 @@ __device__ inline float sum_of_parts(const float *parts, unsigned e) {
     return sum;
 }
 
-// Waits for a layer's pairs of the whole team, and its channels: COUNT pairs a thread.
+// The pairs of a layer of all of the team's blocks: a thread has one feature of some of the blocks.
 template <int FEATURES>
 struct TeamPairs {
-    static constexpr int COUNT = (TEAM * FEATURES + PERSISTENT_THREADS - 1) / PERSISTENT_THREADS;
+    static constexpr int WIDTH = FEATURES <= 128 ? 128 : 256, STEP = PERSISTENT_THREADS / WIDTH, COUNT = TEAM / STEP;
+    static_assert(FEATURES <= WIDTH && STEP * COUNT == TEAM, "all of them");
 
-    Await<COUNT> await;
+    Await<COUNT, STEP * FEATURES> await;
+    unsigned feature, first_block;
 
-    __device__ void begin(const PersistentRun &run, OfBlock array) {
-        await.from = run.of_block(array) + run.team.first_block * FEATURES;
-        for (int k = 0; k < COUNT; k++) {
-            const unsigned at = k * PERSISTENT_THREADS + threadIdx.x;
-            await.at[k] = at < run.team.members * FEATURES ? at : await.NOTHING;
-        }
-        await.begin();
+    __device__ void begin(Exchange array) {
+        const PersistentRun &run = persistent_shared().run;
+        const unsigned members = run.team.members;
+        feature = threadIdx.x % WIDTH;
+        first_block = threadIdx.x / WIDTH;
+        const float2 *from = run.at(array) + (run.team.first_block + first_block) * FEATURES + min(feature, FEATURES - 1u);
+        await.begin(from, run.tag, [&](int k) { return first_block + k * STEP < members; });
     }
 
-    // `use(e, feature, first, second)` for the examples e and e + 1.
+    // `use(e, first, second)` for the examples e and e + 1 of the team.
     template <typename Use>
     __device__ void each(const Use &use) const {
+        if (feature < FEATURES) {
 #pragma unroll
-        for (int k = 0; k < COUNT; k++) {
-            const unsigned at = k * PERSISTENT_THREADS + threadIdx.x;
-            if (at < TEAM * FEATURES) {
-                use(at / FEATURES * MINE, at % FEATURES, await.pairs[k].x, await.pairs[k].y);
+            for (int k = 0; k < COUNT; k++) {
+                use((first_block + k * STEP) * MINE, await.pairs[k].x, await.pairs[k].y);
             }
         }
     }
 };
 
-// Publishes this block's share of a layer: `value(e, feature)` in pairs of examples, and the team's slots as `slot` says, which gets
-// a thread's value, whether its example is there, and the feature. Half a warp a feature.
+// Publishes this block's share of a layer: `value(e, feature)` in pairs of examples, and the team's slots, sums of
+// `slot(value, e, feature)` over the team's examples. Half a warp a feature.
 template <int FEATURES, typename Value, typename Slot>
-__device__ inline void publish_share(const PersistentRun &run, OfBlock pairs, OfTeam slots, const Value &value, const Slot &slot) {
-    const unsigned e = threadIdx.x % TEAM_EXAMPLES, end = run.team.share_end(FEATURES);
+__device__ inline void publish_share(Share share, Exchange pairs, Exchange slots, const Value &value, const Slot &slot) {
+    const PersistentRun &run = persistent_shared().run;
+    const unsigned e = threadIdx.x % TEAM_EXAMPLES, half = threadIdx.x / TEAM_EXAMPLES;
 #pragma unroll 1
-    for (unsigned first = run.team.share(FEATURES); first < end; first += PERSISTENT_THREADS / TEAM_EXAMPLES) {
-        const unsigned wished = first + threadIdx.x / TEAM_EXAMPLES, feature = min(wished, end - 1);
+    for (unsigned first = share.first; first + half / 2 * 2 < share.end; first += PERSISTENT_THREADS / TEAM_EXAMPLES) {
+        const unsigned wished = first + half, feature = min(wished, share.end - 1);
         const float own = value(e, feature), other = __shfl_xor_sync(ALL_LANES, own, 1);
-        if (wished < end && e % MINE == 0 && e / MINE < run.team.members) {
-            publish(run.of_block(pairs) + (run.team.first_block + e / MINE) * FEATURES + feature, own, other, run.tag);
+        if (wished < share.end && e % MINE == 0 && e / MINE < run.team.members) {
+            publish(run.at(pairs) + (run.team.first_block + e / MINE) * FEATURES + feature, own, other, run.tag);
         }
-        const float2 sums = slot(own, e, feature);
-        if (wished < end && e == 0) {
-            publish(run.of_team(slots) + feature * run.team.count + run.team.index, sums.x, sums.y, run.tag);
+        const float2 one = e < run.team.examples ? slot(own, e, feature) : make_float2(0.0f, 0.0f);
+        const float sum = warp_sum<TEAM_EXAMPLES>(one.x), second = warp_sum<TEAM_EXAMPLES>(one.y);
+        if (wished < share.end && e == 0) {
+            publish(run.team_slot(slots, feature), sum, second, run.tag);
         }
     }
 }
 
 // Publishes this block's share of z [TEAM_EXAMPLES][FEATURES], and the slots of the BatchNorm behind it.
-template <int FEATURES>
-__device__ inline void publish_z(const PersistentRun &run, OfBlock pairs, OfTeam slots, const float *z) {
+template <int FEATURES, unsigned FIRST_CHANNEL>
+__device__ inline void publish_z(Share share, Exchange pairs, Exchange slots, const float *z) {
+    const float *pivot = persistent_shared().pivot + FIRST_CHANNEL;
     publish_share<FEATURES>(
-        run, pairs, slots, [&](unsigned e, unsigned feature) { return z[e * FEATURES + feature]; },
-        [&](float own, unsigned e, unsigned) {
-            const bool counts = e < run.team.examples;
-            const float mean = warp_sum<TEAM_EXAMPLES>(counts ? own : 0.0f) / run.team.examples;
-            return make_float2(mean, warp_sum<TEAM_EXAMPLES>(counts ? (own - mean) * (own - mean) : 0.0f));
-        });
+        share, pairs, slots, [&](unsigned e, unsigned feature) { return z[e * FEATURES + feature]; },
+        [&](float own, unsigned, unsigned feature) { return persistent_slot(make_float2(0.0f, 0.0f), own, pivot[feature]); });
 }
 
 // BatchNorm and sigmoid behind a linear layer, once the team's z and all teams' slots are there: x_hat and y [TEAM_EXAMPLES][FEATURES];
 // y of this block's own examples also in the workspace.
-template <int FEATURES>
-__device__ inline void persistent_normalise(const PersistentRun &run, OfBlock pairs, OfTeam slots, Channel *channels, float *x_hat,
-                                            float *y, Work batch_y, unsigned layer, unsigned first_channel) {
+template <int FEATURES, unsigned FIRST_CHANNEL>
+__device__ inline void persistent_normalise(Exchange pairs, Exchange slots, Channel *channels, float *x_hat, float *y, Work batch_y) {
+    const PersistentRun &run = persistent_shared().run;
     TeamPairs<FEATURES> z;
-    z.begin(run, pairs);
-    persistent_merge<TEAM_SEGMENT, 1, TEAM_DEPTH>(run, channels, run.of_team(slots), FEATURES, run.team.count, TEAM_EXAMPLES, 1, layer,
-                                               first_channel);
-    z.await.finish(run.tag);
+    z.begin(pairs);
+    persistent_merge<TEAM_SEGMENT, FEATURES, FIRST_CHANNEL>(channels, slots, run.team.count, threadIdx.x / TEAM_SEGMENT, run.n);
+    z.await.finish();
     __syncthreads();
-    z.each([&](unsigned first_example, unsigned feature, float first, float second) {
-        const Channel channel = channels[feature];
-        for (unsigned k = 0; k < MINE; k++) {
-            const unsigned e = first_example + k, i = e * FEATURES + feature;
-            x_hat[i] = channel.x_hat(k == 0 ? first : second);
-            y[i] = sigmoid_forward(channel.y(x_hat[i]));
-            if (run.is_mine(e)) {
-                run.work(batch_y)[run.example(e) * FEATURES + feature] = y[i];
+    const Channel channel = channels[min(z.feature, FEATURES - 1u)];
+    float *own = run.work(batch_y) + run.first * FEATURES + z.feature;
+    z.each([&](unsigned e, float first, float second) {
+        const unsigned i = e * FEATURES + z.feature;
+        x_hat[i] = channel.x_hat(first);
+        x_hat[i + FEATURES] = channel.x_hat(second);
+        y[i] = sigmoid_forward(channel.y(x_hat[i]));
+        y[i + FEATURES] = sigmoid_forward(channel.y(x_hat[i + FEATURES]));
+        if (e == run.team.member * MINE) {
+            own[0] = y[i];
+            if (run.mine == MINE) {
+                own[FEATURES] = y[i + FEATURES];
             }
         }
     });
@@ -215,19 +217,18 @@ __device__ __noinline__ void persistent_linear1() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
     TeamLinear<FLAT> linear;
-    linear.begin(run.parameters + AT_LINEAR1_WEIGHT, run.team.share(LINEAR1), run.team.share_end(LINEAR1));
+    linear.begin(run.parameters + AT_LINEAR1_WEIGHT, run.team.linear1);
     TeamPairs<FLAT> flat;
-    flat.begin(run, BLOCK_FLAT);
-    flat.await.finish(run.tag);
-    flat.each([&](unsigned e, unsigned feature, float first, float second) {
-        s.within.linear.flat[e * FLAT + feature] = first;
-        s.within.linear.flat[(e + 1) * FLAT + feature] = second;
+    flat.begin(PAIRS_FLAT);
+    flat.await.finish();
+    flat.each([&](unsigned e, float first, float second) {
+        s.within.linear.flat[e * FLAT + flat.feature] = first;
+        s.within.linear.flat[(e + 1) * FLAT + flat.feature] = second;
     });
     __syncthreads();
     linear.run(s.within.linear.flat, run.parameters + AT_LINEAR1_BIAS, s.within.linear.x_hat3, LINEAR1);
     __syncthreads();
-    publish_z<LINEAR1>(run, BLOCK_Z3, TEAM_SLOTS3, s.within.linear.x_hat3);
-    __syncthreads();
+    publish_z<LINEAR1, BN3>(run.team.linear1, PAIRS_Z3, TEAM_SLOTS3, s.within.linear.x_hat3);
 }
 
 // BN 3, the team's y3, and this block's share of linear2.
@@ -235,13 +236,12 @@ __device__ __noinline__ void persistent_linear2() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
     TeamLinear<LINEAR1> linear;
-    linear.begin(run.parameters + AT_LINEAR2_WEIGHT, run.team.share(LINEAR2), run.team.share_end(LINEAR2));
-    persistent_normalise<LINEAR1>(run, BLOCK_Z3, TEAM_SLOTS3, s.within.linear.channels3, s.within.linear.x_hat3,
-                                  s.within.linear.y3, WORK_Y3, AT_BN3_GAMMA, BN3);
+    linear.begin(run.parameters + AT_LINEAR2_WEIGHT, run.team.linear2);
+    persistent_normalise<LINEAR1, BN3>(PAIRS_Z3, TEAM_SLOTS3, s.within.linear.channels3, s.within.linear.x_hat3, s.within.linear.y3,
+                                       WORK_Y3);
     linear.run(s.within.linear.y3, run.parameters + AT_LINEAR2_BIAS, s.within.linear.layer4.x_hat, LINEAR2);
     __syncthreads();
-    publish_z<LINEAR2>(run, BLOCK_Z4, TEAM_SLOTS4, s.within.linear.layer4.x_hat);
-    __syncthreads();
+    publish_z<LINEAR2, BN4>(run.team.linear2, PAIRS_Z4, TEAM_SLOTS4, s.within.linear.layer4.x_hat);
 }
 
 // Softmax and cross-entropy of one of the team's examples in half a warp, a lane a class: cross_entropy in parallel. Its loss, and
@@ -288,7 +288,7 @@ __device__ __noinline__ void persistent_loss() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
     TeamLinear<LINEAR2> linear;
-    linear.begin(run.parameters + AT_LINEAR3_WEIGHT, 0, CLASSES);
+    linear.begin(run.parameters + AT_LINEAR3_WEIGHT, {0, CLASSES});
     // Four examples of a feature a thread, later.
     constexpr unsigned QUADS = TEAM_EXAMPLES / VECTOR;
     const unsigned feature = min(threadIdx.x / QUADS, LINEAR2 - 1u), first_example = threadIdx.x % QUADS * VECTOR;
@@ -297,8 +297,8 @@ __device__ __noinline__ void persistent_loss() {
     for (int k = 0; k < CLASSES; k++) {
         w[k] = run.parameters[AT_LINEAR3_WEIGHT + k * LINEAR2 + feature];
     }
-    persistent_normalise<LINEAR2>(run, BLOCK_Z4, TEAM_SLOTS4, s.within.linear.channels4, s.within.linear.layer4.x_hat,
-                                  s.within.linear.layer4.y, WORK_Y4, AT_BN4_GAMMA, BN4);
+    persistent_normalise<LINEAR2, BN4>(PAIRS_Z4, TEAM_SLOTS4, s.within.linear.channels4, s.within.linear.layer4.x_hat,
+                                       s.within.linear.layer4.y, WORK_Y4);
     linear.run(s.within.linear.layer4.y, run.parameters + AT_LINEAR3_BIAS, s.within.linear.logits, CLASSES);
     __syncthreads();
     if (warp() < TEAM_EXAMPLES / 2) {
@@ -322,15 +322,14 @@ __device__ __noinline__ void persistent_loss() {
     }
     sum = warp_sum<QUADS>(sum);
     along = warp_sum<QUADS>(along);
-    if (threadIdx.x % QUADS == 0 && threadIdx.x / QUADS >= run.team.share(LINEAR2) &&
-        threadIdx.x / QUADS < run.team.share_end(LINEAR2)) {
-        publish(run.of_team(TEAM_D_SLOTS4) + feature * run.team.count + run.team.index, sum, along, run.tag);
+    if (threadIdx.x % QUADS == 0 && threadIdx.x / QUADS >= run.team.linear2.first && threadIdx.x / QUADS < run.team.linear2.end) {
+        publish(run.team_slot(TEAM_D_SLOTS4, feature), sum, along, run.tag);
     }
     if (warp() == PERSISTENT_WARPS - 1 && run.team.member == 0) {
         const float *one = s.within.linear.parts + 2 * (lane() % TEAM_EXAMPLES);
         const float loss = warp_sum<TEAM_EXAMPLES>(one[0]), hits = warp_sum<TEAM_EXAMPLES>(one[1]);
         if (lane() == 0) {
-            publish(run.of_team(TEAM_LOSS) + run.team.index, loss, hits, run.tag);
+            publish(run.team_slot(TEAM_LOSS, 0), loss, hits, run.tag);
         }
     }
     __syncthreads();
@@ -343,84 +342,94 @@ __device__ __noinline__ void persistent_loss() {
 __device__ __noinline__ void persistent_d_hidden() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
-    const unsigned end = run.team.share_end(LINEAR1);
+    const Share share = run.team.linear1;
     TeamGradient<LINEAR2, LINEAR1> gradient;
-    gradient.begin(run.parameters + AT_LINEAR2_WEIGHT, run.team.share(LINEAR1), end);
-    persistent_merge_backward<TEAM_SEGMENT, 1, TEAM_DEPTH, 1>(run, s.within.linear.gradients4, run.of_team(TEAM_D_SLOTS4), LINEAR2,
-                                                           run.team.count, 1, AT_BN4_GAMMA);
+    gradient.begin(run.parameters + AT_LINEAR2_WEIGHT, share.first, share.end);
+    persistent_merge_backward<TEAM_SEGMENT, LINEAR2, 1>(s.within.linear.gradients4, TEAM_D_SLOTS4, run.team.count,
+                                                        threadIdx.x / TEAM_SEGMENT, run.n, AT_BN4_GAMMA);
     __syncthreads();
     if (threadIdx.x == 0) {
         const ChannelGradient &last = s.within.linear.gradients4[LINEAR2];
         s.loss = make_float2(last.mean_d_y, last.mean_d_y_x_hat);
     }
+    // Four examples of a feature a thread, as persistent_loss left them.
     float *const d4 = s.within.linear.layer4.y;
-    for (unsigned i = threadIdx.x; i < LINEAR2 * TEAM_EXAMPLES; i += blockDim.x) {
-        const unsigned feature = i / TEAM_EXAMPLES, e = i % TEAM_EXAMPLES;
-        d4[i] = s.within.linear.gradients4[feature].d_x(s.within.linear.channels4[feature], d4[i],
-                                                        s.within.linear.layer4.x_hat[e * LINEAR2 + feature]);
-        if (run.is_mine(e)) {
-            run.work(WORK_D_Y4)[run.example(e) * LINEAR2 + feature] = d4[i];
+    constexpr unsigned QUADS = TEAM_EXAMPLES / VECTOR;
+    const unsigned feature = threadIdx.x / QUADS, first_example = threadIdx.x % QUADS * VECTOR;
+    if (feature < LINEAR2) {
+        const Channel channel = s.within.linear.channels4[feature];
+        const ChannelGradient of_channel = s.within.linear.gradients4[feature];
+        float d[VECTOR];
+        load_row(d, d4 + feature * TEAM_EXAMPLES + first_example);
+        for (int k = 0; k < VECTOR; k++) {
+            const unsigned e = first_example + k;
+            d[k] = of_channel.d_x(channel, d[k], s.within.linear.layer4.x_hat[e * LINEAR2 + feature]);
+            if (run.is_mine(e)) {
+                run.work(WORK_D_Y4)[run.example(e) * LINEAR2 + feature] = d[k];
+            }
         }
+        store4(d4 + feature * TEAM_EXAMPLES + first_example, d);
     }
     __syncthreads();
 #pragma unroll 1
-    for (unsigned first = run.team.share(LINEAR1); first < end; first += LANES) {
-        if (first != run.team.share(LINEAR1)) {
-            gradient.begin(run.parameters + AT_LINEAR2_WEIGHT, first, end);
+    for (unsigned first = share.first; first < share.end; first += LANES) {
+        if (first != share.first) {
+            gradient.begin(run.parameters + AT_LINEAR2_WEIGHT, first, share.end);
         }
         gradient.run(d4, s.within.linear.parts);
         __syncthreads();
         const unsigned e = warp(), i = e * LINEAR1 + first + lane();
-        if (first + lane() < end) {
+        if (first + lane() < share.end) {
             s.within.linear.y3[i] = sigmoid_backward(sum_of_parts(s.within.linear.parts, e), s.within.linear.y3[i]);
         }
         __syncthreads();
     }
     publish_share<LINEAR1>(
-        run, BLOCK_D_Z3, TEAM_D_SLOTS3, [&](unsigned e, unsigned feature) { return s.within.linear.y3[e * LINEAR1 + feature]; },
+        share, PAIRS_D_Z3, TEAM_D_SLOTS3, [&](unsigned e, unsigned feature) { return s.within.linear.y3[e * LINEAR1 + feature]; },
         [&](float own, unsigned e, unsigned feature) {
-            const float d = e < run.team.examples ? own : 0.0f;
-            return make_float2(warp_sum<TEAM_EXAMPLES>(d),
-                               warp_sum<TEAM_EXAMPLES>(d * s.within.linear.x_hat3[e * LINEAR1 + feature]));
+            return make_float2(own, own * s.within.linear.x_hat3[e * LINEAR1 + feature]);
         });
-    __syncthreads();
 }
 
 // BN 3 backward, and this block's share of the team's d_flat.
 __device__ __noinline__ void persistent_d_flat() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
-    const unsigned begin = run.team.share(FLAT), end = run.team.share_end(FLAT);
+    const Share share = run.team.flat;
     TeamGradient<LINEAR1, FLAT> gradient;
-    gradient.begin(run.parameters + AT_LINEAR1_WEIGHT, begin, end);
+    gradient.begin(run.parameters + AT_LINEAR1_WEIGHT, share.first, share.end);
     TeamPairs<LINEAR1> d_z;
-    d_z.begin(run, BLOCK_D_Z3);
-    persistent_merge_backward<TEAM_SEGMENT, 1, TEAM_DEPTH>(run, s.within.linear.gradients3, run.of_team(TEAM_D_SLOTS3), LINEAR1,
-                                                        run.team.count, 1, AT_BN3_GAMMA);
-    d_z.await.finish(run.tag);
+    d_z.begin(PAIRS_D_Z3);
+    persistent_merge_backward<TEAM_SEGMENT, LINEAR1>(s.within.linear.gradients3, TEAM_D_SLOTS3, run.team.count,
+                                                     threadIdx.x / TEAM_SEGMENT, run.n, AT_BN3_GAMMA);
+    d_z.await.finish();
     __syncthreads();
-    d_z.each([&](unsigned first_example, unsigned feature, float first, float second) {
-        for (unsigned k = 0; k < MINE; k++) {
-            const unsigned e = first_example + k;
-            const float d = s.within.linear.gradients3[feature].d_x(s.within.linear.channels3[feature], k == 0 ? first : second,
-                                                                    s.within.linear.x_hat3[e * LINEAR1 + feature]);
-            s.within.linear.d_y3[feature * TEAM_EXAMPLES + e] = d;
-            if (run.is_mine(e)) {
-                run.work(WORK_D_Y3)[run.example(e) * LINEAR1 + feature] = d;
+    const unsigned feature = min(d_z.feature, LINEAR1 - 1u);
+    const Channel channel = s.within.linear.channels3[feature];
+    const ChannelGradient of_channel = s.within.linear.gradients3[feature];
+    float *own = run.work(WORK_D_Y3) + run.first * LINEAR1 + feature;
+    d_z.each([&](unsigned e, float first, float second) {
+        const float *x_hat = s.within.linear.x_hat3 + e * LINEAR1 + feature;
+        const float2 d = make_float2(of_channel.d_x(channel, first, x_hat[0]), of_channel.d_x(channel, second, x_hat[LINEAR1]));
+        *reinterpret_cast<float2 *>(s.within.linear.d_y3 + feature * TEAM_EXAMPLES + e) = d;
+        if (e == run.team.member * MINE) {
+            own[0] = d.x;
+            if (run.mine == MINE) {
+                own[LINEAR1] = d.y;
             }
         }
     });
     __syncthreads();
 #pragma unroll 1
-    for (unsigned first = begin; first < end; first += LANES) {
-        if (first != begin) {
-            gradient.begin(run.parameters + AT_LINEAR1_WEIGHT, first, end);
+    for (unsigned first = share.first; first < share.end; first += LANES) {
+        if (first != share.first) {
+            gradient.begin(run.parameters + AT_LINEAR1_WEIGHT, first, share.end);
         }
         gradient.run(s.within.linear.d_y3, s.within.linear.parts);
         __syncthreads();
-        const unsigned member = warp(), feature = first + lane();
-        if (member < run.team.members && feature < end) {
-            publish(run.of_block(BLOCK_D_FLAT) + (run.team.first_block + member) * FLAT + feature,
+        const unsigned member = warp(), feature_in = first + lane();
+        if (member < run.team.members && feature_in < share.end) {
+            publish(run.at(PAIRS_D_FLAT) + (run.team.first_block + member) * FLAT + feature_in,
                     sum_of_parts(s.within.linear.parts, member * MINE), sum_of_parts(s.within.linear.parts, member * MINE + 1), run.tag);
         }
         __syncthreads();

@@ -360,6 +360,10 @@ inline void __syncthreads(const char *file = __builtin_FILE(), int line = __buil
     shim::wait(shim::State::AtBlock, {file, line});
 }
 
+inline void __syncwarp(const char *file = __builtin_FILE(), int line = __builtin_LINE()) {
+    shim::wait(shim::State::AtWarp, {file, line});
+}
+
 template <typename T>
 SHIM_UNWATCHED inline T __shfl_xor_sync(unsigned mask, T value, unsigned distance, const char *file = __builtin_FILE(),
                          int line = __builtin_LINE()) {

@@ -5,8 +5,8 @@ use cudarc::driver::CudaSlice;
 
 use super::launch::{Argument, Device, Launch};
 use super::shapes::{
-    BLOCKS_PER_TEAM, CONV_PARAMETERS, EXAMPLES_PER_BLOCK, EXCHANGE_PER_BLOCK, EXCHANGE_PER_TEAM, PERSISTENT_SHARED,
-    PERSISTENT_THREADS, WORKSPACE_PER_EXAMPLE,
+    CONV_PARAMETERS, EXAMPLES_PER_BLOCK, EXCHANGE_PAIRS, PERSISTENT_BLOCKS, PERSISTENT_SHARED, PERSISTENT_THREADS,
+    WORKSPACE_PER_EXAMPLE,
 };
 use super::split::DeviceSplit;
 use super::step::Model;
@@ -26,10 +26,11 @@ pub enum Level {
     Persistent,
 }
 
-/// The largest batch that the device trains on at once: all blocks of the kernel must be on it side by side. 0 if it is too old,
-/// launches no cooperative kernels, or has too little shared memory.
+/// The largest batch that the device trains on at once: all blocks of the kernel must be on it side by side, and they are
+/// [`PERSISTENT_BLOCKS`] at the most. 0 if it is too old, launches no cooperative kernels, or has too little shared memory.
 pub(super) fn largest_batch(device: &Device) -> Result<usize> {
-    Ok(device.resident_blocks(KERNEL, PERSISTENT_THREADS, PERSISTENT_SHARED)? * EXAMPLES_PER_BLOCK)
+    let blocks = device.resident_blocks(KERNEL, PERSISTENT_THREADS, PERSISTENT_SHARED)?;
+    Ok(blocks.min(PERSISTENT_BLOCKS) * EXAMPLES_PER_BLOCK)
 }
 
 /// Why the kernel does not train on batches of `n`.
@@ -67,11 +68,10 @@ pub(super) struct Workspace {
 impl Workspace {
     fn new(device: &Device, n: usize) -> Result<Self> {
         let blocks = n.div_ceil(EXAMPLES_PER_BLOCK);
-        let pairs = 1 + EXCHANGE_PER_BLOCK * blocks + EXCHANGE_PER_TEAM * blocks.div_ceil(BLOCKS_PER_TEAM);
         Ok(Self {
             n,
             floats: device.zeros(WORKSPACE_PER_EXAMPLE * n + CONV_PARAMETERS * blocks)?,
-            exchange: device.zeros(2 * pairs)?,
+            exchange: device.zeros(2 * EXCHANGE_PAIRS)?,
         })
     }
 }

@@ -38,12 +38,13 @@ pub(super) const PERSISTENT_THREADS: usize = EXAMPLES_PER_BLOCK * CONV2_THREADS;
 pub(super) const PERSISTENT_SHARED: usize = 99 * 1024;
 /// Floats of the persistent kernel's workspace an example: what the gradients of the linear layers are made of.
 pub(super) const WORKSPACE_PER_EXAMPLE: usize = FLAT + 2 * (LINEAR1 + LINEAR2) + CLASSES.next_multiple_of(VECTOR);
-/// Pairs of floats that blocks exchange, a block: slots of the convolutions' BatchNorms forward and backward, and values of its
-/// examples in the linear layers.
-pub(super) const EXCHANGE_PER_BLOCK: usize =
-    2 * (CONV1_CHANNELS + CONV2_CHANNELS) + 2 * FLAT + 2 * LINEAR1 + LINEAR2;
-/// The same a team: slots of the linear layers' BatchNorms, and its loss.
-pub(super) const EXCHANGE_PER_TEAM: usize = 2 * (LINEAR1 + LINEAR2) + 1;
+/// The most blocks of `persistent_train`: the exchange has room for as many.
+pub(super) const PERSISTENT_BLOCKS: usize = 128;
+/// Pairs of floats that blocks exchange: the barriers' counters, slots of BatchNorm forward and backward a block or a team, the
+/// teams' losses, and values of each block's examples in the linear layers.
+pub(super) const EXCHANGE_PAIRS: usize = 2
+    + PERSISTENT_BLOCKS * (2 * (CONV1_CHANNELS + CONV2_CHANNELS) + 2 * FLAT + 2 * LINEAR1 + LINEAR2)
+    + PERSISTENT_BLOCKS / BLOCKS_PER_TEAM * (2 * (LINEAR1 + LINEAR2) + 1);
 /// Weights and biases of both convolutions.
 pub(super) const CONV_PARAMETERS: usize =
     CONV1_CHANNELS * (KERNEL * KERNEL + 1) + CONV2_CHANNELS * (CONV1_CHANNELS * KERNEL * KERNEL + 1);
@@ -118,8 +119,8 @@ const SIZES: [(&str, usize); 30] = [
     ("PERSISTENT_THREADS", PERSISTENT_THREADS),
     ("PERSISTENT_SHARED", PERSISTENT_SHARED),
     ("WORKSPACE_PER_EXAMPLE", WORKSPACE_PER_EXAMPLE),
-    ("EXCHANGE_PER_BLOCK", EXCHANGE_PER_BLOCK),
-    ("EXCHANGE_PER_TEAM", EXCHANGE_PER_TEAM),
+    ("PERSISTENT_BLOCKS", PERSISTENT_BLOCKS),
+    ("EXCHANGE_PAIRS", EXCHANGE_PAIRS),
     ("TOTAL_COUNT", TOTAL_COUNT),
     ("COEFFICIENT_COUNT", COEFFICIENT_COUNT),
 ];
