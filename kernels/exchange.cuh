@@ -76,18 +76,3 @@ struct Await {
         });
     }
 };
-
-// The sums over a channel's slots, of which there are `count`: SEGMENT neighbouring lanes share a channel, and each of them gets both.
-// There is memory for all slots that SEGMENT lanes gather, SLOTS_A_LANE each.
-constexpr int SLOTS_A_LANE = 4;
-
-template <int SEGMENT>
-__device__ inline float2 gather(const float2 *slots, unsigned channel, unsigned count, unsigned tag) {
-    const unsigned first = lane() % SEGMENT;
-    Await<SLOTS_A_LANE, SEGMENT> await;
-    await.begin(slots + channel * (SLOTS_A_LANE * SEGMENT) + first, tag, [&](int k) { return first + k * SEGMENT < count; });
-    await.finish();
-    const float2 *pairs = await.pairs;
-    return make_float2(warp_sum<SEGMENT>((pairs[0].x + pairs[1].x) + (pairs[2].x + pairs[3].x)),
-                       warp_sum<SEGMENT>((pairs[0].y + pairs[1].y) + (pairs[2].y + pairs[3].y)));
-}

@@ -54,7 +54,7 @@ constexpr int HALVES = 2;
 static_assert(PARTS * HALVES == PERSISTENT_WARPS && TEAM_EXAMPLES == HALVES * 2 * VECTOR, "a warp each");
 
 // The exchange: where each array of pairs begins, see exchange.cuh; the barriers' counters first. Slots of BatchNorm are
-// [channels][blocks] or, of the linear layers, [channels][teams]; a block's two examples are [blocks][features].
+// [channels][blocks] or, of the linear layers, [teams][channels]; a block's two examples are [blocks][features].
 constexpr int BLOCKS = PERSISTENT_BLOCKS, TEAMS = BLOCKS / TEAM;
 enum Exchange : unsigned {
     BLOCK_SLOTS1 = 2,
@@ -64,8 +64,7 @@ enum Exchange : unsigned {
     TEAM_SLOTS3 = BLOCK_D_SLOTS2 + CONV2_CHANNELS * BLOCKS,
     TEAM_SLOTS4 = TEAM_SLOTS3 + LINEAR1 * TEAMS,
     TEAM_D_SLOTS4 = TEAM_SLOTS4 + LINEAR2 * TEAMS,
-    TEAM_LOSS = TEAM_D_SLOTS4 + LINEAR2 * TEAMS, // loss and hits, as one more channel of d_slots4
-    TEAM_D_SLOTS3 = TEAM_LOSS + TEAMS,
+    TEAM_D_SLOTS3 = TEAM_D_SLOTS4 + (LINEAR2 + 1) * TEAMS, // the team's loss and hits are one more channel
     PAIRS_FLAT = TEAM_D_SLOTS3 + LINEAR1 * TEAMS,
     PAIRS_Z3 = PAIRS_FLAT + FLAT * BLOCKS,
     PAIRS_Z4 = PAIRS_Z3 + LINEAR1 * BLOCKS,
@@ -138,6 +137,7 @@ struct PersistentRun {
     Global<const unsigned> order; // of the step's batch
     Global<float> parameters, gradients, batch_mean, batch_var;
     Global<const float> settings;
+    float eps, smoothing; // two of them
     Global<float> workspace;
     Global<float2> exchange;
     Descent descent;
@@ -149,11 +149,10 @@ struct PersistentRun {
 
     __device__ float *work(Work tensor) const { return workspace + tensor * n; }
     __device__ float2 *at(Exchange array) const { return exchange + array; }
-    // This block's slot of a channel, and its team's.
+    // This block's slot of a channel, and its team's slots.
     __device__ float2 *slot(Exchange array, unsigned c) const { return exchange + array + c * BLOCKS + blockIdx.x; }
-    __device__ float2 *team_slot(Exchange array, unsigned c) const { return exchange + array + c * TEAMS + team.index; }
+    __device__ float2 *team_slots(Exchange array, unsigned channels) const { return exchange + array + team.index * channels; }
     __device__ void descend(unsigned at, float gradient) const { descent.apply(parameters, at, gradient); }
-    __device__ float eps() const { return settings[SETTING_EPS]; }
     // Whether example `e` of the team is one of this block's; which one of its own then.
     __device__ bool is_mine(unsigned e) const { return e / MINE == team.member && e % MINE < mine; }
     __device__ unsigned example(unsigned e) const { return team.first_block * MINE + e; }
@@ -209,7 +208,8 @@ struct PersistentShared {
     ChannelGradient gradients1[CONV1_CHANNELS], gradients2[CONV2_CHANNELS];
     // Of all BatchNorms: what stands for zero in sums, see persistent_slot.
     float gamma[BN_CHANNELS], beta[BN_CHANNELS], pivot[BN_CHANNELS];
-    float2 loss; // and hits, of the batch
+    float2 loss;            // and hits, of the batch
+    unsigned samples[MINE]; // this block's, of the next step
     PersistentRun run;
     // Opens once all blocks have read the linear layers' weights; and at the end of a step's last two phases.
     GridBarrier linear, all;
@@ -227,38 +227,56 @@ __device__ inline float2 persistent_slot(float2 sums, float value, float pivot) 
     return make_float2(sums.x + distance, sums.y + distance * distance);
 }
 
-// BatchNorm forward from a channel's slots: `c` counts within the layer, FIRST_CHANNEL its channels before, `values` are all values of the
-// batch. All lanes call it; the segment's first lane writes shared[c]. The caller synchronises.
-template <int SEGMENT, unsigned CHANNELS, unsigned FIRST_CHANNEL>
-__device__ inline void persistent_merge(Channel *shared, Exchange slots, unsigned count, unsigned c, float values) {
+// BatchNorm forward from the sums over the slots of a channel, number `at` of all BatchNorms' channels; `values` are all values of the
+// batch. Block 0 also leaves both statistics for the moving ones.
+__device__ inline Channel persistent_channel(float2 sums, unsigned at, float values) {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
-    const unsigned channel = min(c, CHANNELS - 1), at = FIRST_CHANNEL + channel;
-    const float2 sums = gather<SEGMENT>(run.at(slots), channel, count, run.tag);
-    if (lane() % SEGMENT == 0 && c < CHANNELS) {
-        const float distance = sums.x / values, var = sums.y / values - distance * distance;
-        const float mean = s.pivot[at] + distance, variance = var < 0.0f ? 0.0f : var;
-        shared[c] = {mean, 1.0f / sqrtf(variance + run.eps()), s.gamma[at], s.beta[at]};
-        if (blockIdx.x == 0) {
-            run.batch_mean[at] = mean;
-            run.batch_var[at] = variance;
-        }
+    const float distance = sums.x / values, var = sums.y / values - distance * distance;
+    const float mean = s.pivot[at] + distance, variance = var < 0.0f ? 0.0f : var;
+    if (blockIdx.x == 0) {
+        run.batch_mean[at] = mean;
+        run.batch_var[at] = variance;
     }
+    return {mean, 1.0f / sqrtf(variance + run.eps), s.gamma[at], s.beta[at]};
 }
 
-// BatchNorm backward from a channel's slots of (sum d_y, sum d_y * x_hat), likewise. EXTRA channels behind them are summed, no more.
-template <int SEGMENT, unsigned CHANNELS, unsigned EXTRA = 0>
-__device__ inline void persistent_merge_backward(ChannelGradient *shared, Exchange slots, unsigned count, unsigned c, float values,
-                                                 unsigned at_gamma) {
+// BatchNorm backward from the sums of (d_y, d_y * x_hat) over the slots of channel `c`. Block 0 also leaves the gradients of gamma,
+// which lie at `at_gamma`, and of beta.
+__device__ inline ChannelGradient persistent_gradient(float2 sums, unsigned c, unsigned channels, float values, unsigned at_gamma) {
     const PersistentRun &run = persistent_shared().run;
-    const float2 sums = gather<SEGMENT>(run.at(slots), min(c, CHANNELS + EXTRA - 1), count, run.tag);
-    if (lane() % SEGMENT == 0 && c < CHANNELS) {
-        shared[c] = {sums.x / values, sums.y / values};
-        if (blockIdx.x == 0) {
-            run.gradients[at_gamma + c] = sums.y;
-            run.gradients[at_gamma + CHANNELS + c] = sums.x;
-        }
-    } else if (lane() % SEGMENT == 0 && c < CHANNELS + EXTRA) {
-        shared[c] = {sums.x, sums.y};
+    if (blockIdx.x == 0) {
+        run.gradients[at_gamma + c] = sums.y;
+        run.gradients[at_gamma + channels + c] = sums.x;
     }
+    return {sums.x / values, sums.y / values};
+}
+
+// The sums over the blocks' slots of a channel, in every lane of a warp.
+__device__ inline float2 gather_blocks(Exchange slots, unsigned channel) {
+    const PersistentRun &run = persistent_shared().run;
+    Await<BLOCKS / LANES, LANES> await;
+    await.begin(run.at(slots) + channel * BLOCKS + lane(), run.tag, [&](int k) { return lane() + k * LANES < gridDim.x; });
+    await.finish();
+    float2 sums = await.pairs[0];
+#pragma unroll
+    for (int k = 1; k < BLOCKS / static_cast<int>(LANES); k++) {
+        sums = make_float2(sums.x + await.pairs[k].x, sums.y + await.pairs[k].y);
+    }
+    return make_float2(warp_sum(sums.x), warp_sum(sums.y));
+}
+
+// The sums over the teams' slots of a channel, in one thread.
+template <int CHANNELS>
+__device__ inline float2 gather_teams(Exchange slots, unsigned channel) {
+    const PersistentRun &run = persistent_shared().run;
+    Await<TEAMS, CHANNELS> await;
+    await.begin(run.at(slots) + channel, run.tag, [&](int k) { return k < static_cast<int>(run.team.count); });
+    await.finish();
+    float2 sums = await.pairs[0];
+#pragma unroll
+    for (int k = 1; k < TEAMS; k++) {
+        sums = make_float2(sums.x + await.pairs[k].x, sums.y + await.pairs[k].y);
+    }
+    return sums;
 }

@@ -36,7 +36,10 @@ __device__ __noinline__ void persistent_d_y2() {
     if (lane() == 0) {
         publish(run.slot(BLOCK_D_SLOTS2, o), sum, along, run.tag);
     }
-    persistent_merge_backward<LANES, CONV2_CHANNELS>(s.gradients2, BLOCK_D_SLOTS2, gridDim.x, o, run.n * CONV2_MAP, AT_BN2_GAMMA);
+    const float2 sums = gather_blocks(BLOCK_D_SLOTS2, o);
+    if (lane() == 0) {
+        s.gradients2[o] = persistent_gradient(sums, o, CONV2_CHANNELS, run.n * CONV2_MAP, AT_BN2_GAMMA);
+    }
     __syncthreads();
     float *d_y = s.within.backward.d_y2 + (e * CONV2_CHANNELS + o) * D_Y2_OF + square_of(feature % POOL2_MAP);
 #pragma unroll
@@ -192,8 +195,10 @@ __device__ __noinline__ void persistent_d_conv1() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
     if (warp() < CONV1_CHANNELS) {
-        persistent_merge_backward<LANES, CONV1_CHANNELS>(s.gradients1, BLOCK_D_SLOTS1, gridDim.x, warp(), run.n * CONV1_MAP,
-                                                         AT_BN1_GAMMA);
+        const float2 sums = gather_blocks(BLOCK_D_SLOTS1, warp());
+        if (lane() == 0) {
+            s.gradients1[warp()] = persistent_gradient(sums, warp(), CONV1_CHANNELS, run.n * CONV1_MAP, AT_BN1_GAMMA);
+        }
     }
     __syncthreads();
 #pragma unroll 1

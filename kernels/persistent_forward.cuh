@@ -4,13 +4,22 @@
 
 #include "persistent.cuh"
 
+// This block's samples of the step `ahead`, if there is such a step: they are asked for early, as the pixels hang on them.
+__device__ inline void persistent_samples(unsigned ahead) {
+    PersistentShared &s = persistent_shared();
+    const PersistentRun &run = s.run;
+    if (threadIdx.x < run.mine && ahead < run.steps) {
+        s.samples[threadIdx.x] = run.order[ahead * run.n + run.first + threadIdx.x];
+    }
+}
+
 // This block's pixels; black where an example is missing.
 __device__ __noinline__ void persistent_images() {
     const PersistentRun &run = persistent_shared().run;
     for (unsigned e = 0; e < MINE; e++) {
         float *image = persistent_shared().image + e * PIXELS;
         if (e < run.mine) {
-            load_image(image, run.images, run.order[run.first + e]);
+            load_image(image, run.images, persistent_shared().samples[e]);
         } else {
             for (unsigned i = threadIdx.x; i < PIXELS; i += blockDim.x) {
                 image[i] = 0.0f;
@@ -37,8 +46,12 @@ __device__ inline void store_run(float *to, const float (&run)[RUN]) {
     }
 }
 
-// What a step needs of the model all the time: the kernels of both convolutions, their rows padded to KERNEL_ROW (what the padding
-// holds is not used), and BatchNorm's parameters. The caller synchronises.
+// Where a kernel's first row keeps the bias.
+static_assert(KERNEL < KERNEL_ROW, "in the padding");
+constexpr int BIAS_IN_ROW = KERNEL;
+
+// What a step needs of the model all the time: the kernels of both convolutions, their rows padded to KERNEL_ROW, the biases in the
+// padding of each output channel's first row, and BatchNorm's parameters. The caller synchronises.
 __device__ inline void persistent_load_model() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
@@ -49,6 +62,10 @@ __device__ inline void persistent_load_model() {
                               : s.within.forward.kernels1 + (t - ROWS2) * KERNEL_ROW;
         for (int j = 0; j < KERNEL; j++) {
             to[j] = row[j];
+        }
+        // conv2 has more rows a channel, conv1 KERNEL of them.
+        if (t < ROWS2 ? t % ROWS1 == 0 : (t - ROWS2) % KERNEL == 0) {
+            to[BIAS_IN_ROW] = t < ROWS2 ? run.parameters[AT_CONV2_BIAS + t / ROWS1] : run.parameters[AT_CONV1_BIAS + (t - ROWS2) / KERNEL];
         }
     }
     if (t < BN_CHANNELS) {
@@ -66,13 +83,14 @@ __device__ __noinline__ void persistent_conv1() {
     const PersistentRun &run = s.run;
     persistent_load_model();
     __syncthreads();
+    persistent_samples(1);
     constexpr int RUNS = CONV1_SIDE / RUN;
 #pragma unroll 1
     for (unsigned i = threadIdx.x; i < MINE * CONV1_CHANNELS * CONV1_SIDE * RUNS; i += blockDim.x) {
         // Neighbouring lanes read the same pixels.
         const unsigned c = i % CONV1_CHANNELS, at = i / CONV1_CHANNELS, column = at % RUNS * RUN;
         const unsigned row = at / RUNS % CONV1_SIDE, e = at / (RUNS * CONV1_SIDE);
-        const float bias = run.parameters[AT_CONV1_BIAS + c];
+        const float bias = s.within.forward.kernels1[c * KERNEL * KERNEL_ROW + BIAS_IN_ROW];
         float y[RUN];
         for (int k = 0; k < RUN; k++) {
             y[k] = bias;
@@ -119,7 +137,10 @@ __device__ __noinline__ void persistent_conv2() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
     if (warp() < CONV1_CHANNELS) {
-        persistent_merge<LANES, CONV1_CHANNELS, BN1>(s.channels1, BLOCK_SLOTS1, gridDim.x, warp(), run.n * CONV1_MAP);
+        const float2 sums = gather_blocks(BLOCK_SLOTS1, warp());
+        if (lane() == 0) {
+            s.channels1[warp()] = persistent_channel(sums, BN1 + warp(), run.n * CONV1_MAP);
+        }
     }
     __syncthreads();
 #pragma unroll 1
@@ -138,7 +159,7 @@ __device__ __noinline__ void persistent_conv2() {
     static_assert(2 * CONV2_CHANNELS * SEGMENT == PERSISTENT_THREADS && CONV1_CHANNELS % 2 == 0, "one round");
     const unsigned half = threadIdx.x / (PERSISTENT_THREADS / 2), o = threadIdx.x % (PERSISTENT_THREADS / 2) / SEGMENT;
     const unsigned e = threadIdx.x % SEGMENT / CONV2_SIDE, row = threadIdx.x % CONV2_SIDE;
-    const float bias = half == 0 ? run.parameters[AT_CONV2_BIAS + o] : 0.0f;
+    const float bias = half == 0 ? s.within.forward.kernels2[o * KERNELS2_OF + BIAS_IN_ROW] : 0.0f;
     float y[RUN];
     for (int k = 0; k < RUN; k++) {
         y[k] = bias;
@@ -183,7 +204,10 @@ __device__ inline unsigned square_of(unsigned feature) {
 __device__ __noinline__ void persistent_flat() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
-    persistent_merge<LANES, CONV2_CHANNELS, BN2>(s.channels2, BLOCK_SLOTS2, gridDim.x, warp(), run.n * CONV2_MAP);
+    const float2 sums = gather_blocks(BLOCK_SLOTS2, warp());
+    if (lane() == 0) {
+        s.channels2[warp()] = persistent_channel(sums, BN2 + warp(), run.n * CONV2_MAP);
+    }
     __syncthreads();
     const unsigned e = threadIdx.x % MINE, feature = threadIdx.x / MINE;
     const float y = avg_pool2d_forward(s.y2 + e * CONV2_OUT + square_of(feature), CONV2_SIDE, s.channels2[feature / POOL2_MAP]);

@@ -7,10 +7,6 @@
 
 #include "persistent.cuh"
 
-// How the slots of a linear layer's BatchNorm are gathered: all channels at once.
-constexpr int TEAM_SEGMENT = TEAMS / SLOTS_A_LANE;
-static_assert(PERSISTENT_THREADS / TEAM_SEGMENT >= LINEAR1 && PERSISTENT_THREADS / TEAM_SEGMENT > LINEAR2, "in one round");
-
 // Forward of a linear layer of IN inputs: a warp takes four features of four examples at a time, lanes share the inputs. The weights
 // of the first ones are asked for by `begin`.
 template <int IN>
@@ -19,9 +15,14 @@ struct TeamLinear {
     static constexpr unsigned EXAMPLE_QUADS = TEAM_EXAMPLES / VECTOR;
     static_assert(IN % VECTOR == 0, "inputs in whole vectors");
 
-    const float *weights;
+    const float *weights, *biases;
     Share share;
     float4 w[VECTOR][ROUNDS];
+    float bias;
+
+    // Which of the warp's sums a lane ends with: an example and a feature of four.
+    __device__ static unsigned feature_of_lane() { return warp_sums_index<VECTOR * VECTOR>() % VECTOR; }
+    __device__ static unsigned example_of_lane() { return warp_sums_index<VECTOR * VECTOR>() / VECTOR; }
 
     __device__ void load(unsigned unit) {
 #pragma unroll
@@ -33,17 +34,19 @@ struct TeamLinear {
                 w[f][r] = i < IN ? load4(row + i) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
             }
         }
+        bias = biases[min(share.first + unit / EXAMPLE_QUADS * VECTOR + feature_of_lane(), share.end - 1)];
     }
 
-    // A share, not an empty one, of the features that `of` holds the weights of.
-    __device__ void begin(const float *of, Share features) {
-        weights = of;
+    // A share, not an empty one, of the features whose weights and biases these are.
+    __device__ void begin(const float *all_weights, const float *all_biases, Share features) {
+        weights = all_weights;
+        biases = all_biases;
         share = features;
         load(warp());
     }
 
-    // `x` [TEAM_EXAMPLES][IN] and `to` [TEAM_EXAMPLES][out] are shared; `biases` [out].
-    __device__ void run(const float *x, const float *biases, float *to, unsigned out) {
+    // `x` [TEAM_EXAMPLES][IN] and `to` [TEAM_EXAMPLES][out] are shared.
+    __device__ void run(const float *x, float *to, unsigned out) {
 #pragma unroll 1
         for (unsigned unit = warp(); share.first + unit / EXAMPLE_QUADS * VECTOR < share.end; unit += PERSISTENT_WARPS) {
             if (unit != warp()) {
@@ -69,10 +72,9 @@ struct TeamLinear {
                 }
             }
             const float sum = warp_sums(sums);
-            const unsigned index = warp_sums_index<VECTOR * VECTOR>();
-            const unsigned o = share.first + unit / EXAMPLE_QUADS * VECTOR + index % VECTOR, e = first_example + index / VECTOR;
+            const unsigned o = share.first + unit / EXAMPLE_QUADS * VECTOR + feature_of_lane(), e = first_example + example_of_lane();
             if (lane() % (LANES / (VECTOR * VECTOR)) == 0 && o < share.end) {
-                to[e * out + o] = sum + biases[o];
+                to[e * out + o] = sum + bias;
             }
         }
     }
@@ -170,7 +172,7 @@ __device__ inline void publish_share(Share share, Exchange pairs, Exchange slots
         const float2 one = e < run.team.examples ? slot(own, e, feature) : make_float2(0.0f, 0.0f);
         const float sum = warp_sum<TEAM_EXAMPLES>(one.x), second = warp_sum<TEAM_EXAMPLES>(one.y);
         if (wished < share.end && e == 0) {
-            publish(run.team_slot(slots, feature), sum, second, run.tag);
+            publish(run.team_slots(slots, FEATURES) + feature, sum, second, run.tag);
         }
     }
 }
@@ -191,7 +193,9 @@ __device__ inline void persistent_normalise(Exchange pairs, Exchange slots, Chan
     const PersistentRun &run = persistent_shared().run;
     TeamPairs<FEATURES> z;
     z.begin(pairs);
-    persistent_merge<TEAM_SEGMENT, FEATURES, FIRST_CHANNEL>(channels, slots, run.team.count, threadIdx.x / TEAM_SEGMENT, run.n);
+    if (threadIdx.x < FEATURES) {
+        channels[threadIdx.x] = persistent_channel(gather_teams<FEATURES>(slots, threadIdx.x), FIRST_CHANNEL + threadIdx.x, run.n);
+    }
     z.await.finish();
     __syncthreads();
     const Channel channel = channels[min(z.feature, FEATURES - 1u)];
@@ -217,7 +221,7 @@ __device__ __noinline__ void persistent_linear1() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
     TeamLinear<FLAT> linear;
-    linear.begin(run.parameters + AT_LINEAR1_WEIGHT, run.team.linear1);
+    linear.begin(run.parameters + AT_LINEAR1_WEIGHT, run.parameters + AT_LINEAR1_BIAS, run.team.linear1);
     TeamPairs<FLAT> flat;
     flat.begin(PAIRS_FLAT);
     flat.await.finish();
@@ -226,7 +230,7 @@ __device__ __noinline__ void persistent_linear1() {
         s.within.linear.flat[(e + 1) * FLAT + flat.feature] = second;
     });
     __syncthreads();
-    linear.run(s.within.linear.flat, run.parameters + AT_LINEAR1_BIAS, s.within.linear.x_hat3, LINEAR1);
+    linear.run(s.within.linear.flat, s.within.linear.x_hat3, LINEAR1);
     __syncthreads();
     publish_z<LINEAR1, BN3>(run.team.linear1, PAIRS_Z3, TEAM_SLOTS3, s.within.linear.x_hat3);
 }
@@ -236,23 +240,23 @@ __device__ __noinline__ void persistent_linear2() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
     TeamLinear<LINEAR1> linear;
-    linear.begin(run.parameters + AT_LINEAR2_WEIGHT, run.team.linear2);
+    linear.begin(run.parameters + AT_LINEAR2_WEIGHT, run.parameters + AT_LINEAR2_BIAS, run.team.linear2);
     persistent_normalise<LINEAR1, BN3>(PAIRS_Z3, TEAM_SLOTS3, s.within.linear.channels3, s.within.linear.x_hat3, s.within.linear.y3,
                                        WORK_Y3);
-    linear.run(s.within.linear.y3, run.parameters + AT_LINEAR2_BIAS, s.within.linear.layer4.x_hat, LINEAR2);
+    linear.run(s.within.linear.y3, s.within.linear.layer4.x_hat, LINEAR2);
     __syncthreads();
     publish_z<LINEAR2, BN4>(run.team.linear2, PAIRS_Z4, TEAM_SLOTS4, s.within.linear.layer4.x_hat);
 }
 
 // Softmax and cross-entropy of one of the team's examples in half a warp, a lane a class: cross_entropy in parallel. Its loss, and
 // 1 if the largest logit is the label's, in every lane; d_logits [TEAM_EXAMPLES][CLASSES].
-__device__ inline float2 persistent_cross_entropy(const PersistentRun &run, unsigned e) {
+__device__ inline float2 persistent_cross_entropy(unsigned e, unsigned label) {
     PersistentShared &s = persistent_shared();
+    const PersistentRun &run = s.run;
     constexpr int SEGMENT = TEAM_EXAMPLES;
     static_assert(CLASSES <= SEGMENT, "a lane a class");
     const unsigned k = threadIdx.x % SEGMENT;
     const bool counts = e < run.team.examples;
-    const unsigned label = counts ? run.labels[example_of(run.order[run.example(e)])] : 0;
     // Lanes without a class take the last one's.
     const float logit = s.within.linear.logits[e * CLASSES + min(k, CLASSES - 1u)];
     // The largest, of equal ones the first.
@@ -267,7 +271,7 @@ __device__ inline float2 persistent_cross_entropy(const PersistentRun &run, unsi
             best = at;
         }
     }
-    const float smoothing = run.settings[SETTING_LABEL_SMOOTHING], share = smoothing / CLASSES;
+    const float smoothing = run.smoothing, share = smoothing / CLASSES;
     const float above = logit - largest, power = k < CLASSES ? expf(above) : 0.0f;
     const float sum = warp_sum<SEGMENT>(power), all = warp_sum<SEGMENT>(k < CLASSES ? above : 0.0f);
     const float label_logit = warp_sum<SEGMENT>(k == label ? above : 0.0f);
@@ -288,8 +292,11 @@ __device__ __noinline__ void persistent_loss() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
     TeamLinear<LINEAR2> linear;
-    linear.begin(run.parameters + AT_LINEAR3_WEIGHT, {0, CLASSES});
-    // Four examples of a feature a thread, later.
+    linear.begin(run.parameters + AT_LINEAR3_WEIGHT, run.parameters + AT_LINEAR3_BIAS, {0, CLASSES});
+    // Half a warp an example, later.
+    const unsigned of_half = threadIdx.x / TEAM_EXAMPLES;
+    const unsigned label = of_half < run.team.examples ? run.labels[example_of(run.order[run.example(of_half)])] : 0;
+    // Four examples of a feature a thread, after that.
     constexpr unsigned QUADS = TEAM_EXAMPLES / VECTOR;
     const unsigned feature = min(threadIdx.x / QUADS, LINEAR2 - 1u), first_example = threadIdx.x % QUADS * VECTOR;
     float w[CLASSES];
@@ -299,10 +306,10 @@ __device__ __noinline__ void persistent_loss() {
     }
     persistent_normalise<LINEAR2, BN4>(PAIRS_Z4, TEAM_SLOTS4, s.within.linear.channels4, s.within.linear.layer4.x_hat,
                                        s.within.linear.layer4.y, WORK_Y4);
-    linear.run(s.within.linear.layer4.y, run.parameters + AT_LINEAR3_BIAS, s.within.linear.logits, CLASSES);
+    linear.run(s.within.linear.layer4.y, s.within.linear.logits, CLASSES);
     __syncthreads();
     if (warp() < TEAM_EXAMPLES / 2) {
-        const float2 one = persistent_cross_entropy(run, threadIdx.x / TEAM_EXAMPLES);
+        const float2 one = persistent_cross_entropy(threadIdx.x / TEAM_EXAMPLES, label);
         if (threadIdx.x % TEAM_EXAMPLES == 0) {
             s.within.linear.parts[2 * (threadIdx.x / TEAM_EXAMPLES)] = one.x;
             s.within.linear.parts[2 * (threadIdx.x / TEAM_EXAMPLES) + 1] = one.y;
@@ -323,13 +330,13 @@ __device__ __noinline__ void persistent_loss() {
     sum = warp_sum<QUADS>(sum);
     along = warp_sum<QUADS>(along);
     if (threadIdx.x % QUADS == 0 && threadIdx.x / QUADS >= run.team.linear2.first && threadIdx.x / QUADS < run.team.linear2.end) {
-        publish(run.team_slot(TEAM_D_SLOTS4, feature), sum, along, run.tag);
+        publish(run.team_slots(TEAM_D_SLOTS4, LINEAR2 + 1) + feature, sum, along, run.tag);
     }
     if (warp() == PERSISTENT_WARPS - 1 && run.team.member == 0) {
         const float *one = s.within.linear.parts + 2 * (lane() % TEAM_EXAMPLES);
         const float loss = warp_sum<TEAM_EXAMPLES>(one[0]), hits = warp_sum<TEAM_EXAMPLES>(one[1]);
         if (lane() == 0) {
-            publish(run.team_slot(TEAM_LOSS, 0), loss, hits, run.tag);
+            publish(run.team_slots(TEAM_D_SLOTS4, LINEAR2 + 1) + LINEAR2, loss, hits, run.tag);
         }
     }
     __syncthreads();
@@ -345,13 +352,15 @@ __device__ __noinline__ void persistent_d_hidden() {
     const Share share = run.team.linear1;
     TeamGradient<LINEAR2, LINEAR1> gradient;
     gradient.begin(run.parameters + AT_LINEAR2_WEIGHT, share.first, share.end);
-    persistent_merge_backward<TEAM_SEGMENT, LINEAR2, 1>(s.within.linear.gradients4, TEAM_D_SLOTS4, run.team.count,
-                                                        threadIdx.x / TEAM_SEGMENT, run.n, AT_BN4_GAMMA);
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        const ChannelGradient &last = s.within.linear.gradients4[LINEAR2];
-        s.loss = make_float2(last.mean_d_y, last.mean_d_y_x_hat);
+    if (threadIdx.x <= LINEAR2) {
+        const float2 sums = gather_teams<LINEAR2 + 1>(TEAM_D_SLOTS4, threadIdx.x);
+        if (threadIdx.x == LINEAR2) {
+            s.loss = sums;
+        } else {
+            s.within.linear.gradients4[threadIdx.x] = persistent_gradient(sums, threadIdx.x, LINEAR2, run.n, AT_BN4_GAMMA);
+        }
     }
+    __syncthreads();
     // Four examples of a feature a thread, as persistent_loss left them.
     float *const d4 = s.within.linear.layer4.y;
     constexpr unsigned QUADS = TEAM_EXAMPLES / VECTOR;
@@ -400,8 +409,10 @@ __device__ __noinline__ void persistent_d_flat() {
     gradient.begin(run.parameters + AT_LINEAR1_WEIGHT, share.first, share.end);
     TeamPairs<LINEAR1> d_z;
     d_z.begin(PAIRS_D_Z3);
-    persistent_merge_backward<TEAM_SEGMENT, LINEAR1>(s.within.linear.gradients3, TEAM_D_SLOTS3, run.team.count,
-                                                     threadIdx.x / TEAM_SEGMENT, run.n, AT_BN3_GAMMA);
+    if (threadIdx.x < LINEAR1) {
+        s.within.linear.gradients3[threadIdx.x] =
+            persistent_gradient(gather_teams<LINEAR1>(TEAM_D_SLOTS3, threadIdx.x), threadIdx.x, LINEAR1, run.n, AT_BN3_GAMMA);
+    }
     d_z.await.finish();
     __syncthreads();
     const unsigned feature = min(d_z.feature, LINEAR1 - 1u);
