@@ -55,7 +55,7 @@ extern "C" __global__ void __launch_bounds__(CONV2_THREADS)
 
 // d_pool1 [n][6][12][12], BN 1's slots (slot_d_y, slot_d_y_x_hat) [6][n], d_gamma and d_beta of BN 2, and of conv2's
 // parameters one slot a block: conv_slots[block][CONV_PARAMETERS], behind those of conv1.
-extern "C" __global__ void __launch_bounds__(CONV2_BACKWARD_THREADS)
+extern "C" __global__ void __launch_bounds__(CONV2_BACKWARD_THREADS, 2)
     conv2d_2_backward(const float *__restrict__ d_flat, const float *__restrict__ slot_d_y2,
                       const float *__restrict__ slot_d_y2_x_hat, const float *__restrict__ y1,
                       const float *__restrict__ pool1, const float *__restrict__ y2,

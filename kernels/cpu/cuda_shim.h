@@ -410,7 +410,7 @@ SHIM_UNWATCHED inline unsigned load_acquire(const unsigned *address) {
 inline void spin_pause(const char *file = __builtin_FILE(), int line = __builtin_LINE()) {
     shim::wait(shim::State::Spinning, {file, line});
 }
-inline void spin_over() { shim::block->found = true; }
+SHIM_UNWATCHED inline void spin_over() { shim::block->found = true; }
 
 template <typename T> T &dynamic_shared() {
     if (sizeof(T) > shim::block->memory.size() * sizeof(std::max_align_t)) {
