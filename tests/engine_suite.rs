@@ -78,7 +78,8 @@ macro_rules! engine_suite {
                 parameters_go_in_and_out only_training_changes_the_model statistics_follow_by_momentum
                 unbiased_is_n_over_n_minus_1 batches_of_one_are_refused partial_batches_are_refused
                 a_nan_ends_the_call evaluation_counts_every_example_once samples_are_shown_as_they_say
-                optimizers_and_smoothing_are_the_references moments_go_in_and_out);
+                optimizers_and_smoothing_are_the_references batches_of_any_size_are_the_references
+                moments_go_in_and_out);
         }
     };
     (@tests $attributes:tt $($test:ident)*) => {
@@ -386,6 +387,25 @@ fn is_the_references(optimizer: Optimizer, new: New, tolerances: &Tolerances) {
             tolerances.after_step20,
             1e-9,
         );
+    }
+}
+
+/// Batches that fill no warp and no block, nor the blocks that work together: two steps each, against the reference in f64.
+pub(crate) fn batches_of_any_size_are_the_references(new: New, tolerances: &Tolerances) {
+    for n in [9, 17, 50, 131] {
+        let split = noise(17, 2 * n);
+        let [(totals, ours), (expected_totals, expected)] =
+            [new(1, Variance::Biased), Box::new(Reference::<f64>::new(1, Variance::Biased))].map(|mut engine| {
+                let totals = engine.train(&split, &all(&split), n, 0.1).unwrap();
+                (totals, engine.parameters())
+            });
+        assert_eq!(totals.examples, 2 * n);
+        let off = (totals.loss / expected_totals.loss - 1.0).abs();
+        assert!(off <= tolerances.loss, "batches of {n}: loss off by {off:e}");
+        for ((spec, ours), expected) in TENSORS.iter().zip(&ours.tensors).zip(&expected.tensors) {
+            let absolute = tolerances.bias_before_batch_norm;
+            assert_close(&format!("batches of {n}:"), spec.name, ours, expected, tolerances.after_step1, absolute);
+        }
     }
 }
 

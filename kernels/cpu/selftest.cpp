@@ -1,4 +1,5 @@
-// Kernels with mistakes, to see that the shim finds them: `selftest race | stuck | places | lane | poison | grid | spin`.
+// Kernels with mistakes, to see that the shim finds them: `selftest race | stuck | places | lane | poison | grid | spin |
+// unpublished`.
 // Every mode but `race` must end with a report; `race` prints a sum that depends on BN_LENET_SHIM_SEED.
 //
 // With -fsanitize=thread `race` ends with a report too, and so do `overwrite`, `unfenced` and `blocks`; `met` has no race.
@@ -6,7 +7,7 @@
 #include "cuda_shim.h"
 
 #define GRID_SPIN_LIMIT 1000
-#include "../grid.cuh"
+#include "../exchange.cuh"
 
 // Reads what the neighbour writes, without a barrier between.
 void race(float *out) {
@@ -60,6 +61,14 @@ void spin(unsigned *arrived) {
         __syncthreads();
         spin_pause();
     }
+}
+
+// A pair that one block publishes with the tag of another step.
+void unpublished(float2 *pairs) {
+    publish(pairs + blockIdx.x, 1.0f, 2.0f, blockIdx.x != 1);
+    Await<3, 1> all;
+    all.begin(pairs, 1, [](int) { return true; });
+    all.finish();
 }
 
 // Writes what a thread of another warp reads: the shuffle orders one warp alone.
@@ -149,6 +158,9 @@ int main(int count, char **arguments) {
         unsigned arrived = 0;
         const auto kernel = mode == "grid" ? grid : spin;
         shim::run_cooperative_grid(arguments[1], 3, 64, 0, [&] { kernel(&arrived); });
+    } else if (mode == "unpublished") {
+        float2 pairs[3] = {};
+        shim::run_cooperative_grid("unpublished", 3, 64, 0, [&] { unpublished(pairs); });
     } else if (mode == "overwrite") {
         shim::run_grid("overwrite", 1, 64, overwrite);
     } else if (mode == "met" || mode == "unfenced") {
