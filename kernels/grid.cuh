@@ -22,11 +22,11 @@ __device__ inline T &dynamic_shared() {
 __device__ inline void spin_pause() {}
 __device__ inline void spin_over() {}
 
-// Whether this is a block's first thread, asked anew each time: kept from call to call the answer would be spilled.
-__device__ inline bool is_first_thread() {
+// The number of this thread in its block, asked anew each time: kept from call to call the answer would be spilled.
+__device__ inline unsigned thread_again() {
     unsigned thread;
     asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
-    return thread == 0;
+    return thread;
 }
 
 // Adds one. Whoever sees the sum by load_acquire sees what this thread wrote before, and what others of its block wrote before a
@@ -64,24 +64,25 @@ __device__ inline void spin_until(const Ready &ready) {
     spin_over();
 }
 
-// One a block; thread 0 alone changes it. `arrived` is 0 when the kernel starts and counts all arrivals of all barriers; one counter serves one barrier at a
+// One a block. `arrived` is 0 when the kernel starts and counts all arrivals of all barriers; one counter serves one barrier at a
 // time, so that barriers which overlap need one each.
 struct GridBarrier {
     unsigned *arrived;
-    unsigned blocks; // of the grid
-    unsigned target; // 0 to begin with
+    unsigned blocks, threads; // of the grid, and of a block
+    unsigned target;          // 0 to begin with; the first thread's
 
     // Everything that any thread of the grid wrote before `arrive` is visible to every thread behind `wait`. What a block does
-    // between the two costs no time while others are late. Differences, not values, are compared, so that the count may wrap.
-    __device__ void arrive() {
+    // between the two costs no time while others are late. The last warp arrives, which takes as long as writes take to be
+    // confirmed; the first one waits. Differences, not values, are compared, so that the count may wrap.
+    __device__ void arrive() const {
         __syncthreads();
-        if (is_first_thread()) {
-            target += blocks;
+        if (thread_again() == threads - LANES) {
             add_release(arrived);
         }
     }
-    __device__ void wait() const {
-        if (is_first_thread()) {
+    __device__ void wait() {
+        if (thread_again() == 0) {
+            target += blocks;
             spin_until([this] { return static_cast<int>(load_acquire(arrived) - target) >= 0; });
         }
         __syncthreads();

@@ -49,9 +49,9 @@ __device__ inline bool persistent_step() {
     persistent_descent();
     persistent_totals();
     s.all.arrive();
-    if (is_first_thread()) {
+    if (thread_again() == 0) {
         run.order.pointer += run.n;
-        run.descent.step.pointer += COEFFICIENT_COUNT;
+        run.descent.coefficients.pointer += COEFFICIENT_COUNT;
         run.tag ^= 1;
         run.steps--;
     }
@@ -78,16 +78,16 @@ extern "C" __global__ void __launch_bounds__(PERSISTENT_THREADS, 1)
         return;
     }
     PersistentShared &s = persistent_shared();
-    if (is_first_thread()) {
+    if (thread_again() == 0) {
         const unsigned first = blockIdx.x * MINE;
-        const Descent descent = {coefficients, treatments, first_moments, second_moments, is_adamw != 0};
+        const Descent descent = {coefficients, {}, treatments, first_moments, second_moments, is_adamw != 0};
         s.run = {images, labels, order, parameters, gradients, batch_mean, batch_var, settings, settings[SETTING_EPS],
                  settings[SETTING_LABEL_SMOOTHING], workspace,
                  reinterpret_cast<float2 *>(exchange), descent, totals, n, first, min(first + MINE, n) - first,
                  team_of(blockIdx.x, gridDim.x, n), 1, steps};
         unsigned *const arrived = reinterpret_cast<unsigned *>(exchange);
-        s.linear = {arrived, gridDim.x, 0};
-        s.all = {arrived + 1, gridDim.x, 0};
+        s.linear = {arrived, gridDim.x, blockDim.x, 0};
+        s.all = {arrived + 1, gridDim.x, blockDim.x, 0};
     }
     __syncthreads();
     persistent_samples(0);

@@ -89,16 +89,18 @@ static_assert(WORKSPACE_PER_EXAMPLE == WORK_CONV_SLOTS && EXCHANGE_PAIRS == EXCH
 
 // What the optimiser does with a parameter whose gradient is known: the kernels of update.cu, a parameter at a time.
 struct Descent {
-    Global<const float> step; // rate, decay and root
+    Global<const float> coefficients;
+    float step[COEFFICIENT_COUNT]; // rate, decay and root: this step's
     Global<const unsigned char> treatments;
     Global<float> first, second;
     bool is_adamw;
 
-    __device__ void apply(float *parameters, unsigned at, float gradient) const {
+    // `before` is the parameter as it is, which the caller has asked for early.
+    __device__ void apply(float *parameters, unsigned at, float before, float gradient) const {
         if (!is_adamw) {
-            sgd(parameters + at, gradient, step);
+            parameters[at] = sgd(before, gradient, step);
         } else if (treatments[at] != TREATMENT_KEEP) {
-            adamw(parameters + at, gradient, first + at, second + at, treatments[at], step);
+            parameters[at] = adamw(before, gradient, first + at, second + at, treatments[at], step);
         }
     }
 };
@@ -152,7 +154,7 @@ struct PersistentRun {
     // This block's slot of a channel, and its team's slots.
     __device__ float2 *slot(Exchange array, unsigned c) const { return exchange + array + c * BLOCKS + blockIdx.x; }
     __device__ float2 *team_slots(Exchange array, unsigned channels) const { return exchange + array + team.index * channels; }
-    __device__ void descend(unsigned at, float gradient) const { descent.apply(parameters, at, gradient); }
+    __device__ void descend(unsigned at, float before, float gradient) const { descent.apply(parameters, at, before, gradient); }
     // Whether example `e` of the team is one of this block's; which one of its own then.
     __device__ bool is_mine(unsigned e) const { return e / MINE == team.member && e % MINE < mine; }
     __device__ unsigned example(unsigned e) const { return team.first_block * MINE + e; }
@@ -253,10 +255,8 @@ __device__ inline ChannelGradient persistent_gradient(float2 sums, unsigned c, u
 }
 
 // The sums over the blocks' slots of a channel, in every lane of a warp.
-__device__ inline float2 gather_blocks(Exchange slots, unsigned channel) {
-    const PersistentRun &run = persistent_shared().run;
-    Await<BLOCKS / LANES, LANES> await;
-    await.begin(run.at(slots) + channel * BLOCKS + lane(), run.tag, [&](int k) { return lane() + k * LANES < gridDim.x; });
+__device__ inline bool is_block(int k) { return lane() + k * LANES < gridDim.x; }
+__device__ inline float2 sum_of_blocks(Await<BLOCKS / LANES, LANES> &await) {
     await.finish();
     float2 sums = await.pairs[0];
 #pragma unroll
@@ -264,6 +264,12 @@ __device__ inline float2 gather_blocks(Exchange slots, unsigned channel) {
         sums = make_float2(sums.x + await.pairs[k].x, sums.y + await.pairs[k].y);
     }
     return make_float2(warp_sum(sums.x), warp_sum(sums.y));
+}
+__device__ inline float2 gather_blocks(Exchange slots, unsigned channel) {
+    const PersistentRun &run = persistent_shared().run;
+    Await<BLOCKS / LANES, LANES> await;
+    await.begin(run.at(slots) + channel * BLOCKS + lane(), run.tag, is_block);
+    return sum_of_blocks(await);
 }
 
 // The sums over the teams' slots of a channel, in one thread.

@@ -139,7 +139,26 @@ __device__ __noinline__ void persistent_d_slots1() {
     }
 }
 
-// The gradient of conv2's weights, into this block's slot: an example and two output channels' rows of kernels a thread.
+// BN 1 backward, by one warp: all channels' slots are under way at once.
+__device__ inline void persistent_gather_d1() {
+    PersistentShared &s = persistent_shared();
+    const PersistentRun &run = s.run;
+    Await<BLOCKS / LANES, LANES> channels[CONV1_CHANNELS];
+#pragma unroll
+    for (unsigned c = 0; c < CONV1_CHANNELS; c++) {
+        channels[c].begin(run.at(BLOCK_D_SLOTS1) + c * BLOCKS + lane(), run.tag, is_block);
+    }
+#pragma unroll
+    for (unsigned c = 0; c < CONV1_CHANNELS; c++) {
+        const float2 sums = sum_of_blocks(channels[c]);
+        if (lane() == 0) {
+            s.gradients1[c] = persistent_gradient(sums, c, CONV1_CHANNELS, run.n * CONV1_MAP, AT_BN1_GAMMA);
+        }
+    }
+}
+
+// The gradient of conv2's weights, into this block's slot: an example and two output channels' rows of kernels a thread. The last
+// warp sums the biases, and gathers what conv1's gradient waits for.
 __device__ __noinline__ void persistent_d_conv2() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
@@ -178,6 +197,7 @@ __device__ __noinline__ void persistent_d_conv2() {
         if (lane() % MINE == 0) {
             slot[CONV2_WEIGHTS + lane() / MINE] = sum;
         }
+        persistent_gather_d1();
     }
     for (int i = 0; i < 2 * KERNEL && e == 1; i++) {
         s.within.backward.second[i * CONV2_ROWS + row_of] = sums[i / KERNEL][i % KERNEL];
@@ -190,17 +210,10 @@ __device__ __noinline__ void persistent_d_conv2() {
     }
 }
 
-// BN 1 backward, and the gradient of conv1's weights, into this block's slot.
+// The gradient of conv1's weights, into this block's slot.
 __device__ __noinline__ void persistent_d_conv1() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
-    if (warp() < CONV1_CHANNELS) {
-        const float2 sums = gather_blocks(BLOCK_D_SLOTS1, warp());
-        if (lane() == 0) {
-            s.gradients1[warp()] = persistent_gradient(sums, warp(), CONV1_CHANNELS, run.n * CONV1_MAP, AT_BN1_GAMMA);
-        }
-    }
-    __syncthreads();
 #pragma unroll 1
     for (unsigned i = threadIdx.x; i < COUPLES; i += blockDim.x) {
         const Couple couple = couple_of(i);

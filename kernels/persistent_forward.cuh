@@ -4,10 +4,14 @@
 
 #include "persistent.cuh"
 
-// This block's samples of the step `ahead`, if there is such a step: they are asked for early, as the pixels hang on them.
+// This step's coefficients; and this block's samples of the step `ahead`, if there is such a step: they are asked for early, as the
+// pixels hang on them.
 __device__ inline void persistent_samples(unsigned ahead) {
     PersistentShared &s = persistent_shared();
-    const PersistentRun &run = s.run;
+    PersistentRun &run = s.run;
+    if (threadIdx.x < COEFFICIENT_COUNT) {
+        run.descent.step[threadIdx.x] = run.descent.coefficients[threadIdx.x];
+    }
     if (threadIdx.x < run.mine && ahead < run.steps) {
         s.samples[threadIdx.x] = run.order[ahead * run.n + run.first + threadIdx.x];
     }

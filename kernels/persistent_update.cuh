@@ -58,6 +58,10 @@ __device__ inline void persistent_linear_tile(unsigned tile, const float *d_y, c
     const unsigned first_out = tile / Tiles::A_ROW * Tiles::FEATURES, first_in = tile % Tiles::A_ROW * LANES;
     const unsigned share = (run.n + PERSISTENT_WARPS - 1) / PERSISTENT_WARPS, first = min(warp() * share, run.n);
     const unsigned count = min(share, run.n - first);
+    const unsigned k = warp(), out = first_out + k, in = first_in + lane();
+    const bool owns = k < Tiles::FEATURES && out < Tiles::OUT && in < Tiles::IN, owns_bias = owns && in == 0;
+    const float before = owns ? run.parameters[at_weight + out * Tiles::IN + in] : 0.0f;
+    const float bias_before = owns_bias ? run.parameters[at_bias + out] : 0.0f;
     d_y += first * Tiles::ROW + first_out;
     x += first * Tiles::IN + min(first_in + lane(), Tiles::IN - 1u);
     float sums[Tiles::FEATURES] = {}, biases[Tiles::FEATURES] = {};
@@ -67,29 +71,26 @@ __device__ inline void persistent_linear_tile(unsigned tile, const float *d_y, c
         persistent_tile_sums<Tiles, false>(sums, biases, d_y, x, count);
     }
 #pragma unroll
-    for (unsigned k = 0; k < Tiles::FEATURES; k++) {
-        s.within.descent.weights[(warp() * Tiles::FEATURES + k) * LANES + lane()] = sums[k];
+    for (unsigned f = 0; f < Tiles::FEATURES; f++) {
+        s.within.descent.weights[(warp() * Tiles::FEATURES + f) * LANES + lane()] = sums[f];
         if (lane() == 0 && first_in == 0) {
-            s.within.descent.biases[warp() * Tiles::FEATURES + k] = biases[k];
+            s.within.descent.biases[warp() * Tiles::FEATURES + f] = biases[f];
         }
     }
     __syncthreads();
-    const unsigned k = warp(), out = first_out + k, in = first_in + lane();
-    if (k < Tiles::FEATURES && out < Tiles::OUT) {
+    if (owns) {
         float sum = 0.0f;
 #pragma unroll
         for (unsigned w = 0; w < PERSISTENT_WARPS; w++) {
             sum += s.within.descent.weights[(w * Tiles::FEATURES + k) * LANES + lane()];
         }
-        if (in < Tiles::IN) {
-            run.descend(at_weight + out * Tiles::IN + in, sum);
-        }
-        if (in == 0) {
+        run.descend(at_weight + out * Tiles::IN + in, before, sum);
+        if (owns_bias) {
             float bias = 0.0f;
             for (unsigned w = 0; w < PERSISTENT_WARPS; w++) {
                 bias += s.within.descent.biases[w * Tiles::FEATURES + k];
             }
-            run.descend(at_bias + out, bias);
+            run.descend(at_bias + out, bias_before, bias);
         }
     }
     __syncthreads();
@@ -119,19 +120,21 @@ __device__ __noinline__ void persistent_descent() {
     float *partial = persistent_shared().within.descent.weights;
     for (unsigned first = blockIdx.x * LANES; first < CONV_PARAMETERS; first += gridDim.x * LANES) {
         const unsigned parameter = min(first + lane(), CONV_PARAMETERS - 1u);
+        const unsigned at = parameter < CONV1_LAYER ? AT_CONV1_WEIGHT + parameter : AT_CONV2_WEIGHT + parameter - CONV1_LAYER;
+        const float before = run.parameters[at];
         float sum = 0.0f;
 #pragma unroll 8
-        for (unsigned slot = warp(); slot < gridDim.x; slot += warps()) {
+        for (unsigned slot = warp(); slot < gridDim.x; slot += PERSISTENT_WARPS) {
             sum += run.work(WORK_CONV_SLOTS)[slot * CONV_PARAMETERS + parameter];
         }
         partial[threadIdx.x] = sum;
         __syncthreads();
         if (warp() == 0 && first + lane() < CONV_PARAMETERS) {
-            for (unsigned w = 1; w < warps(); w++) {
+#pragma unroll
+            for (unsigned w = 1; w < PERSISTENT_WARPS; w++) {
                 sum += partial[w * LANES + lane()];
             }
-            const unsigned at = parameter < CONV1_LAYER ? AT_CONV1_WEIGHT + parameter : AT_CONV2_WEIGHT + parameter - CONV1_LAYER;
-            run.descend(at, sum);
+            run.descend(at, before, sum);
         }
         __syncthreads();
     }
@@ -140,8 +143,8 @@ __device__ __noinline__ void persistent_descent() {
         follow(threadIdx.x, run.parameters, run.batch_mean, run.batch_var, run.settings, run.n);
         // gamma and beta lie before the moving statistics.
         const unsigned gamma = at.mean - 2 * at.channels, beta = at.mean - at.channels;
-        run.descend(gamma, run.gradients[gamma]);
-        run.descend(beta, run.gradients[beta]);
+        run.descend(gamma, run.parameters[gamma], run.gradients[gamma]);
+        run.descend(beta, run.parameters[beta], run.gradients[beta]);
     }
 }
 

@@ -28,7 +28,7 @@ extern "C" __global__ void __launch_bounds__(SUM_THREADS)
     }
     follow(i, parameters, batch_mean, batch_var, settings, n);
     if (i < PARAMETERS && gradients[i] != 0.0f) {
-        sgd(parameters + i, gradients[i], coefficients + (step[0] - 1) * COEFFICIENT_COUNT);
+        parameters[i] = sgd(parameters[i], gradients[i], coefficients + (step[0] - 1) * COEFFICIENT_COUNT);
     }
 }
 
@@ -48,5 +48,6 @@ extern "C" __global__ void __launch_bounds__(SUM_THREADS)
     if (i >= PARAMETERS || treatments[i] == TREATMENT_KEEP) {
         return;
     }
-    adamw(parameters + i, gradients[i], first + i, second + i, treatments[i], coefficients + (step[0] - 1) * COEFFICIENT_COUNT);
+    parameters[i] = adamw(parameters[i], gradients[i], first + i, second + i, treatments[i],
+                          coefficients + (step[0] - 1) * COEFFICIENT_COUNT);
 }

@@ -4,20 +4,20 @@
 
 #include "common.cuh"
 
-// `step` [COEFFICIENT_COUNT] holds the step's rate, decay and root.
-__device__ inline void sgd(float *parameter, float gradient, const float *step) {
-    *parameter -= step[COEFFICIENT_RATE] * gradient;
+// The parameter after the step. `step` [COEFFICIENT_COUNT] holds the step's rate, decay and root.
+__device__ inline float sgd(float parameter, float gradient, const float *step) {
+    return parameter - step[COEFFICIENT_RATE] * gradient;
 }
 
 // Likewise; `first` and `second` are the parameter's m and v. Not for TREATMENT_KEEP.
-__device__ inline void adamw(float *parameter, float gradient, float *first, float *second, unsigned treatment,
-                             const float *step) {
+__device__ inline float adamw(float parameter, float gradient, float *first, float *second, unsigned treatment,
+                              const float *step) {
     const float decay = treatment == TREATMENT_STEP_AND_DECAY ? step[COEFFICIENT_DECAY] : 0.0f;
     const float m = BETA1 * *first + (1.0f - BETA1) * gradient, v = BETA2 * *second + (1.0f - BETA2) * gradient * gradient;
     *first = m;
     *second = v;
-    const float decayed = *parameter - decay * *parameter;
-    *parameter = decayed - step[COEFFICIENT_RATE] * m / (step[COEFFICIENT_ROOT] * sqrtf(v) + ADAM_EPS);
+    const float decayed = parameter - decay * parameter;
+    return decayed - step[COEFFICIENT_RATE] * m / (step[COEFFICIENT_ROOT] * sqrtf(v) + ADAM_EPS);
 }
 
 // Values a channel of the batch: n for a linear layer, n * h * w for a convolution.

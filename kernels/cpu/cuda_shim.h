@@ -397,7 +397,7 @@ SHIM_UNWATCHED inline unsigned atomicAdd(unsigned *address, unsigned value) {
 
 inline float approximate_power_of_two(float x) { return exp2f(x); }
 inline float approximate_reciprocal(float x) { return 1.0f / x; }
-inline bool is_first_thread() { return threadIdx.x == 0; }
+inline unsigned thread_again() { return threadIdx.x; }
 inline void add_release(unsigned *address) {
     __threadfence();
     atomicAdd(address, 1u);

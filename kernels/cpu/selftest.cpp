@@ -46,7 +46,7 @@ void poison() {
 
 // One block never reaches the grid's barrier.
 void grid(unsigned *arrived) {
-    GridBarrier barrier = {arrived, gridDim.x, 0};
+    GridBarrier barrier = {arrived, gridDim.x, blockDim.x, 0};
     if (blockIdx.x != 1) {
         barrier.sync();
     }
@@ -54,7 +54,7 @@ void grid(unsigned *arrived) {
 
 // One block keeps all others waiting: nobody is stuck, but the spins have a limit.
 void spin(unsigned *arrived) {
-    for (GridBarrier barrier = {arrived, gridDim.x, 0}; blockIdx.x != 1;) {
+    for (GridBarrier barrier = {arrived, gridDim.x, blockDim.x, 0}; blockIdx.x != 1;) {
         barrier.sync();
     }
     for (;;) {
@@ -82,7 +82,7 @@ void overwrite() {
 
 // Every order that there is: within a warp, a block, and between blocks.
 void met(unsigned *arrived, float *cells) {
-    GridBarrier barrier = {arrived, gridDim.x, 0};
+    GridBarrier barrier = {arrived, gridDim.x, blockDim.x, 0};
     for (int round = 0; round < 3; round++) {
         cells[blockIdx.x * blockDim.x + threadIdx.x] = static_cast<float>(round);
         barrier.sync();

@@ -35,7 +35,7 @@ __global__ void barriers(int count) {
 }
 
 __global__ void our_barriers(unsigned *arrived, int count) {
-    GridBarrier barrier = {arrived, gridDim.x, 0};
+    GridBarrier barrier = {arrived, gridDim.x, blockDim.x, 0};
     for (int i = 0; i < count; i++) {
         barrier.sync();
     }
