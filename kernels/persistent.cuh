@@ -20,12 +20,12 @@ static_assert(TEAM_EXAMPLES == 16 && PERSISTENT_THREADS == TEAM_EXAMPLES * stati
 constexpr int RUN = 8;
 constexpr int REACH = RUN + PAD;
 // A row of a kernel in shared memory, padded to whole vectors; kernels of conv2's output channels lie so far apart that four of
-// them are read from different banks, and so do the channels of d_y2.
+// them are read from different banks, and so do the channels of y1 and d_y2.
 constexpr int KERNEL_ROW = 2 * VECTOR;
 constexpr int KERNELS1 = CONV1_CHANNELS * KERNEL * KERNEL_ROW;
 constexpr int KERNELS2_OF = CONV1_CHANNELS * KERNEL * KERNEL_ROW + VECTOR;
 constexpr int KERNELS2 = CONV2_CHANNELS * KERNELS2_OF;
-constexpr int D_Y2_OF = CONV2_MAP + VECTOR;
+constexpr int Y1_OF = CONV1_MAP + VECTOR, D_Y2_OF = CONV2_MAP + VECTOR;
 static_assert(KERNEL <= KERNEL_ROW && CONV1_SIDE % RUN == 0 && CONV2_SIDE == RUN && POOL1_SIDE == REACH && REACH % VECTOR == 0,
               "rows in whole vectors");
 // Rows of kernels of an input plane and an output channel: a lane each on the way back.
@@ -33,12 +33,13 @@ constexpr int ROWS1 = CONV1_CHANNELS * KERNEL, ROWS2 = CONV2_CHANNELS * ROWS1;
 static_assert(ROWS1 <= static_cast<int>(LANES) && ROWS2 + ROWS1 <= PERSISTENT_THREADS, "a thread a row of all kernels");
 // Threads that sum conv2's weights for one example: two output channels and a row of a kernel each.
 constexpr int CONV2_ROWS = ROWS2 / 2;
-// Slices of conv1's map in which the gradient of its weights is summed, a group of threads each.
-constexpr int CONV1_GROUP_ROWS = 3;
+// Slices of conv1's map in which the gradient of its weights is summed, a group of threads each: two channels' rows of kernels a thread.
+constexpr int CONV1_GROUP_ROWS = 2;
 constexpr int CONV1_GROUPS = MINE * CONV1_SIDE / CONV1_GROUP_ROWS;
+constexpr int CONV1_ROWS = ROWS1 / 2;
 // The last warp sums the biases meanwhile.
 constexpr int BIAS_WARP = PERSISTENT_WARPS - 1;
-static_assert(MINE * CONV2_ROWS <= BIAS_WARP * LANES && CONV1_GROUPS * ROWS1 <= BIAS_WARP * LANES, "all warps but one");
+static_assert(MINE * CONV2_ROWS <= BIAS_WARP * LANES && CONV1_GROUPS * CONV1_ROWS <= BIAS_WARP * LANES, "all warps but one");
 // Pairs of neighbouring squares of layer 1, a thread each; and what eight of them sum up.
 constexpr int COUPLES_A_ROW = POOL1_SIDE / 2, COUPLES_A_MAP = POOL1_SIDE * COUPLES_A_ROW;
 constexpr int COUPLES = MINE * CONV1_CHANNELS * COUPLES_A_MAP;
@@ -165,10 +166,10 @@ struct Hidden4 {
     float y[TEAM_EXAMPLES * LINEAR2]; // a gradient takes its place, [LINEAR2][TEAM_EXAMPLES]
 };
 
-// A block's shared memory. Maps are [MINE][channels][side][side].
+// A block's shared memory. Maps are [MINE][channels][side][side], those of y1 Y1_OF apart.
 struct PersistentShared {
     alignas(16) float image[MINE * PIXELS];
-    alignas(16) float y1[MINE * CONV1_OUT]; // the gradient d_y1 takes its place
+    alignas(16) float y1[MINE * CONV1_CHANNELS * Y1_OF]; // the gradient d_y1 takes its place
     alignas(16) float pool1[MINE * POOL1_OUT];
     alignas(16) float y2[MINE * CONV2_OUT]; // the gradient d_pool1 takes its place
     // What lives within some phases.
@@ -188,7 +189,7 @@ struct PersistentShared {
                 Hidden4 layer4;
                 float d_y3[LINEAR1 * TEAM_EXAMPLES]; // [LINEAR1][TEAM_EXAMPLES]
             };
-            float logits[TEAM_EXAMPLES * CLASSES], d_logits[TEAM_EXAMPLES * CLASSES];
+            float logits[TEAM_EXAMPLES * CLASSES]; // their gradient takes their place
             Channel channels3[LINEAR1], channels4[LINEAR2];
             ChannelGradient gradients3[LINEAR1], gradients4[LINEAR2 + 1];
         } linear;

@@ -232,29 +232,32 @@ __device__ __noinline__ void persistent_d_conv1() {
         }
     }
     __syncthreads();
-    const unsigned group = threadIdx.x / ROWS1, c = threadIdx.x % ROWS1 / KERNEL, a = threadIdx.x % KERNEL;
+    const unsigned group = threadIdx.x / CONV1_ROWS, c = threadIdx.x % CONV1_ROWS / KERNEL * 2, a = threadIdx.x % KERNEL;
     constexpr unsigned GROUPS_EACH = CONV1_GROUPS / MINE;
     if (group < CONV1_GROUPS) {
         const unsigned e = group / GROUPS_EACH, first_row = group % GROUPS_EACH * CONV1_GROUP_ROWS;
-        float sums[KERNEL] = {};
+        float sums[2][KERNEL] = {};
 #pragma unroll 1
         for (unsigned row = first_row; row < first_row + CONV1_GROUP_ROWS; row++) {
-            const float *d_y = s.y1 + (e * CONV1_CHANNELS + c) * CONV1_MAP + row * CONV1_SIDE;
+            const float *d_y = s.y1 + (e * CONV1_CHANNELS + c) * Y1_OF + row * CONV1_SIDE;
             const float *x = s.image + e * PIXELS + (row + a) * IMAGE_SIDE;
 #pragma unroll
             for (int column = 0; column < CONV1_SIDE; column += RUN) {
-                float d[RUN], inputs[REACH];
-                load_row(d, d_y + column);
+                float inputs[REACH];
                 load_row(inputs, x + column);
-                for (int k = 0; k < RUN; k++) {
-                    for (int j = 0; j < KERNEL; j++) {
-                        sums[j] += d[k] * inputs[k + j];
+                for (int k = 0; k < 2; k++) {
+                    float d[RUN];
+                    load_row(d, d_y + k * Y1_OF + column);
+                    for (int i = 0; i < RUN; i++) {
+                        for (int j = 0; j < KERNEL; j++) {
+                            sums[k][j] += d[i] * inputs[i + j];
+                        }
                     }
                 }
             }
         }
-        for (int j = 0; j < KERNEL; j++) {
-            s.within.conv1[group * CONV1_LAYER + (c * KERNEL + a) * KERNEL + j] = sums[j];
+        for (int i = 0; i < 2 * KERNEL; i++) {
+            s.within.conv1[group * CONV1_LAYER + ((c + i / KERNEL) * KERNEL + a) * KERNEL + i % KERNEL] = sums[i / KERNEL][i % KERNEL];
         }
     } else if (warp() == BIAS_WARP) {
         // In the first group's place: a channel after the other.
@@ -264,7 +267,7 @@ __device__ __noinline__ void persistent_d_conv1() {
 #pragma unroll 3
             for (unsigned i = lane(); i < MINE * CONV1_MAP / VECTOR; i += LANES) {
                 constexpr unsigned QUADS = CONV1_MAP / VECTOR;
-                const float4 d = load4(s.y1 + (i / QUADS * CONV1_CHANNELS + channel) * CONV1_MAP + i % QUADS * VECTOR);
+                const float4 d = load4(s.y1 + (i / QUADS * CONV1_CHANNELS + channel) * Y1_OF + i % QUADS * VECTOR);
                 sum += (d.x + d.y) + (d.z + d.w);
             }
             sum = warp_sum(sum);

@@ -104,7 +104,7 @@ __device__ __noinline__ void persistent_conv1() {
             conv2d_run(y, s.image + e * PIXELS + (row + a) * IMAGE_SIDE + column,
                        s.within.forward.kernels1 + (c * KERNEL + a) * KERNEL_ROW);
         }
-        store_run(s.y1 + (e * CONV1_CHANNELS + c) * CONV1_MAP + row * CONV1_SIDE + column, y);
+        store_run(s.y1 + (e * CONV1_CHANNELS + c) * Y1_OF + row * CONV1_SIDE + column, y);
     }
     __syncthreads();
     // This block's slots of BN 1: a warp a channel.
@@ -115,7 +115,7 @@ __device__ __noinline__ void persistent_conv1() {
         float2 sums = make_float2(0.0f, 0.0f);
 #pragma unroll 3
         for (unsigned i = lane(); i < run.mine * QUADS; i += LANES) {
-            const float4 y = load4(s.y1 + (i / QUADS * CONV1_CHANNELS + c) * CONV1_MAP + i % QUADS * VECTOR);
+            const float4 y = load4(s.y1 + (i / QUADS * CONV1_CHANNELS + c) * Y1_OF + i % QUADS * VECTOR);
             sums = persistent_slot(persistent_slot(sums, y.x, pivot), y.y, pivot);
             sums = persistent_slot(persistent_slot(sums, y.z, pivot), y.w, pivot);
         }
@@ -133,7 +133,7 @@ struct Couple {
 
 __device__ inline Couple couple_of(unsigned i) {
     const unsigned map = i / COUPLES_A_MAP, at = i % COUPLES_A_MAP, row = at / COUPLES_A_ROW, column = at % COUPLES_A_ROW;
-    return {map, map * CONV1_MAP + row * POOL * CONV1_SIDE + column * VECTOR, map * POOL1_MAP + row * POOL1_SIDE + column * 2};
+    return {map, map * Y1_OF + row * POOL * CONV1_SIDE + column * VECTOR, map * POOL1_MAP + row * POOL1_SIDE + column * 2};
 }
 
 // BN 1, pool1, y2, and this block's slots of BN 2.

@@ -249,7 +249,7 @@ __device__ __noinline__ void persistent_linear2() {
 }
 
 // Softmax and cross-entropy of one of the team's examples in half a warp, a lane a class: cross_entropy in parallel. Its loss, and
-// 1 if the largest logit is the label's, in every lane; d_logits [TEAM_EXAMPLES][CLASSES].
+// 1 if the largest logit is the label's, in every lane; d_logits in the logits' place.
 __device__ inline float2 persistent_cross_entropy(unsigned e, unsigned label) {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
@@ -277,7 +277,7 @@ __device__ inline float2 persistent_cross_entropy(unsigned e, unsigned label) {
     const float label_logit = warp_sum<SEGMENT>(k == label ? above : 0.0f);
     if (k < CLASSES) {
         const float d = (power / sum - (k == label ? 1.0f - smoothing + share : share)) / run.n;
-        s.within.linear.d_logits[e * CLASSES + k] = counts ? d : 0.0f;
+        s.within.linear.logits[e * CLASSES + k] = counts ? d : 0.0f;
         if (run.is_mine(e)) {
             run.work(WORK_D_LOGITS)[run.example(e) * D_LOGITS_ROW + k] = d;
         }
@@ -321,7 +321,7 @@ __device__ __noinline__ void persistent_loss() {
         const unsigned e = first_example + k;
         float d_y = 0.0f;
         for (int c = 0; c < CLASSES; c++) {
-            d_y += w[c] * s.within.linear.d_logits[e * CLASSES + c];
+            d_y += w[c] * s.within.linear.logits[e * CLASSES + c];
         }
         d[k] = sigmoid_backward(d_y, s.within.linear.layer4.y[e * LINEAR2 + feature]);
         sum += d[k];
