@@ -1,11 +1,11 @@
-// What the blocks of a cooperative launch tell each other within a step, without a barrier: pairs of floats, each in a word of eight
-// bytes that carries a tag, so that whoever waits for a pair reads it with the look that finds it there. (A barrier costs a
-// write to be confirmed, an arrival to be seen, and only then the read.) NCCL's protocol for short messages does likewise.
+// What the blocks of a cooperative launch tell each other within a step, without a barrier: pairs of floats, each in a word of
+// eight bytes that carries a tag, so that whoever waits for a pair reads it with the look that finds it there. (A barrier costs
+// a write to be confirmed, an arrival to be seen, and only then the read.) NCCL's protocol for short messages does likewise.
 //
-// The tag is the lowest bit of the second float, which therefore is rounded once more: 1 in a launch's first step, 0 in the second,
-// and so on. The memory is zero when the kernel starts, so that a pair that nobody publishes adds nothing to a sum. A pair may be
-// written anew, in the next step, once its readers have published something that its writer has waited for: a gather of all blocks'
-// slots in between is enough.
+// The tag is the lowest bit of the second float, which therefore is rounded once more: 1 in a launch's first step, 0 in the
+// second, and so on. The memory is zero when the kernel starts, so that a pair that nobody publishes adds nothing to a sum. A
+// pair may be written anew, in the next step, once its readers have published something that its writer has waited for: a
+// gather of all blocks' slots in between is enough.
 //
 // A pair orders nothing else: what blocks tell each other in other words needs a barrier, grid.cuh.
 #pragma once
@@ -35,8 +35,8 @@ __device__ inline void publish(float2 *address, float first, float second, unsig
     store_relaxed(address, make_float2(first, __uint_as_float((__float_as_uint(second) & ~1u) | tag)));
 }
 
-// COUNT pairs that a thread waits for, STRIDE apart. `begin` asks for all of them: what the thread does until `finish` costs no time
-// while they are on the way.
+// COUNT pairs that a thread waits for, STRIDE apart. `begin` asks for all of them: what the thread does until `finish` costs no
+// time while they are on the way.
 template <int COUNT, int STRIDE>
 struct Await {
     const float2 *from;

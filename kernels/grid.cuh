@@ -10,8 +10,8 @@
 #define GRID_SPIN_LIMIT (1u << 22)
 #endif
 
-// The CPU shim has its own, see cpu/cuda_shim.h: the block's shared memory, a pause in which other blocks run, and what counts as
-// an order between threads.
+// The CPU shim has its own, see cpu/cuda_shim.h: the block's shared memory, a pause in which other blocks run, and what counts
+// as an order between threads.
 #ifndef CUDA_SHIM
 template <typename T>
 __device__ inline T &dynamic_shared() {
@@ -29,8 +29,8 @@ __device__ inline unsigned thread_again() {
     return thread;
 }
 
-// Adds one. Whoever sees the sum by load_acquire sees what this thread wrote before, and what others of its block wrote before a
-// barrier of the block.
+// Adds one. Whoever sees the sum by load_acquire sees what this thread wrote before, and what others of its block wrote before
+// a barrier of the block.
 __device__ inline void add_release(unsigned *address) {
     asm volatile("red.release.gpu.global.add.u32 [%0], 1;" : : "l"(__cvta_generic_to_global(address)) : "memory");
 }
@@ -64,8 +64,8 @@ __device__ inline void spin_until(const Ready &ready) {
     spin_over();
 }
 
-// One a block. `arrived` is 0 when the kernel starts and counts all arrivals of all barriers; one counter serves one barrier at a
-// time, so that barriers which overlap need one each.
+// One a block. `arrived` is 0 when the kernel starts and counts all arrivals of all barriers; one counter serves one barrier at
+// a time, so that barriers which overlap need one each.
 struct GridBarrier {
     unsigned *arrived;
     unsigned blocks, threads; // of the grid, and of a block

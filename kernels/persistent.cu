@@ -5,12 +5,12 @@
 // |------------------|------------------------------|--------------------|-------------------|
 // | persistent_train | ceil(n / EXAMPLES_PER_BLOCK) | PERSISTENT_THREADS | PERSISTENT_SHARED |
 //
-// A block keeps its examples in shared memory from the pixels to the gradients; for the linear layers blocks form teams, and exchange
-// what their examples have become, see persistent_linear.cuh. Where BatchNorm needs the batch, blocks leave slots for all
-// others, forward and backward. Values and slots are tagged pairs, exchange.cuh; a barrier of the grid comes at the end of a step
-// twice, since the convolutions' gradients are sums over all blocks, and the next step begins with the new weights, and once
-// before, as the linear layers' gradients need all examples: nobody waits there, the convolutions' gradients lie in between. Oracle:
-// the graph of the other kernels, with which it shares what an operation is, not the order of its sums.
+// A block keeps its examples in shared memory from the pixels to the gradients; for the linear layers blocks form teams, and
+// exchange what their examples have become, see persistent_linear.cuh. Where BatchNorm needs the batch, blocks leave slots for
+// all others, forward and backward. Values and slots are tagged pairs, exchange.cuh; a barrier of the grid comes at the end of
+// a step twice, since the convolutions' gradients are sums over all blocks, and the next step begins with the new weights, and
+// once before, as the linear layers' gradients need all examples: nobody waits there, the convolutions' gradients lie in
+// between. Oracle: the graph of the other kernels, with which it shares what an operation is, not the order of its sums.
 //
 // Pointers to what the kernel itself writes are not __restrict__ const: they must not be read through the read-only cache.
 
@@ -18,8 +18,8 @@
 #include "persistent_linear.cuh"
 #include "persistent_update.cuh"
 
-// One step, of whose batch the images are there. Whether there is another: none follows a batch whose loss was not finite. Then the
-// model has not changed, and every block knows it.
+// One step, of whose batch the images are there. Whether there is another: none follows a batch whose loss was not finite. Then
+// the model has not changed, and every block knows it.
 __device__ inline bool persistent_step() {
     PersistentShared &s = persistent_shared();
     PersistentRun &run = s.run;
@@ -70,10 +70,9 @@ __device__ inline bool persistent_step() {
 extern "C" __global__ void __launch_bounds__(PERSISTENT_THREADS, 1)
     persistent_train(const unsigned char *__restrict__ images, const unsigned char *__restrict__ labels,
                      const unsigned *__restrict__ order, const float *__restrict__ settings,
-                     const float *__restrict__ coefficients, const unsigned char *__restrict__ treatments,
-                     float *parameters, float *first_moments, float *second_moments, float *gradients, float *batch_mean,
-                     float *batch_var, double *totals, float *workspace, float *exchange, unsigned is_adamw, unsigned steps,
-                     unsigned n) {
+                     const float *__restrict__ coefficients, const unsigned char *__restrict__ treatments, float *parameters,
+                     float *first_moments, float *second_moments, float *gradients, float *batch_mean, float *batch_var,
+                     double *totals, float *workspace, float *exchange, unsigned is_adamw, unsigned steps, unsigned n) {
     if (steps == 0 || totals[TOTAL_STOPPED] != 0.0) {
         return;
     }
@@ -81,10 +80,26 @@ extern "C" __global__ void __launch_bounds__(PERSISTENT_THREADS, 1)
     if (thread_again() == 0) {
         const unsigned first = blockIdx.x * MINE;
         const Descent descent = {coefficients, {}, treatments, first_moments, second_moments, is_adamw != 0};
-        s.run = {images, labels, order, parameters, gradients, batch_mean, batch_var, settings, settings[SETTING_EPS],
-                 settings[SETTING_LABEL_SMOOTHING], workspace,
-                 reinterpret_cast<float2 *>(exchange), descent, totals, n, first, min(first + MINE, n) - first,
-                 team_of(blockIdx.x, gridDim.x, n), 1, steps};
+        s.run = {images,
+                 labels,
+                 order,
+                 parameters,
+                 gradients,
+                 batch_mean,
+                 batch_var,
+                 settings,
+                 settings[SETTING_EPS],
+                 settings[SETTING_LABEL_SMOOTHING],
+                 workspace,
+                 reinterpret_cast<float2 *>(exchange),
+                 descent,
+                 totals,
+                 n,
+                 first,
+                 min(first + MINE, n) - first,
+                 team_of(blockIdx.x, gridDim.x, n),
+                 1,
+                 steps};
         unsigned *const arrived = reinterpret_cast<unsigned *>(exchange);
         s.linear = {arrived, gridDim.x, blockDim.x, 0};
         s.all = {arrived + 1, gridDim.x, blockDim.x, 0};

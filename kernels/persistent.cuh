@@ -33,7 +33,8 @@ constexpr int ROWS1 = CONV1_CHANNELS * KERNEL, ROWS2 = CONV2_CHANNELS * ROWS1;
 static_assert(ROWS1 <= static_cast<int>(LANES) && ROWS2 + ROWS1 <= PERSISTENT_THREADS, "a thread a row of all kernels");
 // Threads that sum conv2's weights for one example: two output channels and a row of a kernel each.
 constexpr int CONV2_ROWS = ROWS2 / 2;
-// Slices of conv1's map in which the gradient of its weights is summed, a group of threads each: two channels' rows of kernels a thread.
+// Slices of conv1's map in which the gradient of its weights is summed, a group of threads each: two channels' rows of kernels
+// a thread.
 constexpr int CONV1_GROUP_ROWS = 2;
 constexpr int CONV1_GROUPS = MINE * CONV1_SIDE / CONV1_GROUP_ROWS;
 constexpr int CONV1_ROWS = ROWS1 / 2;
@@ -111,23 +112,26 @@ struct Share {
     unsigned first, end;
 };
 
-// A block's place in its team, and its share of each layer's features. The last team may be smaller, the last example of the last
-// block may be missing.
+// A block's place in its team, and its share of each layer's features. The last team may be smaller, the last example of the
+// last block may be missing.
 struct Team {
     unsigned index, count; // of all teams
     unsigned first_block, member, members;
     unsigned examples; // of this team
     Share flat, linear1, linear2;
 
-    __device__ Share share(unsigned features) const {
-        return {features * member / members, features * (member + 1) / members};
-    }
+    __device__ Share share(unsigned features) const { return {features * member / members, features * (member + 1) / members}; }
 };
 
 __device__ inline Team team_of(unsigned block, unsigned blocks, unsigned n) {
     const unsigned index = block / TEAM, first_block = index * TEAM;
-    Team team = {index, (blocks + TEAM - 1) / TEAM, first_block, block - first_block, min(TEAM, blocks - first_block),
-                 min(TEAM_EXAMPLES, n - first_block * MINE), {0, 0}, {0, 0}, {0, 0}};
+    Team team = {};
+    team.index = index;
+    team.count = (blocks + TEAM - 1) / TEAM;
+    team.first_block = first_block;
+    team.member = block - first_block;
+    team.members = min(TEAM, blocks - first_block);
+    team.examples = min(TEAM_EXAMPLES, n - first_block * MINE);
     team.flat = team.share(FLAT);
     team.linear1 = team.share(LINEAR1);
     team.linear2 = team.share(LINEAR2);
@@ -155,12 +159,15 @@ struct PersistentRun {
     // This block's slot of a channel, and its team's slots.
     __device__ float2 *slot(Exchange array, unsigned c) const { return exchange + array + c * BLOCKS + blockIdx.x; }
     __device__ float2 *team_slots(Exchange array, unsigned channels) const { return exchange + array + team.index * channels; }
-    __device__ void descend(unsigned at, float before, float gradient) const { descent.apply(parameters, at, before, gradient); }
+    __device__ void descend(unsigned at, float before, float gradient) const {
+        descent.apply(parameters, at, before, gradient);
+    }
     // Whether example `e` of the team is one of this block's; which one of its own then.
     __device__ bool is_mine(unsigned e) const { return e / MINE == team.member && e % MINE < mine; }
     __device__ unsigned example(unsigned e) const { return team.first_block * MINE + e; }
 };
 
+// The second hidden layer, of all of a team's examples.
 struct Hidden4 {
     float x_hat[TEAM_EXAMPLES * LINEAR2];
     float y[TEAM_EXAMPLES * LINEAR2]; // a gradient takes its place, [LINEAR2][TEAM_EXAMPLES]
@@ -209,7 +216,7 @@ struct PersistentShared {
     } within;
     Channel channels1[CONV1_CHANNELS], channels2[CONV2_CHANNELS];
     ChannelGradient gradients1[CONV1_CHANNELS], gradients2[CONV2_CHANNELS];
-    // Of all BatchNorms: what stands for zero in sums, see persistent_slot.
+    // Of all BatchNorms' channels; `pivot` is what stands for zero in sums, see persistent_slot.
     float gamma[BN_CHANNELS], beta[BN_CHANNELS], pivot[BN_CHANNELS];
     float2 loss;            // and hits, of the batch
     unsigned samples[MINE]; // this block's, of the next step
@@ -222,16 +229,17 @@ static_assert(sizeof(PersistentShared) <= PERSISTENT_SHARED, "the host asks for 
 
 __device__ inline PersistentShared &persistent_shared() { return dynamic_shared<PersistentShared>(); }
 
-// A value's part of a slot of BatchNorm forward: its distance from the moving mean, which all blocks know, and the square of that.
-// Sums of these two are all that a batch's statistics need, and with a zero so near the mean nothing cancels. (Shifted data, Chan
-// et al. 1983.) While the moving mean is still 0, in the first steps of all, values are as far from it as from their mean.
+// A value's part of a slot of BatchNorm forward: its distance from the moving mean, which all blocks know, and the square of
+// that. Sums of these two are all that a batch's statistics need, and with a zero so near the mean nothing cancels. (Shifted
+// data, Chan et al. 1983.) While the moving mean is still 0, in the first steps of all, values are as far from it as from their
+// mean.
 __device__ inline float2 persistent_slot(float2 sums, float value, float pivot) {
     const float distance = value - pivot;
     return make_float2(sums.x + distance, sums.y + distance * distance);
 }
 
-// BatchNorm forward from the sums over the slots of a channel, number `at` of all BatchNorms' channels; `values` are all values of the
-// batch. Block 0 also leaves both statistics for the moving ones.
+// BatchNorm forward from the sums over the slots of a channel, number `at` of all BatchNorms' channels; `values` are all values
+// of the batch. Block 0 also leaves both statistics for the moving ones.
 __device__ inline Channel persistent_channel(float2 sums, unsigned at, float values) {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
@@ -244,9 +252,10 @@ __device__ inline Channel persistent_channel(float2 sums, unsigned at, float val
     return {mean, 1.0f / sqrtf(variance + run.eps), s.gamma[at], s.beta[at]};
 }
 
-// BatchNorm backward from the sums of (d_y, d_y * x_hat) over the slots of channel `c`. Block 0 also leaves the gradients of gamma,
-// which lie at `at_gamma`, and of beta.
-__device__ inline ChannelGradient persistent_gradient(float2 sums, unsigned c, unsigned channels, float values, unsigned at_gamma) {
+// BatchNorm backward from the sums of (d_y, d_y * x_hat) over the slots of channel `c`. Block 0 also leaves the gradients of
+// gamma, which lie at `at_gamma`, and of beta.
+__device__ inline ChannelGradient persistent_gradient(float2 sums, unsigned c, unsigned channels, float values,
+                                                      unsigned at_gamma) {
     const PersistentRun &run = persistent_shared().run;
     if (blockIdx.x == 0) {
         run.gradients[at_gamma + c] = sums.y;

@@ -1,5 +1,5 @@
-// The backward pass of the persistent kernel through the convolutions, from the gradient of the flat features to the slots of the
-// convolutions' gradients. Its phases and their order: persistent.cu.
+// The backward pass of the persistent kernel through the convolutions, from the gradient of the flat features to the slots of
+// the convolutions' gradients. Its phases and their order: persistent.cu.
 #pragma once
 
 #include "persistent_forward.cuh"
@@ -50,9 +50,9 @@ __device__ __noinline__ void persistent_d_y2() {
     __syncthreads();
 }
 
-// d_pool1, in y2's place. A warp takes the rows of an example that need as many rows of kernels together: row `r`, which gets kernel
-// row a from row r - a of d_y2, and row r + 8, which gets the others. A lane takes one row of the kernels of one plane, from all
-// output channels; then the lanes of a plane are summed.
+// d_pool1, in y2's place. A warp takes the rows of an example that need as many rows of kernels together: row `r`, which gets
+// kernel row a from row r - a of d_y2, and row r + 8, which gets the others. A lane takes one row of the kernels of one plane,
+// from all output channels; then the lanes of a plane are summed.
 __device__ __noinline__ void persistent_d_pool1() {
     PersistentShared &s = persistent_shared();
     static_assert(MINE * CONV2_SIDE == PERSISTENT_WARPS, "a warp for each row of d_y2");
@@ -131,7 +131,8 @@ __device__ __noinline__ void persistent_d_slots1() {
         float sum = 0.0f, along = 0.0f;
 #pragma unroll
         for (unsigned k = 0; k < MINE * EIGHTS_A_MAP; k++) {
-            const float2 eight = s.within.backward.eights[(k / EIGHTS_A_MAP * CONV1_CHANNELS + c) * EIGHTS_A_MAP + k % EIGHTS_A_MAP];
+            const float2 eight =
+                s.within.backward.eights[(k / EIGHTS_A_MAP * CONV1_CHANNELS + c) * EIGHTS_A_MAP + k % EIGHTS_A_MAP];
             sum += eight.x;
             along += eight.y;
         }
@@ -157,8 +158,8 @@ __device__ inline void persistent_gather_d1() {
     }
 }
 
-// The gradient of conv2's weights, into this block's slot: an example and two output channels' rows of kernels a thread. The last
-// warp sums the biases, and gathers what conv1's gradient waits for.
+// The gradient of conv2's weights, into this block's slot: an example and two output channels' rows of kernels a thread. The
+// last warp sums the biases, and gathers what conv1's gradient waits for.
 __device__ __noinline__ void persistent_d_conv2() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
@@ -257,7 +258,8 @@ __device__ __noinline__ void persistent_d_conv1() {
             }
         }
         for (int i = 0; i < 2 * KERNEL; i++) {
-            s.within.conv1[group * CONV1_LAYER + ((c + i / KERNEL) * KERNEL + a) * KERNEL + i % KERNEL] = sums[i / KERNEL][i % KERNEL];
+            s.within.conv1[group * CONV1_LAYER + ((c + i / KERNEL) * KERNEL + a) * KERNEL + i % KERNEL] =
+                sums[i / KERNEL][i % KERNEL];
         }
     } else if (warp() == BIAS_WARP) {
         // In the first group's place: a channel after the other.

@@ -1,11 +1,11 @@
-// The forward pass of the persistent kernel through the convolutions, from the pixels to the flat features. Its phases and their
-// order: persistent.cu.
+// The forward pass of the persistent kernel through the convolutions, from the pixels to the flat features. Its phases and
+// their order: persistent.cu.
 #pragma once
 
 #include "persistent.cuh"
 
-// This step's coefficients; and this block's samples of the step `ahead`, if there is such a step: they are asked for early, as the
-// pixels hang on them.
+// This step's coefficients; and this block's samples of the step `ahead`, if there is such a step: they are asked for early, as
+// the pixels hang on them.
 __device__ inline void persistent_samples(unsigned ahead) {
     PersistentShared &s = persistent_shared();
     PersistentRun &run = s.run;
@@ -54,14 +54,15 @@ __device__ inline void store_run(float *to, const float (&run)[RUN]) {
 static_assert(KERNEL < KERNEL_ROW, "in the padding");
 constexpr int BIAS_IN_ROW = KERNEL;
 
-// What a step needs of the model all the time: the kernels of both convolutions, their rows padded to KERNEL_ROW, the biases in the
-// padding of each output channel's first row, and BatchNorm's parameters. The caller synchronises.
+// What a step needs of the model all the time: the kernels of both convolutions, their rows padded to KERNEL_ROW, the biases in
+// the padding of each output channel's first row, and BatchNorm's parameters. The caller synchronises.
 __device__ inline void persistent_load_model() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
     const unsigned t = threadIdx.x;
     if (t < ROWS2 + ROWS1) {
-        const float *row = t < ROWS2 ? run.parameters + AT_CONV2_WEIGHT + t * KERNEL : run.parameters + AT_CONV1_WEIGHT + (t - ROWS2) * KERNEL;
+        const float *row =
+            t < ROWS2 ? run.parameters + AT_CONV2_WEIGHT + t * KERNEL : run.parameters + AT_CONV1_WEIGHT + (t - ROWS2) * KERNEL;
         float *to = t < ROWS2 ? s.within.forward.kernels2 + t / ROWS1 * KERNELS2_OF + t % ROWS1 * KERNEL_ROW
                               : s.within.forward.kernels1 + (t - ROWS2) * KERNEL_ROW;
         for (int j = 0; j < KERNEL; j++) {
@@ -69,7 +70,8 @@ __device__ inline void persistent_load_model() {
         }
         // conv2 has more rows a channel, conv1 KERNEL of them.
         if (t < ROWS2 ? t % ROWS1 == 0 : (t - ROWS2) % KERNEL == 0) {
-            to[BIAS_IN_ROW] = t < ROWS2 ? run.parameters[AT_CONV2_BIAS + t / ROWS1] : run.parameters[AT_CONV1_BIAS + (t - ROWS2) / KERNEL];
+            to[BIAS_IN_ROW] =
+                t < ROWS2 ? run.parameters[AT_CONV2_BIAS + t / ROWS1] : run.parameters[AT_CONV1_BIAS + (t - ROWS2) / KERNEL];
         }
     }
     if (t < BN_CHANNELS) {
@@ -158,7 +160,8 @@ __device__ __noinline__ void persistent_conv2() {
                         ((y(upper.z) + y(upper.w)) + (y(lower.z) + y(lower.w))) * POOL_SHARE);
     }
     __syncthreads();
-    // Half of the threads take half of the input's planes each; a row of a map a thread, both examples of a channel in half a warp.
+    // Half of the threads take half of the input's planes each; a row of a map a thread, both examples of a channel in half a
+    // warp.
     constexpr int PLANES = CONV1_CHANNELS / 2, SEGMENT = MINE * CONV2_SIDE;
     static_assert(2 * CONV2_CHANNELS * SEGMENT == PERSISTENT_THREADS && CONV1_CHANNELS % 2 == 0, "one round");
     const unsigned half = threadIdx.x / (PERSISTENT_THREADS / 2), o = threadIdx.x % (PERSISTENT_THREADS / 2) / SEGMENT;

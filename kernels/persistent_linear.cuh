@@ -1,14 +1,14 @@
 // The linear layers of the persistent kernel, forward and backward, and the losses. Its phases and their order: persistent.cu.
 //
-// A team's blocks hold the values of all of the team's examples, and compute a share of the features each: so a block reads a share of
-// the weights, and BatchNorm has one slot a team. What is cheap, every block computes for all features: normalising, the
-// logits, the losses.
+// A team's blocks hold the values of all of the team's examples, and compute a share of the features each: so a block reads a
+// share of the weights, and BatchNorm has one slot a team. What is cheap, every block computes for all features: normalising,
+// the logits, the losses.
 #pragma once
 
 #include "persistent.cuh"
 
-// Forward of a linear layer of IN inputs: a warp takes four features of four examples at a time, lanes share the inputs. The weights
-// of the first ones are asked for by `begin`.
+// Forward of a linear layer of IN inputs: a warp takes four features of four examples at a time, lanes share the inputs. The
+// weights of the first ones are asked for by `begin`.
 template <int IN>
 struct TeamLinear {
     static constexpr int ROUNDS = (IN + VECTOR * static_cast<int>(LANES) - 1) / (VECTOR * static_cast<int>(LANES));
@@ -72,7 +72,8 @@ struct TeamLinear {
                 }
             }
             const float sum = warp_sums(sums);
-            const unsigned o = share.first + unit / EXAMPLE_QUADS * VECTOR + feature_of_lane(), e = first_example + example_of_lane();
+            const unsigned o = share.first + unit / EXAMPLE_QUADS * VECTOR + feature_of_lane(),
+                           e = first_example + example_of_lane();
             if (lane() % (LANES / (VECTOR * VECTOR)) == 0 && o < share.end) {
                 to[e * out + o] = sum + bias;
             }
@@ -186,15 +187,17 @@ __device__ inline void publish_z(Share share, Exchange pairs, Exchange slots, co
         [&](float own, unsigned, unsigned feature) { return persistent_slot(make_float2(0.0f, 0.0f), own, pivot[feature]); });
 }
 
-// BatchNorm and sigmoid behind a linear layer, once the team's z and all teams' slots are there: x_hat and y [TEAM_EXAMPLES][FEATURES];
-// y of this block's own examples also in the workspace.
+// BatchNorm and sigmoid behind a linear layer, once the team's z and all teams' slots are there: x_hat and y
+// [TEAM_EXAMPLES][FEATURES]; y of this block's own examples also in the workspace.
 template <int FEATURES, unsigned FIRST_CHANNEL>
-__device__ inline void persistent_normalise(Exchange pairs, Exchange slots, Channel *channels, float *x_hat, float *y, Work batch_y) {
+__device__ inline void persistent_normalise(Exchange pairs, Exchange slots, Channel *channels, float *x_hat, float *y,
+                                            Work batch_y) {
     const PersistentRun &run = persistent_shared().run;
     TeamPairs<FEATURES> z;
     z.begin(pairs);
     if (threadIdx.x < FEATURES) {
-        channels[threadIdx.x] = persistent_channel(gather_teams<FEATURES>(slots, threadIdx.x), FIRST_CHANNEL + threadIdx.x, run.n);
+        channels[threadIdx.x] =
+            persistent_channel(gather_teams<FEATURES>(slots, threadIdx.x), FIRST_CHANNEL + threadIdx.x, run.n);
     }
     z.await.finish();
     __syncthreads();
@@ -241,15 +244,15 @@ __device__ __noinline__ void persistent_linear2() {
     const PersistentRun &run = s.run;
     TeamLinear<LINEAR1> linear;
     linear.begin(run.parameters + AT_LINEAR2_WEIGHT, run.parameters + AT_LINEAR2_BIAS, run.team.linear2);
-    persistent_normalise<LINEAR1, BN3>(PAIRS_Z3, TEAM_SLOTS3, s.within.linear.channels3, s.within.linear.x_hat3, s.within.linear.y3,
-                                       WORK_Y3);
+    persistent_normalise<LINEAR1, BN3>(PAIRS_Z3, TEAM_SLOTS3, s.within.linear.channels3, s.within.linear.x_hat3,
+                                       s.within.linear.y3, WORK_Y3);
     linear.run(s.within.linear.y3, s.within.linear.layer4.x_hat, LINEAR2);
     __syncthreads();
     publish_z<LINEAR2, BN4>(run.team.linear2, PAIRS_Z4, TEAM_SLOTS4, s.within.linear.layer4.x_hat);
 }
 
-// Softmax and cross-entropy of one of the team's examples in half a warp, a lane a class: cross_entropy in parallel. Its loss, and
-// 1 if the largest logit is the label's, in every lane; d_logits in the logits' place.
+// Softmax and cross-entropy of one of the team's examples in half a warp, a lane a class: cross_entropy in parallel. Its loss,
+// and 1 if the largest logit is the label's, in every lane; d_logits in the logits' place.
 __device__ inline float2 persistent_cross_entropy(unsigned e, unsigned label) {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
@@ -286,8 +289,8 @@ __device__ inline float2 persistent_cross_entropy(unsigned e, unsigned label) {
     return make_float2(counts ? loss : 0.0f, counts && best == label ? 1.0f : 0.0f);
 }
 
-// BN 4, the team's logits and losses, and back to the front of the second hidden layer's sigmoid. This block's share of the slots of
-// BN 4; the first block of a team publishes its loss.
+// BN 4, the team's logits and losses, and back to the front of the second hidden layer's sigmoid. This block's share of the
+// slots of BN 4; the first block of a team publishes its loss.
 __device__ __noinline__ void persistent_loss() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
@@ -329,7 +332,8 @@ __device__ __noinline__ void persistent_loss() {
     }
     sum = warp_sum<QUADS>(sum);
     along = warp_sum<QUADS>(along);
-    if (threadIdx.x % QUADS == 0 && threadIdx.x / QUADS >= run.team.linear2.first && threadIdx.x / QUADS < run.team.linear2.end) {
+    if (threadIdx.x % QUADS == 0 && threadIdx.x / QUADS >= run.team.linear2.first &&
+        threadIdx.x / QUADS < run.team.linear2.end) {
         publish(run.team_slots(TEAM_D_SLOTS4, LINEAR2 + 1) + feature, sum, along, run.tag);
     }
     if (warp() == PERSISTENT_WARPS - 1 && run.team.member == 0) {
@@ -394,7 +398,8 @@ __device__ __noinline__ void persistent_d_hidden() {
         __syncthreads();
     }
     publish_share<LINEAR1>(
-        share, PAIRS_D_Z3, TEAM_D_SLOTS3, [&](unsigned e, unsigned feature) { return s.within.linear.y3[e * LINEAR1 + feature]; },
+        share, PAIRS_D_Z3, TEAM_D_SLOTS3,
+        [&](unsigned e, unsigned feature) { return s.within.linear.y3[e * LINEAR1 + feature]; },
         [&](float own, unsigned e, unsigned feature) {
             return make_float2(own, own * s.within.linear.x_hat3[e * LINEAR1 + feature]);
         });
@@ -441,7 +446,8 @@ __device__ __noinline__ void persistent_d_flat() {
         const unsigned member = warp(), feature_in = first + lane();
         if (member < run.team.members && feature_in < share.end) {
             publish(run.at(PAIRS_D_FLAT) + (run.team.first_block + member) * FLAT + feature_in,
-                    sum_of_parts(s.within.linear.parts, member * MINE), sum_of_parts(s.within.linear.parts, member * MINE + 1), run.tag);
+                    sum_of_parts(s.within.linear.parts, member * MINE), sum_of_parts(s.within.linear.parts, member * MINE + 1),
+                    run.tag);
         }
         __syncthreads();
     }

@@ -4,8 +4,8 @@
 
 #include "persistent.cuh"
 
-// How a linear layer's gradient is cut into tiles, `features` of LANES weights each: so that a batch of 256, 128 blocks, has one tile
-// a block. Gradients of the outputs lie `stride` floats apart and are read `width` at a time.
+// How a linear layer's gradient is cut into tiles, `features` of LANES weights each: so that a batch of 256, 128 blocks, has
+// one tile a block. Gradients of the outputs lie `stride` floats apart and are read `width` at a time.
 template <int FEATURES_IN_ALL, int IN_IN_ALL, int TILE, int STRIDE, int WIDTH>
 struct LinearTiles {
     static constexpr int OUT = FEATURES_IN_ALL, IN = IN_IN_ALL, FEATURES = TILE, ROW = STRIDE, WIDE = WIDTH;
@@ -49,10 +49,12 @@ __device__ inline void persistent_tile_sums(float (&sums)[Tiles::FEATURES], floa
     }
 }
 
-// Gradient and descent of one tile of a linear layer: a warp sums a share of the examples, then the warps' sums are added. `d_y`
-// [n][ROW], `x` [n][IN]; the first tile of a feature takes its bias along. What is read beyond the last feature or weight is not used.
+// Gradient and descent of one tile of a linear layer: a warp sums a share of the examples, then the warps' sums are added.
+// `d_y` [n][ROW], `x` [n][IN]; the first tile of a feature takes its bias along. What is read beyond the last feature or weight
+// is not used.
 template <typename Tiles>
-__device__ inline void persistent_linear_tile(unsigned tile, const float *d_y, const float *x, unsigned at_weight, unsigned at_bias) {
+__device__ inline void persistent_linear_tile(unsigned tile, const float *d_y, const float *x, unsigned at_weight,
+                                              unsigned at_bias) {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
     const unsigned first_out = tile / Tiles::A_ROW * Tiles::FEATURES, first_in = tile % Tiles::A_ROW * LANES;
@@ -113,8 +115,8 @@ __device__ __noinline__ void persistent_linear_descent() {
     }
 }
 
-// Sums of the blocks' slots and descent of the convolutions, LANES parameters at a time; descent of gamma and beta, and the moving
-// statistics, by the last block.
+// Sums of the blocks' slots and descent of the convolutions, LANES parameters at a time; descent of gamma and beta, and the
+// moving statistics, by the last block.
 __device__ __noinline__ void persistent_descent() {
     const PersistentRun &run = persistent_shared().run;
     float *partial = persistent_shared().within.descent.weights;
