@@ -19,13 +19,13 @@ static_assert(TEAM_EXAMPLES == 16 && PERSISTENT_THREADS == TEAM_EXAMPLES * stati
 // Neighbouring outputs of a convolution that a thread computes, and what they reach.
 constexpr int RUN = 8;
 constexpr int REACH = RUN + PAD;
-// A row of a kernel in shared memory, padded to whole vectors; kernels of conv2's output channels lie so far apart that four of
-// them are read from different banks, and so do the channels of y1 and d_y2.
+// Distances in shared memory, chosen so that what neighbouring lanes read or write together lies in different banks: of kernels
+// by output channel, their rows padded to whole vectors; of maps by channel; of a team's gradients by feature.
 constexpr int KERNEL_ROW = 2 * VECTOR;
-constexpr int KERNELS1 = CONV1_CHANNELS * KERNEL * KERNEL_ROW;
-constexpr int KERNELS2_OF = CONV1_CHANNELS * KERNEL * KERNEL_ROW + VECTOR;
-constexpr int KERNELS2 = CONV2_CHANNELS * KERNELS2_OF;
-constexpr int Y1_OF = CONV1_MAP + VECTOR, D_Y2_OF = CONV2_MAP + VECTOR;
+constexpr int KERNELS1_OF = KERNEL * KERNEL_ROW + VECTOR, KERNELS2_OF = CONV1_CHANNELS * KERNEL * KERNEL_ROW + VECTOR;
+constexpr int Y1_OF = CONV1_MAP + VECTOR, POOL1_OF = POOL1_MAP + 3 * VECTOR, D_Y2_OF = CONV2_MAP + VECTOR;
+constexpr int D_Y3_OF = TEAM_EXAMPLES + VECTOR;
+constexpr int ROWS_OF = LANES + 1;
 static_assert(KERNEL <= KERNEL_ROW && CONV1_SIDE % RUN == 0 && CONV2_SIDE == RUN && POOL1_SIDE == REACH && REACH % VECTOR == 0,
               "rows in whole vectors");
 // Rows of kernels of an input plane and an output channel: a lane each on the way back.
@@ -173,16 +173,17 @@ struct Hidden4 {
     float y[TEAM_EXAMPLES * LINEAR2]; // a gradient takes its place, [LINEAR2][TEAM_EXAMPLES]
 };
 
-// A block's shared memory. Maps are [MINE][channels][side][side], those of y1 Y1_OF apart.
+// A block's shared memory. Maps are [MINE][channels][side][side], those of y1 and pool1 Y1_OF and
+// POOL1_OF apart.
 struct PersistentShared {
     alignas(16) float image[MINE * PIXELS];
     alignas(16) float y1[MINE * CONV1_CHANNELS * Y1_OF]; // the gradient d_y1 takes its place
-    alignas(16) float pool1[MINE * POOL1_OUT];
-    alignas(16) float y2[MINE * CONV2_OUT]; // the gradient d_pool1 takes its place
+    alignas(16) float pool1[MINE * CONV1_CHANNELS * POOL1_OF];
+    alignas(16) float y2[MINE * CONV2_OUT]; // the gradient d_pool1 takes its place, maps POOL1_MAP apart
     // What lives within some phases.
     union {
         struct {
-            alignas(16) float kernels1[KERNELS1], kernels2[KERNELS2];
+            alignas(16) float kernels1[CONV1_CHANNELS * KERNELS1_OF], kernels2[CONV2_CHANNELS * KERNELS2_OF];
         } forward;
         // Of all of the team's examples, [TEAM_EXAMPLES][features].
         struct {
@@ -194,7 +195,7 @@ struct PersistentShared {
             float y3[TEAM_EXAMPLES * LINEAR1]; // a gradient takes its place
             union {
                 Hidden4 layer4;
-                float d_y3[LINEAR1 * TEAM_EXAMPLES]; // [LINEAR1][TEAM_EXAMPLES]
+                float d_y3[LINEAR1 * D_Y3_OF]; // [LINEAR1][TEAM_EXAMPLES]
             };
             float logits[TEAM_EXAMPLES * CLASSES]; // their gradient takes their place
             Channel channels3[LINEAR1], channels4[LINEAR2];
@@ -204,7 +205,7 @@ struct PersistentShared {
             // [CONV2_CHANNELS][KERNEL][LANES]: column by column, a row of a kernel a lane.
             alignas(16) float columns2[CONV2_CHANNELS * KERNEL * LANES], d_y2[MINE * CONV2_CHANNELS * D_Y2_OF];
             union {
-                float rows[PERSISTENT_WARPS * REACH * LANES];
+                float rows[PERSISTENT_WARPS * REACH * ROWS_OF];
                 float second[CONV2_ROWS * 2 * KERNEL];
             };
             float2 eights[COUPLES / EIGHT];

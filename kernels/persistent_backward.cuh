@@ -4,6 +4,23 @@
 
 #include "persistent_forward.cuh"
 
+// Where a value of d_y2 lies in its map: the lower rows' two vectors are swapped, so that rows four apart are in different
+// banks.
+__device__ inline unsigned in_d_y2(unsigned row, unsigned column) { return row * CONV2_SIDE + (column ^ (row & VECTOR)); }
+static_assert(CONV2_SIDE == 2 * VECTOR, "two vectors a row, and as many rows as columns");
+
+__device__ inline void load_d_y2(float (&row)[RUN], const float *map, unsigned at) {
+    const float4 first = load4(map + in_d_y2(at, 0)), second = load4(map + in_d_y2(at, VECTOR));
+    row[0] = first.x;
+    row[1] = first.y;
+    row[2] = first.z;
+    row[3] = first.w;
+    row[4] = second.x;
+    row[5] = second.y;
+    row[6] = second.z;
+    row[7] = second.w;
+}
+
 // This block's slots of BN 2 backward, a feature of one example a thread as in persistent_flat; then d_y2
 // [MINE][channels][side][side], channels D_Y2_OF apart; 0 where an example is missing.
 __device__ __noinline__ void persistent_d_y2() {
@@ -41,11 +58,12 @@ __device__ __noinline__ void persistent_d_y2() {
         s.gradients2[o] = persistent_gradient(sums, o, CONV2_CHANNELS, run.n * CONV2_MAP, AT_BN2_GAMMA);
     }
     __syncthreads();
-    float *d_y = s.within.backward.d_y2 + (e * CONV2_CHANNELS + o) * D_Y2_OF + square_of(feature % POOL2_MAP);
+    float *d_y = s.within.backward.d_y2 + (e * CONV2_CHANNELS + o) * D_Y2_OF;
+    const unsigned row = feature % POOL2_MAP / POOL2_SIDE * POOL, column = feature % POOL2_SIDE * POOL;
 #pragma unroll
     for (int k = 0; k < POOL * POOL; k++) {
         const float d_x = s.gradients2[o].d_x(channel, d_z[k], x_hat[k]);
-        d_y[k / POOL * CONV2_SIDE + k % POOL] = e < run.mine ? d_x : 0.0f;
+        d_y[in_d_y2(row + k / POOL, column + k % POOL)] = e < run.mine ? d_x : 0.0f;
     }
     __syncthreads();
 }
@@ -58,13 +76,14 @@ __device__ __noinline__ void persistent_d_pool1() {
     static_assert(MINE * CONV2_SIDE == PERSISTENT_WARPS, "a warp for each row of d_y2");
     const unsigned row = warp() % CONV2_SIDE, e = warp() / CONV2_SIDE, a = lane() % KERNEL;
     // Below the first row the last one follows: there lies what row r + 8 gets.
-    const float *d_y = s.within.backward.d_y2 + e * CONV2_CHANNELS * D_Y2_OF + (row - a) % CONV2_SIDE * CONV2_SIDE;
+    const unsigned from = (row - a) % CONV2_SIDE;
+    const float *d_y = s.within.backward.d_y2 + e * CONV2_CHANNELS * D_Y2_OF;
     const float *columns = s.within.backward.columns2 + min(lane(), ROWS1 - 1u);
     float sums[REACH] = {};
 #pragma unroll 2
     for (int o = 0; o < CONV2_CHANNELS; o++) {
         float d[RUN];
-        load_row(d, d_y + o * D_Y2_OF);
+        load_d_y2(d, d_y + o * D_Y2_OF, from);
         for (int j = 0; j < KERNEL; j++) {
             const float w = columns[(o * KERNEL + j) * LANES];
             for (int k = 0; k < RUN; k++) {
@@ -72,16 +91,16 @@ __device__ __noinline__ void persistent_d_pool1() {
             }
         }
     }
-    float *const rows = s.within.backward.rows + warp() * REACH * LANES;
+    float *const rows = s.within.backward.rows + warp() * REACH * ROWS_OF;
     for (int k = 0; k < REACH; k++) {
-        rows[k * LANES + lane()] = sums[k];
+        rows[k * ROWS_OF + lane()] = sums[k];
     }
     __syncwarp();
     for (unsigned i = lane(); i < CONV1_CHANNELS * POOL1_SIDE; i += LANES) {
         const unsigned plane = i / POOL1_SIDE, column = i % POOL1_SIDE;
         float sum = 0.0f, below = 0.0f;
         for (unsigned k = 0; k < KERNEL; k++) {
-            const float part = rows[column * LANES + plane * KERNEL + k];
+            const float part = rows[column * ROWS_OF + plane * KERNEL + k];
             sum += k <= row ? part : 0.0f;
             below += k <= row ? 0.0f : part;
         }
@@ -104,7 +123,7 @@ __device__ __noinline__ void persistent_d_slots1() {
         const Couple couple = couple_of(i);
         const Channel channel = s.channels1[couple.map % CONV1_CHANNELS];
         const float4 upper = load4(s.y1 + couple.in_y1), lower = load4(s.y1 + couple.in_y1 + CONV1_SIDE);
-        const float2 d = *reinterpret_cast<const float2 *>(s.y2 + couple.in_pool1);
+        const float2 d = *reinterpret_cast<const float2 *>(s.y2 + couple.in_d_pool1);
         float sum = 0.0f, along = 0.0f;
         const auto add = [&](float d_pool, float x) {
             const float x_hat = channel.x_hat(x), d_z = avg_pool2d_backward(d_pool, x_hat, channel);
@@ -169,14 +188,14 @@ __device__ __noinline__ void persistent_d_conv2() {
     float sums[2][KERNEL] = {};
     if (e < MINE) {
         const float *d_y = s.within.backward.d_y2 + (e * CONV2_CHANNELS + o) * D_Y2_OF;
-        const float *x = s.pool1 + (e * CONV1_CHANNELS + plane) * POOL1_MAP + a * POOL1_SIDE;
+        const float *x = s.pool1 + (e * CONV1_CHANNELS + plane) * POOL1_OF + a * POOL1_SIDE;
 #pragma unroll 2
         for (int row = 0; row < CONV2_SIDE; row++) {
             float inputs[REACH];
             load_row(inputs, x + row * POOL1_SIDE);
             for (int k = 0; k < 2; k++) {
                 float d[RUN];
-                load_row(d, d_y + k * D_Y2_OF + row * CONV2_SIDE);
+                load_d_y2(d, d_y + k * D_Y2_OF, row);
                 for (int column = 0; column < RUN; column++) {
                     for (int j = 0; j < KERNEL; j++) {
                         sums[k][j] += d[column] * inputs[column + j];
@@ -221,7 +240,7 @@ __device__ __noinline__ void persistent_d_conv1() {
         const unsigned c = couple.map % CONV1_CHANNELS;
         const Channel channel = s.channels1[c];
         const ChannelGradient gradient = s.gradients1[c];
-        const float2 d = *reinterpret_cast<const float2 *>(s.y2 + couple.in_pool1);
+        const float2 d = *reinterpret_cast<const float2 *>(s.y2 + couple.in_d_pool1);
         const bool counts = couple.map / CONV1_CHANNELS < run.mine;
         const auto d_x = [&](float d_pool, float x) {
             const float x_hat = channel.x_hat(x);

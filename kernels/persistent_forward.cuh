@@ -63,11 +63,12 @@ __device__ inline void persistent_load_model() {
     if (t < ROWS2 + ROWS1) {
         const float *row =
             t < ROWS2 ? run.parameters + AT_CONV2_WEIGHT + t * KERNEL : run.parameters + AT_CONV1_WEIGHT + (t - ROWS2) * KERNEL;
-        float *to = t < ROWS2 ? s.within.forward.kernels2 + t / ROWS1 * KERNELS2_OF + t % ROWS1 * KERNEL_ROW
-                              : s.within.forward.kernels1 + (t - ROWS2) * KERNEL_ROW;
-        for (int j = 0; j < KERNEL; j++) {
-            to[j] = row[j];
-        }
+        float *to = t < ROWS2
+                        ? s.within.forward.kernels2 + t / ROWS1 * KERNELS2_OF + t % ROWS1 * KERNEL_ROW
+                        : s.within.forward.kernels1 + (t - ROWS2) / KERNEL * KERNELS1_OF + (t - ROWS2) % KERNEL * KERNEL_ROW;
+        static_assert(KERNEL == VECTOR + 1, "a vector and one");
+        *reinterpret_cast<float4 *>(to) = make_float4(row[0], row[1], row[2], row[3]);
+        to[VECTOR] = row[VECTOR];
         // conv2 has more rows a channel, conv1 KERNEL of them.
         if (t < ROWS2 ? t % ROWS1 == 0 : (t - ROWS2) % KERNEL == 0) {
             to[BIAS_IN_ROW] =
@@ -96,7 +97,7 @@ __device__ __noinline__ void persistent_conv1() {
         // Neighbouring lanes read the same pixels.
         const unsigned c = i % CONV1_CHANNELS, at = i / CONV1_CHANNELS, column = at % RUNS * RUN;
         const unsigned row = at / RUNS % CONV1_SIDE, e = at / (RUNS * CONV1_SIDE);
-        const float bias = s.within.forward.kernels1[c * KERNEL * KERNEL_ROW + BIAS_IN_ROW];
+        const float bias = s.within.forward.kernels1[c * KERNELS1_OF + BIAS_IN_ROW];
         float y[RUN];
         for (int k = 0; k < RUN; k++) {
             y[k] = bias;
@@ -104,7 +105,7 @@ __device__ __noinline__ void persistent_conv1() {
 #pragma unroll
         for (int a = 0; a < KERNEL; a++) {
             conv2d_run(y, s.image + e * PIXELS + (row + a) * IMAGE_SIDE + column,
-                       s.within.forward.kernels1 + (c * KERNEL + a) * KERNEL_ROW);
+                       s.within.forward.kernels1 + c * KERNELS1_OF + a * KERNEL_ROW);
         }
         store_run(s.y1 + (e * CONV1_CHANNELS + c) * Y1_OF + row * CONV1_SIDE + column, y);
     }
@@ -128,14 +129,15 @@ __device__ __noinline__ void persistent_conv1() {
     }
 }
 
-// The place of a couple, two neighbouring squares of layer 1: in a map of y1 (upper row, four values) and in a map of pool1.
+// The place of a couple, two neighbouring squares of layer 1: in y1 (upper row, four values), in pool1 and in d_pool1.
 struct Couple {
-    unsigned map, in_y1, in_pool1;
+    unsigned map, in_y1, in_pool1, in_d_pool1;
 };
 
 __device__ inline Couple couple_of(unsigned i) {
     const unsigned map = i / COUPLES_A_MAP, at = i % COUPLES_A_MAP, row = at / COUPLES_A_ROW, column = at % COUPLES_A_ROW;
-    return {map, map * Y1_OF + row * POOL * CONV1_SIDE + column * VECTOR, map * POOL1_MAP + row * POOL1_SIDE + column * 2};
+    const unsigned in_map = row * POOL1_SIDE + column * 2;
+    return {map, map * Y1_OF + row * POOL * CONV1_SIDE + column * VECTOR, map * POOL1_OF + in_map, map * POOL1_MAP + in_map};
 }
 
 // BN 1, pool1, y2, and this block's slots of BN 2.
@@ -175,7 +177,7 @@ __device__ __noinline__ void persistent_conv2() {
     for (unsigned plane = half * PLANES; plane < (half + 1) * PLANES; plane++) {
 #pragma unroll
         for (int a = 0; a < KERNEL; a++) {
-            conv2d_run(y, s.pool1 + (e * CONV1_CHANNELS + plane) * POOL1_MAP + (row + a) * POOL1_SIDE,
+            conv2d_run(y, s.pool1 + (e * CONV1_CHANNELS + plane) * POOL1_OF + (row + a) * POOL1_SIDE,
                        s.within.forward.kernels2 + o * KERNELS2_OF + (plane * KERNEL + a) * KERNEL_ROW);
         }
     }

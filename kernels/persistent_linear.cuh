@@ -82,8 +82,8 @@ struct TeamLinear {
 };
 
 // Gradient of LANES inputs of a linear layer with OUT outputs and IN inputs, a lane each, in parts: a warp sums a share of the
-// outputs for half of the examples. The weights are asked for by `begin`.
-template <int OUT, int IN>
+// outputs for half of the examples; the gradients of two outputs lie `OF` apart. The weights are asked for by `begin`.
+template <int OUT, int IN, int OF>
 struct TeamGradient {
     static constexpr int ROUNDS = (OUT + PARTS - 1) / PARTS;
 
@@ -106,7 +106,7 @@ struct TeamGradient {
         for (unsigned r = 0; r < ROUNDS; r++) {
             const unsigned o = min(r * PARTS + part, OUT - 1u);
             float values[RUN];
-            load_row(values, d + o * TEAM_EXAMPLES + first_example);
+            load_row(values, d + o * OF + first_example);
             for (int e = 0; e < RUN; e++) {
                 sums[e] += w[r] * values[e];
             }
@@ -354,7 +354,7 @@ __device__ __noinline__ void persistent_d_hidden() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
     const Share share = run.team.linear1;
-    TeamGradient<LINEAR2, LINEAR1> gradient;
+    TeamGradient<LINEAR2, LINEAR1, TEAM_EXAMPLES> gradient;
     gradient.begin(run.parameters + AT_LINEAR2_WEIGHT, share.first, share.end);
     if (threadIdx.x <= LINEAR2) {
         const float2 sums = gather_teams<LINEAR2 + 1>(TEAM_D_SLOTS4, threadIdx.x);
@@ -410,7 +410,7 @@ __device__ __noinline__ void persistent_d_flat() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
     const Share share = run.team.flat;
-    TeamGradient<LINEAR1, FLAT> gradient;
+    TeamGradient<LINEAR1, FLAT, D_Y3_OF> gradient;
     gradient.begin(run.parameters + AT_LINEAR1_WEIGHT, share.first, share.end);
     TeamPairs<LINEAR1> d_z;
     d_z.begin(PAIRS_D_Z3);
@@ -427,7 +427,7 @@ __device__ __noinline__ void persistent_d_flat() {
     d_z.each([&](unsigned e, float first, float second) {
         const float *x_hat = s.within.linear.x_hat3 + e * LINEAR1 + feature;
         const float2 d = make_float2(of_channel.d_x(channel, first, x_hat[0]), of_channel.d_x(channel, second, x_hat[LINEAR1]));
-        *reinterpret_cast<float2 *>(s.within.linear.d_y3 + feature * TEAM_EXAMPLES + e) = d;
+        *reinterpret_cast<float2 *>(s.within.linear.d_y3 + feature * D_Y3_OF + e) = d;
         if (e == run.team.member * MINE) {
             own[0] = d.x;
             if (run.mine == MINE) {

@@ -65,11 +65,13 @@ pub(super) struct Launch<'a> {
 }
 
 impl Device {
-    /// The first device, with this crate's kernels on it.
+    /// The first device, with this crate's kernels on it; the persistent one, if the device is made for it, only when `persistent`
+    /// asks. A driver that meets a module for the first time compiles it, which takes a second or two: so two are loaded side by
+    /// side, and none for nothing.
     ///
     /// # Errors
     /// [`Error::Missing`] without a driver or a device; [`Error::Tool`] when the driver refuses.
-    pub(super) fn open() -> Result<Self> {
+    pub(super) fn open(persistent: bool) -> Result<Self> {
         if !is_present() {
             return Err(missing(format!("no CUDA driver (looked for {LIBRARIES})")));
         }
@@ -82,13 +84,17 @@ impl Device {
         // SAFETY: events order the work of several streams; everything of this device goes to one.
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream().map_err(refused("make a stream"))?;
-        let mut kernels = Vec::new();
         let capability = compute_capability(&context)?;
-        let [graph, persistent] = &*ptx::MODULES;
-        load(&context, graph, &mut kernels)?;
-        if capability >= persistent.compute_capability() {
-            load(&context, persistent, &mut kernels)?;
-        }
+        let [graph, module] = &*ptx::MODULES;
+        let kernels = std::thread::scope(|scope| {
+            let wished = persistent && capability >= module.compute_capability();
+            let beside = wished.then(|| scope.spawn(|| load(&context, module)));
+            let mut kernels = load(&context, graph)?;
+            if let Some(loading) = beside {
+                kernels.append(&mut loading.join().expect("errors are returned")?);
+            }
+            Ok::<_, Error>(kernels)
+        })?;
         let name = context.name().map_err(refused("name the device"))?;
         Ok(Self { context, stream, kernels, name })
     }
@@ -217,17 +223,12 @@ impl Device {
     }
 }
 
-/// Loads a module, and adds its kernels.
-fn load(
-    context: &Arc<CudaContext>,
-    module: &'static ptx::Module,
-    kernels: &mut Vec<(&'static str, CudaFunction)>,
-) -> Result<()> {
+/// Loads a module: its kernels.
+fn load(context: &Arc<CudaContext>, module: &'static ptx::Module) -> Result<Vec<(&'static str, CudaFunction)>> {
     let loaded = context.load_module(Ptx::from_src(module.text)).map_err(|error| too_old(&error, module))?;
-    for kernel in module.kernels() {
-        kernels.push((kernel, loaded.load_function(kernel).map_err(refused("find a kernel"))?));
-    }
-    Ok(())
+    let find =
+        |kernel| loaded.load_function(kernel).map(|function| (kernel, function)).map_err(refused("find a kernel"));
+    module.kernels().map(find).collect()
 }
 
 /// 70 for 7.0.

@@ -73,7 +73,7 @@ impl Cuda {
     /// [`Error::Missing`](crate::Error::Missing) without a driver or a device; [`Error::Tool`](crate::Error::Tool) when the
     /// driver refuses.
     pub fn new(seed: u64, variance: Variance, level: Level) -> Result<Self> {
-        let device = Device::open()?;
+        let device = Device::open(level != Level::Graph)?;
         let largest_batch = persistent::largest_batch(&device)?;
         let model = Model::new(&device)?;
         let mut engine = Self {
