@@ -278,6 +278,7 @@ __device__ inline float2 persistent_cross_entropy(unsigned e, unsigned label) {
     const float above = logit - largest, power = k < CLASSES ? expf(above) : 0.0f;
     const float sum = warp_sum<SEGMENT>(power), all = warp_sum<SEGMENT>(k < CLASSES ? above : 0.0f);
     const float label_logit = warp_sum<SEGMENT>(k == label ? above : 0.0f);
+    __syncwarp(); // all have read their logits
     if (k < CLASSES) {
         const float d = (power / sum - (k == label ? 1.0f - smoothing + share : share)) / run.n;
         s.within.linear.logits[e * CLASSES + k] = counts ? d : 0.0f;
