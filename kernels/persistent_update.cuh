@@ -17,12 +17,10 @@ using Tiles2 = LinearTiles<LINEAR2, LINEAR1, 12, LINEAR2, 4>;
 using Tiles3 = LinearTiles<CLASSES, LINEAR2, 12, D_LOGITS_ROW, 4>;
 static_assert(Tiles1::COUNT + Tiles2::COUNT + Tiles3::COUNT <= 128, "one each");
 
-// One tile's sums over a warp's share of the examples: `count` rows of d_y and x, from the first on. The sums of d_y alone, the
-// gradient of the bias, if WITH_BIAS.
-template <typename Tiles, bool WITH_BIAS>
-__device__ inline void persistent_tile_sums(float (&sums)[Tiles::FEATURES], float (&biases)[Tiles::FEATURES], const float *d_y,
-                                            const float *x, unsigned count) {
-#pragma unroll 8
+// One tile's sums over a warp's share of the examples: `count` rows of d_y and x, from the first on.
+template <typename Tiles>
+__device__ inline void persistent_tile_sums(float (&sums)[Tiles::FEATURES], const float *d_y, const float *x, unsigned count) {
+#pragma unroll 4
     for (unsigned example = 0; example < count; example++) {
         const float value = x[example * Tiles::IN];
         float d[Tiles::FEATURES];
@@ -44,9 +42,21 @@ __device__ inline void persistent_tile_sums(float (&sums)[Tiles::FEATURES], floa
 #pragma unroll
         for (int k = 0; k < Tiles::FEATURES; k++) {
             sums[k] += d[k] * value;
-            biases[k] += WITH_BIAS ? d[k] : 0.0f;
         }
     }
+}
+
+// The sums of d_y alone, the gradient of the biases: a lane each, of every other example; then of both halves of the warp.
+template <typename Tiles>
+__device__ inline float persistent_tile_bias(const float *d_y, unsigned count) {
+    constexpr unsigned HALF = LANES / 2;
+    static_assert(Tiles::FEATURES <= static_cast<int>(HALF), "half a warp");
+    float sum = 0.0f;
+#pragma unroll 4
+    for (unsigned example = lane() / HALF; example < count; example += 2) {
+        sum += d_y[example * Tiles::ROW + min(lane() % HALF, Tiles::FEATURES - 1u)];
+    }
+    return sum + __shfl_xor_sync(ALL_LANES, sum, HALF);
 }
 
 // Gradient and descent of one tile of a linear layer: a warp sums a share of the examples, then the warps' sums are added.
@@ -66,17 +76,16 @@ __device__ inline void persistent_linear_tile(unsigned tile, const float *d_y, c
     const float bias_before = owns_bias ? run.parameters[at_bias + out] : 0.0f;
     d_y += first * Tiles::ROW + first_out;
     x += first * Tiles::IN + min(first_in + lane(), Tiles::IN - 1u);
-    float sums[Tiles::FEATURES] = {}, biases[Tiles::FEATURES] = {};
-    if (first_in == 0) {
-        persistent_tile_sums<Tiles, true>(sums, biases, d_y, x, count);
-    } else {
-        persistent_tile_sums<Tiles, false>(sums, biases, d_y, x, count);
-    }
+    float sums[Tiles::FEATURES] = {};
+    persistent_tile_sums<Tiles>(sums, d_y, x, count);
 #pragma unroll
     for (unsigned f = 0; f < Tiles::FEATURES; f++) {
         s.within.descent.weights[(warp() * Tiles::FEATURES + f) * LANES + lane()] = sums[f];
-        if (lane() == 0 && first_in == 0) {
-            s.within.descent.biases[warp() * Tiles::FEATURES + f] = biases[f];
+    }
+    if (first_in == 0) {
+        const float bias = persistent_tile_bias<Tiles>(d_y, count);
+        if (lane() < Tiles::FEATURES) {
+            s.within.descent.biases[warp() * Tiles::FEATURES + lane()] = bias;
         }
     }
     __syncthreads();
