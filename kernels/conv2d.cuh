@@ -1,5 +1,6 @@
-// What both convolutions and both levels share: sizes, the accumulation of the forward pass, that of the weights' gradient, and
-// the way back to conv2's input. Square kernel, stride 1, no padding. The kernels: conv2d_1.cu, conv2d_2.cu, persistent.cu. Twin: host-trainer/src/engine/reference/conv2d.rs.
+// What both convolutions share: sizes, the accumulation of the forward pass, that of the weights' gradient, and the way back to
+// conv2's input. Square kernel, stride 1, no padding. The kernels: conv2d_1.cu, conv2d_2.cu, inference.cu; the persistent kernel takes
+// sizes and images from here, and sums its own way. Twin: host-trainer/src/engine/reference/conv2d.rs.
 //
 //     conv1: pixels [n][28][28] u8 -> y1 [n][6][24][24]          conv2: pool1 [n][6][12][12] -> y2 [n][16][8][8]
 //

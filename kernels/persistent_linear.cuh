@@ -81,16 +81,19 @@ struct TeamLinear {
     }
 };
 
-// Gradient of LANES inputs of a linear layer with OUT outputs and IN inputs, a lane each, in parts: a warp sums a share of the
-// outputs for half of the examples; the gradients of two outputs lie `OF` apart. The weights are asked for by `begin`.
+// Gradient of a share of the inputs of a linear layer with OUT outputs and IN inputs, LANES of them at a time, a lane each, and
+// in parts: a warp sums a share of the outputs for half of the examples; the gradients of two outputs lie `OF` apart. The
+// weights of the first inputs are asked for by `begin`.
 template <int OUT, int IN, int OF>
 struct TeamGradient {
     static constexpr int ROUNDS = (OUT + PARTS - 1) / PARTS;
 
+    const float *weights;
+    Share share;
     float w[ROUNDS];
 
-    __device__ void begin(const float *weights, unsigned first, unsigned end) {
-        const unsigned column = min(first + lane(), end - 1);
+    __device__ void load(unsigned first) {
+        const unsigned column = min(first + lane(), share.end - 1);
 #pragma unroll
         for (unsigned r = 0; r < ROUNDS; r++) {
             const unsigned o = r * PARTS + warp() / HALVES;
@@ -98,8 +101,31 @@ struct TeamGradient {
         }
     }
 
-    // `d` [OUT][TEAM_EXAMPLES] and `parts` [PARTS][TEAM_EXAMPLES][LANES] are shared.
-    __device__ void run(const float *d, float *parts) {
+    __device__ void begin(const float *all_weights, Share inputs) {
+        weights = all_weights;
+        share = inputs;
+        load(share.first);
+    }
+
+    // `d` [OUT][TEAM_EXAMPLES] and `parts` [PARTS][TEAM_EXAMPLES][LANES] are shared. `use(input)` is called by every warp, and
+    // finds the parts of that input in its lane's column.
+    template <typename Use>
+    __device__ void each(const float *d, float *parts, const Use &use) {
+#pragma unroll 1
+        for (unsigned first = share.first; first < share.end; first += LANES) {
+            if (first != share.first) {
+                load(first);
+            }
+            sum(d, parts);
+            __syncthreads();
+            if (first + lane() < share.end) {
+                use(first + lane());
+            }
+            __syncthreads();
+        }
+    }
+
+    __device__ void sum(const float *d, float *parts) const {
         const unsigned part = warp() / HALVES, first_example = warp() % HALVES * RUN;
         float sums[RUN] = {};
 #pragma unroll
@@ -354,9 +380,8 @@ __device__ __noinline__ void persistent_loss() {
 __device__ __noinline__ void persistent_d_hidden() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
-    const Share share = run.team.linear1;
     TeamGradient<LINEAR2, LINEAR1, TEAM_EXAMPLES> gradient;
-    gradient.begin(run.parameters + AT_LINEAR2_WEIGHT, share.first, share.end);
+    gradient.begin(run.parameters + AT_LINEAR2_WEIGHT, run.team.linear1);
     if (threadIdx.x <= LINEAR2) {
         const float2 sums = gather_teams<LINEAR2 + 1>(TEAM_D_SLOTS4, threadIdx.x);
         if (threadIdx.x == LINEAR2) {
@@ -385,21 +410,12 @@ __device__ __noinline__ void persistent_d_hidden() {
         store4(d4 + feature * TEAM_EXAMPLES + first_example, d);
     }
     __syncthreads();
-#pragma unroll 1
-    for (unsigned first = share.first; first < share.end; first += LANES) {
-        if (first != share.first) {
-            gradient.begin(run.parameters + AT_LINEAR2_WEIGHT, first, share.end);
-        }
-        gradient.run(d4, s.within.linear.parts);
-        __syncthreads();
-        const unsigned e = warp(), i = e * LINEAR1 + first + lane();
-        if (first + lane() < share.end) {
-            s.within.linear.y3[i] = sigmoid_backward(sum_of_parts(s.within.linear.parts, e), s.within.linear.y3[i]);
-        }
-        __syncthreads();
-    }
+    gradient.each(d4, s.within.linear.parts, [&](unsigned feature_in) {
+        const unsigned e = warp(), i = e * LINEAR1 + feature_in;
+        s.within.linear.y3[i] = sigmoid_backward(sum_of_parts(s.within.linear.parts, e), s.within.linear.y3[i]);
+    });
     publish_share<LINEAR1>(
-        share, PAIRS_D_Z3, TEAM_D_SLOTS3,
+        run.team.linear1, PAIRS_D_Z3, TEAM_D_SLOTS3,
         [&](unsigned e, unsigned feature) { return s.within.linear.y3[e * LINEAR1 + feature]; },
         [&](float own, unsigned e, unsigned feature) {
             return make_float2(own, own * s.within.linear.x_hat3[e * LINEAR1 + feature]);
@@ -410,9 +426,8 @@ __device__ __noinline__ void persistent_d_hidden() {
 __device__ __noinline__ void persistent_d_flat() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
-    const Share share = run.team.flat;
     TeamGradient<LINEAR1, FLAT, D_Y3_OF> gradient;
-    gradient.begin(run.parameters + AT_LINEAR1_WEIGHT, share.first, share.end);
+    gradient.begin(run.parameters + AT_LINEAR1_WEIGHT, run.team.flat);
     TeamPairs<LINEAR1> d_z;
     d_z.begin(PAIRS_D_Z3);
     if (threadIdx.x < LINEAR1) {
@@ -437,19 +452,12 @@ __device__ __noinline__ void persistent_d_flat() {
         }
     });
     __syncthreads();
-#pragma unroll 1
-    for (unsigned first = share.first; first < share.end; first += LANES) {
-        if (first != share.first) {
-            gradient.begin(run.parameters + AT_LINEAR1_WEIGHT, first, share.end);
-        }
-        gradient.run(s.within.linear.d_y3, s.within.linear.parts);
-        __syncthreads();
-        const unsigned member = warp(), feature_in = first + lane();
-        if (member < run.team.members && feature_in < share.end) {
+    gradient.each(s.within.linear.d_y3, s.within.linear.parts, [&](unsigned feature_in) {
+        const unsigned member = warp();
+        if (member < run.team.members) {
             publish(run.at(PAIRS_D_FLAT) + (run.team.first_block + member) * FLAT + feature_in,
                     sum_of_parts(s.within.linear.parts, member * MINE), sum_of_parts(s.within.linear.parts, member * MINE + 1),
                     run.tag);
         }
-        __syncthreads();
-    }
+    });
 }

@@ -46,7 +46,7 @@ pub(super) fn too_small(largest_batch: usize) -> Error {
     Error::BadArgument { problem: limit(largest_batch), remedy: "use --engine cuda or --engine cuda-graph".into() }
 }
 
-/// The kernel was launched, and the device reports an error: a barrier that did not open within its limit ends in a trap.
+/// The kernel was launched, and the device reports an error: a wait of a block for others that takes too long ends in a trap.
 pub(super) fn broken(error: Error) -> Error {
     match error {
         Error::Tool { tool, problem } => Error::Tool {
