@@ -1,6 +1,6 @@
 //! The whole way in one call: data, training, export, firmware, emulator. What [`demo`] returns is what `demo --json` prints.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bn_core::Prediction;
 use serde::Serialize;
@@ -16,7 +16,7 @@ use crate::export::{DEFAULT_LIMIT, ExportReport, ExportRequest, export};
 use crate::files;
 use crate::model::inference;
 use crate::model::parameters::Variance;
-use crate::model::weights::{self, AlignedBytes};
+use crate::model::weights;
 use crate::model_file::ModelFile;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::recipe::Recipe;
@@ -75,6 +75,7 @@ pub struct Shown {
 /// Whatever a step gives; [`crate::Error::Disagreement`] if emulator and host differ in one bit.
 pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> Result<DemoReport> {
     // What is missing is better known before the training than after it.
+    check_outputs(&request.out)?;
     emulate::ensure(Machine::default())?;
     let mut run = Run::new(create(EngineName::Auto, 0, Variance::Biased)?, new_run(request), dataset)?;
     let directory = run.directory().clone();
@@ -86,9 +87,7 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
     let calibration = ExportRequest { calibration: &dataset.train, accuracy_limit: DEFAULT_LIMIT, fine_tuning: None };
     let exported = export(&checkpoint.parameters, &calibration)?;
     let path = directory.weights();
-    weights::write(&path, &exported.weights)?;
-
-    let bytes = AlignedBytes::read(&path)?;
+    let bytes = weights::write(&path, &exported.weights)?;
     let model = bytes.model(&path)?;
     let file = ModelFile::Weights(bytes.clone());
     let of_test = Request {
@@ -110,6 +109,15 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
         &Inputs { weights: Some(model), images: Some(&select(&test, &shown)), ..Inputs::default() },
     )?;
     Ok(DemoReport { train, export: exported.report, evaluate, emulate, weights: path, firmware, shown })
+}
+
+/// Refuses a directory that could not take what a demo writes into it.
+///
+/// # Errors
+/// As [`files::check_output`] for the first such file.
+pub fn check_outputs(directory: &Path) -> Result<()> {
+    let run = RunDir::new(directory, true)?;
+    [run.weights(), run.firmware()].iter().try_for_each(|path| files::check_output(path, &[]))
 }
 
 fn new_run(request: &DemoRequest) -> NewRun {
@@ -142,9 +150,9 @@ fn select(split: &Split, shown: &[Shown]) -> Split {
 fn keep_firmware(directory: &RunDir, inputs: &Inputs<'_>) -> Result<PathBuf> {
     // The built files vanish with this value.
     let firmware = firmware::build(inputs)?;
-    let elf = files::read(&firmware.elf(Program::Demo))?;
+    let elf = files::read(&firmware.elf(Program::Demo), &files::ELF)?;
     let kept = directory.firmware();
-    files::write_atomically(&kept, &elf)?;
+    files::write(&kept, &elf)?;
     Ok(kept)
 }
 

@@ -24,7 +24,7 @@ impl ModelFile {
     /// # Errors
     /// [`crate::Error::BadFile`] with the first thing that is wrong with it, in terms of the kind that it looks like.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = files::read(path)?;
+        let bytes = files::read(path, &files::MODEL)?;
         if looks_like_weights(path, &bytes) {
             let bytes = AlignedBytes::new(&bytes);
             bytes.model(path)?;

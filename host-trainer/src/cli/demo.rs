@@ -9,12 +9,13 @@ use super::output::{self, Table, percent, thousands};
 use super::shared_args::DataArgs;
 use super::{emulate, train};
 use crate::data::{self, Dataset, DatasetName};
-use crate::demo::{DemoReport, DemoRequest, demo};
+use crate::demo::{DemoReport, DemoRequest, check_outputs, demo};
 use crate::draw::{Picture, Shades, columns_of_stdout, draw};
 use crate::error::{Error, Result};
 use crate::train::recipe::SEED;
 
 pub(super) fn run(args: DemoArgs, out: &mut dyn Write) -> Result<()> {
+    check_outputs(&args.out)?;
     let dataset = dataset(&args.data)?;
     let mut recipe = SEED;
     recipe.epochs = args.epochs.map_or(recipe.epochs, |n| n as usize);

@@ -1,6 +1,7 @@
 //! `host-trainer evaluate`.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use super::args::EvaluateArgs;
 use super::output::{self, Table, percent, thousands};
@@ -13,6 +14,10 @@ use crate::model_file::ModelFile;
 use crate::train::checkpoint::Checkpoint;
 
 pub(super) fn run(args: EvaluateArgs, out: &mut dyn Write) -> Result<()> {
+    if let Some(path) = &args.logits {
+        let inputs: Vec<_> = [&args.file].into_iter().chain(&args.checkpoint).map(PathBuf::as_path).collect();
+        files::check_output(path, &inputs)?;
+    }
     let model = ModelFile::read(&args.file)?;
     let alongside = args.checkpoint.as_deref().map(Checkpoint::read).transpose()?;
     let checkpoint = match (&model, &alongside) {
@@ -33,7 +38,7 @@ pub(super) fn run(args: EvaluateArgs, out: &mut dyn Write) -> Result<()> {
     let evaluated = evaluate(&request, &dataset)?;
     if let Some(path) = &args.logits {
         let bytes: Vec<u8> = evaluated.logits.as_flattened().iter().flat_map(|v| v.to_le_bytes()).collect();
-        files::write_atomically(path, &bytes)?;
+        files::write(path, &bytes)?;
     }
     if args.json { output::json(out, &evaluated.report) } else { output::text(out, &figures(&evaluated.report)) }
 }

@@ -11,7 +11,7 @@ use crate::evaluate::{EvaluateReport, Request, evaluate};
 use crate::exchange::{self, Form, Format};
 use crate::export::{ExportReport, ExportRequest, export};
 use crate::files;
-use crate::model::weights::{self, AlignedBytes};
+use crate::model::weights;
 use crate::model_file::ModelFile;
 use crate::quantize::LayerReport;
 use crate::quantize::fine_tune::{Agreement, FineTuned};
@@ -24,6 +24,7 @@ pub(super) fn run(args: ExportArgs, out: &mut dyn Write) -> Result<()> {
             remedy: "say --format weights, safetensors or onnx, or end the name in .bin, .safetensors or .onnx".into(),
         });
     };
+    files::check_output(&args.out, &[&args.checkpoint])?;
     let checkpoint = Checkpoint::read(&args.checkpoint)?;
     match format {
         Format::Weights => integers(&args, &checkpoint, out),
@@ -41,7 +42,7 @@ fn other_programs(args: &ExportArgs, checkpoint: &Checkpoint, format: Format, ou
     }
     let form = if args.folded { Form::Folded } else { Form::Unfolded };
     let bytes = exchange::to_bytes(checkpoint, format, form)?;
-    files::write_atomically(&args.out, &bytes)?;
+    files::write(&args.out, &bytes)?;
     if args.json {
         let report = serde_json::json!({ "file": args.out, "format": format, "form": form, "bytes": bytes.len() });
         return output::json(out, &report);
@@ -65,9 +66,8 @@ fn integers(args: &ExportArgs, checkpoint: &Checkpoint, out: &mut dyn Write) -> 
     let fine_tuning = args.qat.request(checkpoint);
     let request = ExportRequest { calibration: &dataset.train, accuracy_limit: args.limit, fine_tuning };
     let exported = export(&checkpoint.parameters, &request)?;
-    weights::write(&args.out, &exported.weights)?;
     // What is reported is the file that now lies on the disk.
-    let file = ModelFile::Weights(AlignedBytes::read(&args.out)?);
+    let file = ModelFile::Weights(weights::write(&args.out, &exported.weights)?);
     let request =
         Request { file: &args.out, model: &file, checkpoint: Some(checkpoint), images: None, build: Build::Default };
     let test = evaluate(&request, &dataset)?.report;

@@ -4,16 +4,11 @@ use std::io::Write;
 
 use super::args::ImportArgs;
 use super::output::{self, Table};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::exchange::{ImportOptions, Imported, import};
 
 pub(super) fn run(args: ImportArgs, out: &mut dyn Write) -> Result<()> {
-    if args.out.exists() && !args.force {
-        return Err(Error::BadArgument {
-            problem: format!("{} is there already", args.out.display()),
-            remedy: "choose another --out, or replace it with --force".into(),
-        });
-    }
+    output::check_new(&args.out, args.force)?;
     let options = ImportOptions { eps: args.eps.map(|eps| eps as f32), variance: args.variance };
     let Imported { checkpoint, source, folded } = import(&args.file, options)?;
     checkpoint.write(&args.out)?;

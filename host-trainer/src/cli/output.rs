@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
+use std::path::Path;
 
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::files;
 
 pub(super) use crate::notice::notice;
 pub(super) use crate::numbers::{percent, thousands};
@@ -18,6 +20,18 @@ pub(super) fn json(out: &mut dyn Write, value: &impl Serialize) -> Result<()> {
 /// Prints text as it is.
 pub(super) fn text(out: &mut dyn Write, text: &str) -> Result<()> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::io("write", "standard output"))
+}
+
+/// Checks the place of a file that replaces another only with `--force`. What is written into, a pipe or a device, is not
+/// replaced.
+pub(super) fn check_new(out: &Path, force: bool) -> Result<()> {
+    if out.is_file() && !force {
+        return Err(Error::BadArgument {
+            problem: format!("{} is there already", out.display()),
+            remedy: "choose another --out, or replace it with --force".into(),
+        });
+    }
+    files::check_output(out, &[])
 }
 
 /// Prints an error as one line on stderr.

@@ -34,12 +34,7 @@ pub struct ReestimateArgs {
 }
 
 pub(super) fn run(args: ReestimateArgs, out: &mut dyn Write) -> Result<()> {
-    if args.out.exists() && !args.force {
-        return Err(Error::BadArgument {
-            problem: format!("{} is there already", args.out.display()),
-            remedy: "choose another --out, or replace it with --force".into(),
-        });
-    }
+    output::check_new(&args.out, args.force)?;
     let mut checkpoint = Checkpoint::read(&args.checkpoint)?;
     check_finite(&checkpoint.parameters)?;
     let training = checkpoint.training();

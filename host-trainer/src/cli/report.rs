@@ -6,12 +6,15 @@ use super::args::ReportArgs;
 use super::output::{self, Table, percent, thousands};
 use crate::data;
 use crate::error::Result;
+use crate::files;
 use crate::report::{ReportRequest, gather, write};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::run_dir::RunDir;
 
 pub(super) fn run(args: ReportArgs, out: &mut dyn Write) -> Result<()> {
     let run = RunDir::existing(&args.run)?;
+    let report = args.out.unwrap_or_else(|| run.report());
+    files::check_output(&report, &[&run.checkpoint(), &run.previous_checkpoint(), &run.metrics(), &run.weights()])?;
     let checkpoint = Checkpoint::read(&run.checkpoint())?;
     let dataset = data::load(&args.data.request(checkpoint.training().map(|t| t.dataset.as_str())))?;
     let request = ReportRequest {
@@ -22,7 +25,7 @@ pub(super) fn run(args: ReportArgs, out: &mut dyn Write) -> Result<()> {
         machine: (!args.host_only).then_some(args.machine),
         fine_tuning: args.qat.request(&checkpoint),
     };
-    let summary = write(&gather(&request)?, args.out.unwrap_or_else(|| run.report()))?;
+    let summary = write(&gather(&request)?, report)?;
     if args.json {
         return output::json(out, &summary);
     }

@@ -4,7 +4,6 @@
 //! The format (LeCun, Cortes, Burges, "The MNIST database"): two zero bytes, the type of the values (0x08 is u8), the number of
 //! dimensions, each dimension as a big-endian u32, then the values in row-major order.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -13,10 +12,12 @@ use bn_core::lenet::{CLASSES, IMAGE_SIDE, PIXELS};
 use flate2::bufread::GzDecoder;
 
 use super::files::{Kind, looks_like_html};
-use crate::{Error, Result};
+use crate::Error;
 
 /// More examples than any data set of this kind has. A header that claims more is damaged, and obeying it would fill the memory.
 pub const MAX_EXAMPLES: usize = 1_000_000;
+/// More bytes than a file of so many images has, gzipped or not.
+pub const MAX_FILE_BYTES: u64 = (MAX_EXAMPLES * PIXELS + 1024) as u64;
 
 /// The values of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,23 +125,6 @@ impl Damage {
     pub fn at(&self, path: &Path) -> Error {
         Error::bad_file(path, self.to_string(), self.remedy())
     }
-}
-
-/// Reads a whole file into memory, refusing what cannot be a data file (a directory, a pipe, more bytes than any data set).
-pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
-    let limit = (MAX_EXAMPLES * PIXELS + 1024) as u64;
-    let metadata = std::fs::metadata(path).map_err(Error::io("read", path))?;
-    if !metadata.is_file() {
-        return Err(Error::bad_file(path, "this is not a regular file", "put the data file itself there"));
-    }
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(Error::io("open", path))?;
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
-    if bytes.len() as u64 > limit {
-        let problem = format!("the file is larger than {limit} bytes, which no data set of this kind is");
-        return Err(Error::bad_file(path, problem, "put the data file itself there"));
-    }
-    Ok(bytes)
 }
 
 /// Parses the bytes of a file named `name`: unpacks them when the name ends in `.gz`, then reads the IDX format to its last byte.

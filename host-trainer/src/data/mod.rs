@@ -253,7 +253,7 @@ fn read_split(
 fn read_file(directory: &Path, file: &DataFile, checksum: bool) -> Result<(Values, FileSummary)> {
     // It was there a moment ago; if not, reading it says so.
     let path = locate::path_in(directory, file).unwrap_or_else(|| directory.join(file.name));
-    let bytes = idx::read_bytes(&path)?;
+    let bytes = crate::files::read(&path, &crate::files::IDX)?;
     let md5 = md5_hex(&bytes);
     let name = path.to_string_lossy();
     let expected = if name.ends_with(".gz") { file.md5 } else { file.content_md5 };

@@ -120,7 +120,9 @@ fn damaged_containers_are_named() {
     let idx = idx_file(&[6, 28, 28]);
     assert!(with_file(0, b"").contains("the file is empty"));
     assert!(with_file(0, b"<!DOCTYPE html><html><body>404</body></html>").contains("web page"));
-    assert!(with_file(0, b"PK\x03\x04 a zip file").contains("not a gzip file (it begins with [50, 4b, 03, 04])"));
+    let zip = with_file(0, b"PK\x03\x04 a zip file");
+    assert!(zip.contains("this is a zip archive, not an IDX file of images or labels; unpack it"), "{zip}");
+    assert!(with_file(0, b"\x01\x02\x03\x04\x05").contains("not a gzip file (it begins with [01, 02, 03, 04])"));
     assert!(with_file(0, &idx).contains("not compressed"));
     assert!(with_file(0, &good[..good.len() / 2]).contains("cut off"));
     assert!(with_file(0, &good[..good.len() - 3]).contains("cut off"));
@@ -191,7 +193,7 @@ fn a_directory_in_place_of_a_file_is_refused() {
     let directory = small();
     fs::remove_file(directory.path().join(FILES[2].name)).unwrap();
     fs::create_dir(directory.path().join(FILES[2].name)).unwrap();
-    assert!(refusal(&unchecked(directory.path()), 2).contains("not a regular file"));
+    assert!(refusal(&unchecked(directory.path()), 2).contains("this is a directory"));
 }
 
 #[test]

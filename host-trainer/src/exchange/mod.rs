@@ -92,7 +92,7 @@ pub struct Imported {
 /// # Errors
 /// [`Error::BadFile`] with the first thing that is wrong.
 pub fn import(path: &Path, options: ImportOptions) -> Result<Imported> {
-    from_bytes(path, &files::read(path)?, options)
+    from_bytes(path, &files::read(path, &files::FOREIGN_MODEL)?, options)
 }
 
 /// Reads a file's content; `path` is for messages, for its name in the checkpoint, and for tensors of an ONNX file that lie

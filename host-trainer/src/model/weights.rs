@@ -5,6 +5,7 @@ use std::path::Path;
 use bn_core::Model;
 
 use crate::error::{Error, Result};
+use crate::files;
 
 /// A file's bytes at an address that [`bn_core::parse`] takes.
 #[derive(Clone, Debug)]
@@ -24,15 +25,9 @@ impl AlignedBytes {
     /// A whole file.
     ///
     /// # Errors
-    /// [`Error::BadFile`] when it is not there, [`Error::Io`] when it cannot be read.
+    /// As [`files::read`].
     pub fn read(path: &Path) -> Result<Self> {
-        match std::fs::read(path) {
-            Ok(bytes) => Ok(Self::new(&bytes)),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                Err(Error::bad_file(path, "no such file", "check the name, or make it with `export`"))
-            }
-            Err(source) => Err(Error::Io { action: "read", path: path.to_owned(), source }),
-        }
+        files::read(path, &files::WEIGHTS).map(|bytes| Self::new(&bytes))
     }
 
     /// The bytes.
@@ -54,19 +49,15 @@ impl AlignedBytes {
 }
 
 /// Writes a `weights.bin` beside `path`, re-reads that file with the device's parser, and only then renames it to `path`.
+/// Returns what was read.
 ///
 /// # Errors
-/// [`Error::Io`] when the system refuses; [`Error::Disagreement`] when what was read is not what was written.
-pub fn write(path: &Path, weights: &[u8]) -> Result<()> {
-    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let temporary = tempfile::NamedTempFile::new_in(directory).map_err(Error::io("create a file in", directory))?;
-    std::fs::write(temporary.path(), weights).map_err(Error::io("write", path))?;
-    let bytes = AlignedBytes::read(temporary.path())?;
-    bytes.model(path)?;
-    if bytes.as_slice() != weights {
-        return Err(Error::Disagreement { problem: format!("{}: read other bytes than were written", path.display()) });
-    }
-    temporary.as_file().sync_all().map_err(Error::io("write", path))?;
-    temporary.persist(path).map_err(|e| Error::Io { action: "write", path: path.to_owned(), source: e.error })?;
-    Ok(())
+/// As [`files::write_proved`].
+pub fn write(path: &Path, weights: &[u8]) -> Result<AlignedBytes> {
+    let mut proved = AlignedBytes::new(&[]);
+    files::write_proved(path, weights, |there| {
+        proved = AlignedBytes::new(there);
+        proved.model(path).map(drop)
+    })?;
+    Ok(proved)
 }

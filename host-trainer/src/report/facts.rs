@@ -7,6 +7,7 @@ use crate::device::emulate::{EmulateReport, EmulateRequest, Machine, emulate};
 use crate::device::firmware::Build;
 use crate::error::{Error, Result};
 use crate::export::{ExportReport, ExportRequest, Networks, Outputs, export};
+use crate::files;
 use crate::model::inference;
 use crate::model::weights::AlignedBytes;
 use crate::quantize::fine_tune::FineTuning;
@@ -146,7 +147,7 @@ pub fn gather<'a>(request: &ReportRequest<'a>) -> Result<Facts<'a>> {
     let int8 = Int8 {
         stage: stage(logits.collect()),
         export: exported.report,
-        is_the_runs_file: std::fs::read(run.weights()).ok().map(|file| file == exported.weights),
+        is_the_runs_file: files::try_read(&run.weights(), files::WEIGHTS.limit).map(|file| file == exported.weights),
     };
     let device = match request.machine {
         Some(machine) => {

@@ -52,7 +52,7 @@ pub fn html(facts: &Facts<'_>) -> String {
 /// [`crate::Error::Io`].
 pub fn write(facts: &Facts<'_>, path: PathBuf) -> Result<ReportSummary> {
     let text = html(facts);
-    files::write_atomically(&path, text.as_bytes())?;
+    files::write(&path, text.as_bytes())?;
     let (device, why) = match &facts.device {
         Device::Ran(report) => (Some(report.accuracy), None),
         Device::NotRun(why) => (None, Some(why.clone())),

@@ -132,7 +132,7 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::BadFile`] with the first thing that is wrong.
     pub fn read(path: &Path) -> Result<Self> {
-        Self::from_bytes(path, &files::read(path)?)
+        Self::from_bytes(path, &files::read(path, &files::CHECKPOINT)?)
     }
 
     /// Writes the file in one step.
@@ -140,7 +140,7 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Refused`] if a value is not finite, [`Error::Io`]; what stood there is then untouched.
     pub fn write(&self, path: &Path) -> Result<()> {
-        files::write_atomically(path, &self.to_bytes()?)
+        files::write(path, &self.to_bytes()?)
     }
 
     /// The training state, where the model comes from `train`.

@@ -47,6 +47,7 @@ impl Claim {
     /// As [`RunDir::existing`]; [`Error::BadArgument`] with the number of the process that has it; [`Error::Io`].
     pub fn existing(path: &Path) -> Result<Self> {
         let directory = RunDir::existing(path)?;
+        directory.check_outputs()?;
         let claim = Self { directory, _lock: lock(path)? };
         claim.clear_leftovers()?;
         Ok(claim)
@@ -67,6 +68,10 @@ impl Claim {
 
 fn lock(directory: &Path) -> Result<File> {
     let path = directory.join("run.lock");
+    // What a link points to would lose its content, and a pipe would wait for a reader.
+    if path.symlink_metadata().is_ok_and(|there| !there.is_file()) {
+        return Err(Error::bad_file(path, "this is no file of `train`'s", "remove it, or choose another --out"));
+    }
     let mut file =
         OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(Error::io("create", &path))?;
     match file.try_lock() {

@@ -19,6 +19,9 @@ use crate::files;
 use crate::train::checkpoint::EpochTotals;
 use crate::train::curves;
 
+/// Bytes of `metrics.jsonl` beyond which it is none of ours: a line has some two hundred.
+const MAX_METRICS: u64 = 64 << 20;
+
 /// A run's directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunDir {
@@ -60,7 +63,7 @@ impl RunDir {
     /// A directory for a new run; nothing is made yet.
     ///
     /// # Errors
-    /// [`Error::BadArgument`] if a run lies there already and `replace` is false.
+    /// [`Error::BadArgument`] if a run lies there already and `replace` is false; as [`Self::check_outputs`].
     pub fn new(path: &Path, replace: bool) -> Result<Self> {
         let run = Self { path: path.to_owned() };
         if run.holds_a_run() && !replace {
@@ -72,7 +75,17 @@ impl RunDir {
                 ),
             });
         }
+        run.check_outputs()?;
         Ok(run)
+    }
+
+    /// Refuses a directory that could not take what `train` writes into it.
+    ///
+    /// # Errors
+    /// As [`files::check_output`] for the first such file.
+    pub fn check_outputs(&self) -> Result<()> {
+        let outputs = [self.checkpoint(), self.previous_checkpoint(), self.metrics(), self.curves()];
+        outputs.iter().try_for_each(|path| files::check_output(path, &[]))
     }
 
     /// The directory of a run that is there.
@@ -148,7 +161,8 @@ impl RunDir {
 
     /// The figures of the epochs in `history`: the checkpoint's, with the speeds that `metrics.jsonl` remembers.
     pub fn metrics_of(&self, history: &[EpochTotals]) -> Vec<EpochMetrics> {
-        let file = std::fs::read_to_string(self.metrics()).unwrap_or_default();
+        let file = files::try_read(&self.metrics(), MAX_METRICS).unwrap_or_default();
+        let file = String::from_utf8_lossy(&file);
         let lines: Vec<EpochMetrics> = file.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let with_speed = |(i, totals)| {
             let metrics = EpochMetrics::new(i + 1, totals, None);

@@ -86,7 +86,7 @@ impl Saves {
     pub fn write(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         let bytes = checkpoint.to_bytes()?;
         match &self.last {
-            Some(last) => files::write_atomically(&self.claim.previous_checkpoint(), last)?,
+            Some(last) => files::write(&self.claim.previous_checkpoint(), last)?,
             // Of a run that is being replaced; beside the new one's they would pass for its own.
             None => {
                 for stale in [self.claim.previous_checkpoint(), self.claim.metrics(), self.claim.curves()] {
@@ -94,14 +94,14 @@ impl Saves {
                 }
             }
         }
-        files::write_atomically(&self.claim.checkpoint(), &bytes)?;
+        files::write(&self.claim.checkpoint(), &bytes)?;
         self.last = Some(bytes);
         Ok(())
     }
 }
 
 fn read(path: &Path) -> Result<(Checkpoint, Vec<u8>)> {
-    let bytes = files::read(path)?;
+    let bytes = files::read(path, &files::CHECKPOINT)?;
     Ok((Checkpoint::from_bytes(path, &bytes)?, bytes))
 }
 

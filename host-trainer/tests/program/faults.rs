@@ -107,7 +107,7 @@ fn a_damaged_checkpoint_is_said_and_the_one_before_it_resumed() {
     let damages: [(Option<&[u8]>, &str); 4] = [
         (Some(&whole[..whole.len() / 2]), "truncated"),
         (Some(&flipped), "its digest is not that of its content"),
-        (Some(&[]), "too few"),
+        (Some(&[]), "the file is empty"),
         (None, "there is no such file"),
     ];
     for (damage, name) in damages {
@@ -210,8 +210,9 @@ fn a_directory_that_takes_no_files_is_said_before_training() {
     }
     let output = command.args(["-q", "--out", "run"]).output().unwrap();
     let message = only_error(&output);
-    assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains("cannot create run/run.lock: Permission denied"), "{message}");
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("no file can be made in run: Permission denied"), "{message}");
+    assert!(message.ends_with("; change its permissions, or name another place\n"), "{message}");
     assert!(desk.names("run").is_empty());
 }
 

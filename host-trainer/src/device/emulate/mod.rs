@@ -29,6 +29,7 @@ use crate::data::Split;
 use crate::device::firmware::{self, Build, Inputs, Program, Sizes};
 use crate::device::setup;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::model::inference;
 use crate::notice::notice;
 
@@ -232,8 +233,10 @@ pub fn run_demo(inputs: &Inputs<'_>, machine: Machine) -> Result<Vec<LogLine>> {
 /// Runs a program that was built before, and returns its log.
 ///
 /// # Errors
-/// [`Error::Missing`] without the emulator; [`Error::Tool`] when the emulator or the firmware fails.
+/// As [`files::read`] of a program; [`Error::Missing`] without the emulator; [`Error::Tool`] when the emulator or the
+/// firmware fails.
 pub fn run_elf(elf: &Path, machine: Machine) -> Result<Vec<LogLine>> {
+    files::read(elf, &files::ELF)?;
     ensure(machine)?;
     let elf = elf.canonicalize().map_err(Error::io("find", elf))?;
     let directory = working_directory()?;

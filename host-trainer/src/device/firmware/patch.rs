@@ -1,6 +1,5 @@
 //! Puts other numbers into a program that is built, in place: a thousand models need one build. Writes that ELF alone.
 
-use std::fs;
 use std::path::Path;
 
 use bn_core::Model;
@@ -9,6 +8,7 @@ use object::{Object, ObjectSection, ObjectSymbol};
 
 use super::{Build, parse_elf};
 use crate::error::{Error, Result};
+use crate::files;
 
 /// The static that holds the weights: part of its symbol.
 pub(super) const WEIGHTS: &str = "5model7WEIGHTS";
@@ -53,21 +53,21 @@ pub fn replace_networks(elf: &Path, unfolded: &LeNet, folded: &FoldedLeNet) -> R
 /// # Errors
 /// [`Error::Io`], or [`Error::BadFile`] when it is not a program with weights.
 pub fn change_weights(elf: &Path, change: impl FnOnce(&mut [u8])) -> Result<()> {
-    let mut bytes = fs::read(elf).map_err(Error::io("read", elf))?;
+    let mut bytes = files::read(elf, &files::ELF)?;
     change(place(elf, &mut bytes, WEIGHTS)?);
-    fs::write(elf, bytes).map_err(Error::io("write", elf))
+    files::write(elf, &bytes)
 }
 
 /// Puts other bytes in the place of statics, each found by a part of its symbol.
 fn replace(elf: &Path, statics: &[(&str, &[u8])]) -> Result<()> {
-    let mut bytes = fs::read(elf).map_err(Error::io("read", elf))?;
+    let mut bytes = files::read(elf, &files::ELF)?;
     for &(name, contents) in statics {
         match place(elf, &mut bytes, name)? {
             place if place.len() == contents.len() => place.copy_from_slice(contents),
             _ => return Err(missing(elf, name)),
         }
     }
-    fs::write(elf, bytes).map_err(Error::io("write", elf))
+    files::write(elf, &bytes)
 }
 
 /// The bytes of a static, within those of its ELF.

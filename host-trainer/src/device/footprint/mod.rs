@@ -9,13 +9,13 @@ mod riscv;
 mod thumb;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
 use object::{Architecture, Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 
 use crate::error::{Error, Result};
+use crate::files;
 
 /// What a function takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ struct Function<'a> {
 /// # Errors
 /// [`Error::Io`]; [`Error::BadFile`] when it is no ELF, `root` is not one function of it, or its stack has no bound.
 pub fn footprint(elf: &Path, root: &str) -> Result<Footprint> {
-    let bytes = fs::read(elf).map_err(Error::io("read", elf))?;
+    let bytes = files::read(elf, &files::ELF)?;
     let bad = |problem: String| Error::bad_file(elf, problem, "build it again");
     let file = object::File::parse(&*bytes).map_err(|error| bad(format!("not an ELF: {error}")))?;
     let mut graph = Graph { code: Code::of(&file), reached: BTreeMap::new(), path: Vec::new() };

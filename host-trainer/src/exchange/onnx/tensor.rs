@@ -1,12 +1,11 @@
 //! The numbers of a tensor in an ONNX file, from wherever the file keeps them: packed, as bytes, or in a second file beside it.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path};
 
 use half::{bf16, f16};
 
 use super::proto::{BFLOAT16, DOUBLE, EXTERNAL, FLOAT, FLOAT16, INT64, TensorProto};
+use crate::files;
 
 /// More values than any tensor of the network has; nothing larger is unpacked.
 const LARGEST: usize = 1 << 16;
@@ -115,16 +114,8 @@ fn external(model: &Path, proto: &TensorProto, bytes: usize) -> Result<Vec<u8>, 
     if length != bytes as u64 {
         return Err(format!("has {length} bytes in {location}, its shape needs {bytes}"));
     }
-    let mut data = vec![0; bytes];
-    let mut read = || {
-        let mut file = File::open(model.with_file_name(location))?;
-        file.seek(SeekFrom::Start(offset))?;
-        file.read_exact(&mut data)
-    };
-    read().map_err(|error| {
-        format!("lies in {location}, which must stand beside the model and cannot be read ({error})")
-    })?;
-    Ok(data)
+    files::read_part(&model.with_file_name(location), offset, bytes)
+        .map_err(|error| format!("lies in {location}, which must stand beside the model and cannot be read ({error})"))
 }
 
 #[cfg(test)]
