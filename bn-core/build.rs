@@ -1,13 +1,13 @@
 //! Chooses the file of `src/arch/` that the target gets. Reads the environment only.
 //!
+//! Stable Rust does not say whether a thumb target has the DSP extension. Every `thumbv7em` has it and gets its path. On a
+//! `thumbv8m.main` chips may leave it out, so there the feature `dsp` says that the chip has it.
 //! `--cfg bn_lenet_arch="NAME"` in the target's rustflags forces one of [`ARCHS`]; what the target cannot run fails the build.
-//! Stable Rust does not say whether a thumb target has the DSP extension. Every `thumbv7em` has it and gets it. On a
-//! `thumbv8m.main` chips may leave it out, so there it has to be asked for, as this workspace's `.cargo/config.toml` does.
 
 use std::env;
 use std::process::exit;
 
-/// Each path, and the beginnings of the names of the targets that can run it; those before the bar get it unasked.
+/// Each path, and the beginnings of the names of the targets that can run it; those of the first list get it unasked.
 const ARCHS: [(&str, &[&str], &[&str]); 4] = [
     ("cortex_m_dsp", &["thumbv7em-"], &["thumbv8m.main-"]),
     ("armv7m", &["thumbv7m-", "thumbv8m.main-"], &["thumbv7em-"]),
@@ -27,7 +27,10 @@ fn main() {
     let begins = |names: &[&str]| names.iter().any(|name| target.starts_with(name));
     match forced() {
         None => {
-            if let Some((name, ..)) = ARCHS.iter().find(|(_, unasked, _)| begins(unasked)) {
+            let has_dsp = target.starts_with("thumbv8m.main-") && env::var_os("CARGO_FEATURE_DSP").is_some();
+            let chosen =
+                |&&(name, unasked, _): &&(&str, &[&str], _)| (has_dsp && name == ARCHS[0].0) || begins(unasked);
+            if let Some((name, ..)) = ARCHS.iter().find(chosen) {
                 println!("cargo::rustc-cfg=bn_lenet_arch=\"{name}\"");
             }
         }

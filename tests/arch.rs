@@ -2,7 +2,6 @@
 //! Needs QEMU for Arm and RISC-V, Node.js, and the targets.
 
 use std::path::Path;
-use std::process::Command;
 
 use bn_core::Model;
 use host_trainer::data::Split;
@@ -11,6 +10,7 @@ use host_trainer::device::firmware::{Build, shipped_weights, workspace_root};
 use host_trainer::device::footprint::footprint;
 use host_trainer::device::setup;
 use host_trainer::model::weights::AlignedBytes;
+use host_trainer::process::{Command, Shown};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -95,16 +95,14 @@ fn an_armv8m_core_without_the_dsp_extension_gives_the_hosts_bits() {
     let (machine, path) = (Machine::Mps2An505, shipped_weights().expect("a checkout"));
     setup::ensure_target_of(machine.target()).expect("a target");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("without-dsp");
-    let output = Command::new(env!("CARGO"))
+    let command = Command::cargo()
+        .directory(&workspace_root().expect("a checkout"))
         .args(["build", "--quiet", "--profile", "firmware", "--package", "firmware-demo", "--bin", "evaluate"])
         .args(["--no-default-features", "--features", machine.board(), "--target", machine.target(), "--target-dir"])
-        .arg(&folder)
-        // In place of what .cargo/config.toml has for the target: to ask for the extension.
-        .env("CARGO_ENCODED_RUSTFLAGS", "--cfg\x1fwithout_dsp")
-        .current_dir(workspace_root().expect("a checkout"))
-        .output()
-        .expect("cargo runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        .args([&folder])
+        // The emulated chip has the extension, and the board's feature says so.
+        .env("CARGO_ENCODED_RUSTFLAGS", "--cfg\x1fbn_lenet_arch=\"armv7m\"");
+    command.finish(Shown::Nothing).and_then(|built| built.succeeded("the build")).unwrap();
     let elf = folder.join(machine.target()).join("firmware/evaluate");
     let symbols = footprint(&elf, "firmware_demo10classifier5infer").expect("an inference").functions;
     let named = |part: &str| symbols.iter().any(|(name, _)| name.contains(part));
@@ -130,13 +128,11 @@ fn an_impossible_path_is_a_build_error() {
     ];
     for (target, path, words) in impossible {
         let variable = format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_uppercase().replace('-', "_"));
-        let output = Command::new(env!("CARGO"))
+        let check = Command::cargo()
+            .directory(&workspace_root().expect("a checkout"))
             .args(["check", "--quiet", "--package", "bn-core", "--target", target])
-            .env(variable, format!("--cfg bn_lenet_arch=\"{path}\""))
-            .current_dir(workspace_root().expect("a checkout"))
-            .output()
-            .expect("cargo runs");
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && stderr.contains(words), "{target} {path}: {stderr}");
+            .env(variable, format!("--cfg bn_lenet_arch=\"{path}\""));
+        let finished = check.finish(Shown::Nothing).expect("cargo runs");
+        assert!(!finished.status.success() && finished.stderr.contains(words), "{target} {path}: {}", finished.stderr);
     }
 }

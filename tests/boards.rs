@@ -3,10 +3,10 @@
 
 use std::fs;
 use std::ops::Range;
-use std::process::Command;
 
 use host_trainer::device::board::Board;
 use host_trainer::device::firmware::{self, Inputs, Program, workspace_root};
+use host_trainer::process::{Command, Shown};
 use object::{Object, ObjectSection, ObjectSegment};
 
 use crate::emulator::ready;
@@ -75,15 +75,13 @@ fn crc32_mpeg2(bytes: &[u8]) -> u32 {
 
 /// The first error of a build of the firmware.
 fn refusal(target: &str, features: &[&str]) -> String {
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .current_dir(workspace_root().expect("a checkout"))
+    let build = Command::cargo()
+        .directory(&workspace_root().expect("a checkout"))
         .args(["build", "--profile", "firmware", "--package", "firmware-demo", "--target", target])
-        .args(features)
-        .output()
-        .expect("cargo runs");
-    assert!(!output.status.success(), "{features:?} build");
-    let words = String::from_utf8_lossy(&output.stderr).into_owned();
-    words.lines().find(|line| line.starts_with("error")).expect("an error").to_owned()
+        .args(features);
+    let finished = build.finish(Shown::Nothing).expect("cargo runs");
+    assert!(!finished.status.success(), "{features:?} build");
+    finished.stderr.lines().find(|line| line.starts_with("error")).expect("an error").to_owned()
 }
 
 #[test]

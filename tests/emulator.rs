@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use host_trainer::device::emulate::{
 use host_trainer::device::firmware::{self, Build, Inputs, Program};
 use host_trainer::model::parameters::{Parameters, Variance};
 use host_trainer::model::weights::AlignedBytes;
+use host_trainer::process::{Command, Shown};
 use host_trainer::quantize::{Calibration, quantize};
 use host_trainer::{Error, Result};
 use object::{Object, ObjectSegment, ObjectSymbol};
@@ -300,13 +300,12 @@ fn build_words(variable: &str, bytes: &[u8]) -> (bool, String) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path: PathBuf = directory.path().join("input.bin");
     fs::write(&path, bytes).expect("a temporary file");
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .current_dir(firmware::workspace_root().expect("the workspace"))
+    let build = Command::cargo()
+        .directory(&firmware::workspace_root().expect("the workspace"))
         .args(["build", "--profile", "firmware", "--target", Machine::default().target(), "--package", "firmware-demo"])
-        .env(variable, &path)
-        .output()
-        .expect("cargo runs");
-    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+        .env(variable, &path);
+    let finished = build.finish(Shown::Nothing).expect("cargo runs");
+    (finished.status.success(), finished.stderr)
 }
 
 #[test]

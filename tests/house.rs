@@ -68,6 +68,47 @@ fn every_unsafe_block_has_its_reason() {
     }
 }
 
+/// The program's own code, without what is compiled for tests alone.
+fn program() -> impl Iterator<Item = (String, String)> {
+    let is_program = |path: &str| path.starts_with("host-trainer/src/") && !path.ends_with("tests.rs");
+    let all = sources().into_iter().filter(move |(path, _)| is_program(path));
+    all.map(|(path, text)| {
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+        (path, code)
+    })
+}
+
+/// Only there is the environment of a program stated, and does it end with us.
+#[test]
+fn other_programs_are_started_in_one_place() {
+    for (path, code) in program().filter(|(path, _)| path != "host-trainer/src/process.rs") {
+        let imports = code.lines().filter(|line| line.starts_with("use std::process"));
+        assert!(imports.into_iter().all(|line| !line.contains("Command")), "{path} starts programs of its own");
+        assert!(!code.contains("process::Command::new"), "{path} starts programs of its own");
+    }
+}
+
+/// Files of the program's own, which no user names: downloads and locks, working directories, what a killed run left.
+const FILES_OF_ITS_OWN: [&str; 6] = [
+    "host-trainer/src/data/download.rs",
+    "host-trainer/src/device/emulate/float.rs",
+    "host-trainer/src/device/emulate/shard.rs",
+    "host-trainer/src/device/firmware.rs",
+    "host-trainer/src/interrupt.rs",
+    "host-trainer/src/train/claim.rs",
+];
+
+/// Only there is a file bounded and its kind named, and a place checked and written in one step.
+#[test]
+fn files_are_opened_in_one_place() {
+    let elsewhere = |path: &str| !path.starts_with("host-trainer/src/files/") && !FILES_OF_ITS_OWN.contains(&path);
+    for (path, code) in program().filter(|(path, _)| elsewhere(path)) {
+        for opens in ["fs::read(", "fs::read_to_string(", "fs::write(", "File::open(", "File::create(", "OpenOptions"] {
+            assert!(!code.contains(opens), "{path} opens a file with {opens}..)");
+        }
+    }
+}
+
 /// Durations are taken from a clock that only goes forward, and no file holds a time of day.
 #[test]
 fn a_clock_that_jumps_changes_nothing() {

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use bn_core::format::WEIGHTS_BYTES;
 use bn_core::{fast, small};
@@ -11,6 +10,7 @@ use host_trainer::device::emulate::{EmulateRequest, Machine, emulate};
 use host_trainer::device::firmware::{Build, shipped_weights, workspace_root};
 use host_trainer::device::footprint::{Footprint, footprint};
 use host_trainer::model::weights::AlignedBytes;
+use host_trainer::process::{Command, Shown};
 use object::{Object, ObjectSection, SectionFlags};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -66,15 +66,15 @@ impl Core {
 
 /// Links the inference alone, as its linker script and these arguments say, and hands back what cargo said.
 fn link(core: &Core, arguments: &[&str]) -> (bool, String) {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace_root().expect("a checkout"));
-    cargo.args(["rustc", "--profile", core.build.profile(), "--package", "firmware-demo", "--bin", "inference"]);
-    cargo.args(["--no-default-features", "--features", core.machine.board()]);
-    cargo.args(core.build.feature().iter().flat_map(|feature| ["--features", feature]));
-    cargo.args(["--target", core.machine.target(), "--"]);
-    cargo.args(arguments.iter().map(|argument| format!("-Clink-arg={argument}")));
-    let output = cargo.output().expect("cargo runs");
-    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    let cargo = Command::cargo()
+        .directory(&workspace_root().expect("a checkout"))
+        .args(["rustc", "--profile", core.build.profile(), "--package", "firmware-demo", "--bin", "inference"])
+        .args(["--no-default-features", "--features", core.machine.board()])
+        .args(core.build.feature().iter().flat_map(|feature| ["--features", feature]))
+        .args(["--target", core.machine.target(), "--"])
+        .args(arguments.iter().map(|argument| format!("-Clink-arg={argument}")));
+    let finished = cargo.finish(Shown::Nothing).expect("cargo runs");
+    (finished.status.success(), finished.stderr)
 }
 
 /// Links the inference alone, with all the roots, into a file of its own.

@@ -23,6 +23,7 @@ pub mod model;
 pub mod model_file;
 mod notice;
 mod numbers;
+pub mod process;
 pub mod quantize;
 pub mod report;
 pub mod train;

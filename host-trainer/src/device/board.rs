@@ -1,11 +1,10 @@
 //! Flashes the demo onto a connected board and shows its log: a build, then `probe-rs run`.
 
-use std::process::Command;
-
 use crate::device::firmware::{self, Inputs, Program};
 use crate::device::setup::{self, TARGET};
 use crate::error::{Error, Result};
 use crate::notice::notice;
+use crate::process::Command;
 
 /// A board that the firmware has a memory map for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -68,15 +67,16 @@ pub fn flash(board: Board, inputs: &Inputs<'_>) -> Result<()> {
     let firmware = firmware::build_programs(&Inputs { board: Some(board), ..*inputs }, &[Program::Demo])?;
     let (elf, chip) = (firmware.elf(Program::Demo), board.chip());
     notice(&format!("flashing: probe-rs run --chip {chip} {}", elf.display()));
-    let failed = |problem| Error::Tool { tool: "probe-rs run".into(), problem };
-    let status = Command::new("probe-rs").args(["run", "--chip", chip]).arg(&elf).status();
-    match status {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(failed(format!(
-            "{status}; it needs a {chip} on a debug probe: see `probe-rs list`, and its udev rules on Linux"
-        ))),
-        Err(error) => Err(failed(error.to_string())),
+    let probe_rs = Command::new("probe-rs").args(["run", "--chip", chip]).args([&elf]);
+    let status = probe_rs.finish_in_the_open()?.status;
+    if status.success() {
+        return Ok(());
     }
+    let needs = format!("it needs a {chip} on a debug probe: see `probe-rs list`, and its udev rules on Linux");
+    Err(Error::Tool {
+        tool: format!("probe-rs run --chip {chip} {}", elf.display()),
+        problem: format!("{status}; {needs}"),
+    })
 }
 
 #[cfg(test)]

@@ -33,6 +33,11 @@ impl Build {
         }
     }
 
+    /// The compiler's flags for the device's crates: all of them.
+    pub(crate) fn compiler_flags(self) -> &'static [&'static str] {
+        if self == Build::Portable { &["--cfg", "bn_lenet_arch=\"portable\""] } else { &[] }
+    }
+
     /// What the firmware has of a model in flash.
     ///
     /// # Errors

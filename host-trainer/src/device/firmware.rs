@@ -1,13 +1,11 @@
 //! Builds the firmware with cargo, with given weights and images baked in, and reads the sizes of what came out. Writes into
 //! the target directory alone.
 
+mod cargo;
 mod patch;
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
 
 use bn_core::Model;
 use object::elf::SHF_WRITE;
@@ -20,6 +18,7 @@ use crate::device::emulate::Machine;
 use crate::device::footprint::{Footprint, footprint};
 use crate::device::setup;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::notice::notice;
 
 pub use crate::device::builds::Build;
@@ -147,48 +146,47 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
         None => (inputs.machine.target(), inputs.machine.board()),
     };
     setup::ensure_target_of(target)?;
-    let folder = target_directory(&root)?.join("firmware-inputs");
+    let folder = cargo::target_directory(&root)?.join("firmware-inputs");
     fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
     // Held until the ELFs are copied: another process may build with other weights at the same time.
     let lock = folder.join("lock");
     let guard = File::create(&lock).map_err(Error::io("create", &lock))?;
     guard.lock().map_err(Error::io("lock", &lock))?;
 
-    let mut cargo = cargo(&root);
-    cargo.args(["build", "--profile", inputs.build.profile(), "--target", target, "--package", "firmware-demo"]);
-    let kind = |program| if program == Program::Module { "--example" } else { "--bin" };
-    cargo.args(programs.iter().flat_map(|program| [kind(*program), program.name()]));
-    cargo.arg("--message-format=json-render-diagnostics").env_remove("BN_LENET_WEIGHTS").env_remove("BN_LENET_IMAGES");
-    cargo.args(["--no-default-features", "--features", board]);
-    let float = programs.contains(&Program::Float).then_some("float");
-    cargo.args(inputs.build.feature().into_iter().chain(float).flat_map(|feature| ["--features", feature]));
-    if inputs.build == Build::Portable {
-        // In place of what .cargo/config.toml has for the target; other ways to say it would add to that.
-        cargo.env("CARGO_ENCODED_RUSTFLAGS", "--cfg\x1fbn_lenet_arch=\"portable\"");
-    }
-    // The shipped weights under another name would only make cargo link again.
-    let shipped = fs::read(shipped_weights()?).unwrap_or_default();
-    if let Some(weights) = inputs.weights.map(|model| model.file().bytes()).filter(|weights| weights[..] != shipped) {
-        let path = folder.join("weights.bin");
-        write_if_new(&path, weights)?;
-        cargo.env("BN_LENET_WEIGHTS", path);
-    }
-    if let Some(images) = inputs.images {
-        let path = folder.join("images.bin");
-        write_if_new(&path, &demo_images(images))?;
-        cargo.env("BN_LENET_IMAGES", path);
-    }
+    let baked = bake(inputs, &folder)?;
+    let build = cargo::build(&root, &cargo::Request { target, board, build: inputs.build, programs, baked: &baked });
     notice(&format!("building the firmware for {target}"));
-    let executables = run_cargo(cargo)?;
+    let executables = cargo::executables(build)?;
     let directory = TempDir::new().map_err(Error::io("create a directory in", std::env::temp_dir()))?;
     let firmware = Firmware { directory };
     for program in programs {
         let built = executables.iter().find(|path| path.file_stem().is_some_and(|name| name == program.name()));
-        let built = built
-            .ok_or_else(|| tool("cargo", format!("the build of the firmware made no program {}", program.name())))?;
+        let built = built.ok_or_else(|| Error::Tool {
+            tool: "cargo".into(),
+            problem: format!("it made no program {}", program.name()),
+        })?;
         fs::copy(built, firmware.elf(*program)).map_err(Error::io("copy", built))?;
     }
     Ok(firmware)
+}
+
+/// Writes what is baked in into `folder`, and says by which variables the firmware's build script finds it.
+fn bake(inputs: &Inputs<'_>, folder: &Path) -> Result<Vec<(&'static str, PathBuf)>> {
+    let mut baked = Vec::new();
+    // The shipped weights under another name would only make cargo link again, and so would a file with the right contents
+    // and a new modification time.
+    let shipped = files::try_read(&shipped_weights()?, files::WEIGHTS.limit).unwrap_or_default();
+    if let Some(weights) = inputs.weights.map(|model| model.file().bytes()).filter(|weights| weights[..] != shipped) {
+        let path = folder.join("weights.bin");
+        files::write_if_different(&path, weights)?;
+        baked.push(("BN_LENET_WEIGHTS", path));
+    }
+    if let Some(images) = inputs.images {
+        let path = folder.join("images.bin");
+        files::write_if_different(&path, &demo_images(images))?;
+        baked.push(("BN_LENET_IMAGES", path));
+    }
+    Ok(baked)
 }
 
 /// The file of baked images: for each its label, then its pixels.
@@ -206,7 +204,7 @@ pub fn demo_images(images: &Split) -> Vec<u8> {
 /// # Errors
 /// [`Error::Io`], or [`Error::BadFile`] when it is no ELF or the stack of its inference has no bound.
 pub fn sizes(elf: &Path) -> Result<Sizes> {
-    let bytes = fs::read(elf).map_err(Error::io("read", elf))?;
+    let bytes = files::read(elf, &files::ELF)?;
     let file = parse_elf(elf, &bytes)?;
     // What a segment has in the file is flashed; initial values of statics are among it.
     let flash = file.segments().filter_map(|segment| segment.data().ok()).map(|data| data.len() as u64).sum();
@@ -226,93 +224,9 @@ fn parse_elf<'a>(path: &Path, bytes: &'a [u8]) -> Result<object::File<'a>> {
     object::File::parse(bytes).map_err(|error| Error::bad_file(path, format!("not an ELF: {error}"), "build it again"))
 }
 
-/// The cargo that started this program, or the one on the PATH.
-fn cargo(root: &Path) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root).stdin(Stdio::null());
-    cargo
-}
-
-/// Where cargo builds this workspace; asking respects every way to configure it.
-fn target_directory(root: &Path) -> Result<PathBuf> {
-    let output = cargo(root)
-        .args(["metadata", "--no-deps", "--format-version", "1"])
-        .output()
-        .map_err(|error| tool("cargo", error.to_string()))?;
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    match metadata["target_directory"].as_str() {
-        Some(directory) => Ok(PathBuf::from(directory)),
-        None => Err(tool("cargo metadata", reason(&String::from_utf8_lossy(&output.stderr)))),
-    }
-}
-
-/// Leaves a file with the right contents alone: a new modification time would make cargo link the firmware again.
-fn write_if_new(path: &Path, bytes: &[u8]) -> Result<()> {
-    if fs::read(path).is_ok_and(|old| old == bytes) {
-        return Ok(());
-    }
-    fs::write(path, bytes).map_err(Error::io("write", path))
-}
-
-/// Runs a build, with the compiler's words on our stderr, and returns the executables it made.
-fn run_cargo(mut cargo: Command) -> Result<Vec<PathBuf>> {
-    let mut child = cargo
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| tool("cargo", error.to_string()))?;
-    let messages = collect_stdout(&mut child);
-    let mut words = String::new();
-    for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).lines()).map_while(Result::ok)
-    {
-        notice(&line);
-        words.push_str(&line);
-        words.push('\n');
-    }
-    let status = child.wait().map_err(|error| tool("cargo", error.to_string()))?;
-    let messages = messages.join().unwrap_or_default();
-    if !status.success() {
-        return Err(tool("the build of the firmware", reason(&words)));
-    }
-    let executable = |line: &str| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        message["executable"].as_str().map(PathBuf::from)
-    };
-    Ok(messages.lines().filter_map(executable).collect())
-}
-
-fn collect_stdout(child: &mut Child) -> thread::JoinHandle<String> {
-    let stdout = child.stdout.take();
-    thread::spawn(move || {
-        let mut text = String::new();
-        // Cargo writes UTF-8; what is cut off when it dies is missed by nobody.
-        let _ = stdout.map(|mut stdout| stdout.read_to_string(&mut text));
-        text
-    })
-}
-
-/// The line of a build's output that says why it failed: the first error.
-fn reason(words: &str) -> String {
-    let line = words.lines().find(|line| line.starts_with("error")).or_else(|| words.lines().last());
-    line.unwrap_or("it said nothing").trim_start_matches("error: ").to_owned()
-}
-
-fn tool(tool: &str, problem: String) -> Error {
-    Error::Tool { tool: tool.to_owned(), problem }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_reason_is_the_first_error() {
-        let words =
-            "   Compiling x\nerror: firmware-demo@0.1.0: weights.bin: damaged; export it anew\nerror: build failed\n";
-        assert_eq!(reason(words), "firmware-demo@0.1.0: weights.bin: damaged; export it anew");
-        assert_eq!(reason("killed\n"), "killed");
-        assert_eq!(reason(""), "it said nothing");
-    }
 
     #[test]
     fn demo_images_are_label_then_pixels() {

@@ -2,12 +2,12 @@
 //! exact command. Says on stderr what it runs; nothing else of the system is touched.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use crate::device::firmware;
 use crate::error::{Error, Result};
 use crate::notice::notice;
+use crate::process::{Command, Shown};
 
 /// The compiler's name for the microcontroller: Cortex-M4 with its floating point unit.
 pub const TARGET: &str = "thumbv7em-none-eabihf";
@@ -62,10 +62,12 @@ pub fn ensure_target_of(target: &str) -> Result<()> {
             remedy: format!("install rustup from https://rustup.rs, then: {}", add.join(" ")),
         });
     }
-    if run(&add, &[]) && target_is_installed(target) {
-        return Ok(());
+    match run(&add) {
+        Ok(()) if target_is_installed(target) => Ok(()),
+        tried => {
+            Err(Error::Missing { what: format!("{what}, and {}", why(tried, &add)), remedy: "try it by hand".into() })
+        }
     }
-    Err(Error::Missing { what: format!("{what}, and `{}` failed", add.join(" ")), remedy: "try it by hand".into() })
 }
 
 /// Makes sure that a tool is there; installs it through apt-get when root, or through Homebrew.
@@ -76,7 +78,7 @@ pub fn ensure_tool(tool: &Tool) -> Result<()> {
     /// Two threads that install at once would be in each other's way.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock();
-    if is_there(tool.name) {
+    if is_whole(tool.name)? {
         return Ok(());
     }
     let system = System { root: is_root(), apt: is_there("apt-get"), brew: is_there("brew") };
@@ -84,12 +86,15 @@ pub fn ensure_tool(tool: &Tool) -> Result<()> {
     match plan(tool, system) {
         Plan::Ask(remedy) => Err(Error::Missing { what, remedy }),
         Plan::Run(command) => {
-            // A fresh container has no package lists: the first try fails there.
-            let again = || system.apt && run(&["apt-get", "update"], APT_SILENT) && run(&command, APT_SILENT);
-            if (run(&command, APT_SILENT) || again()) && is_there(tool.name) {
+            let tried = match run(&command) {
+                // A fresh container has no package lists: the first try fails there.
+                Err(_) if system.apt => run(&["apt-get", "update"]).and_then(|()| run(&command)),
+                tried => tried,
+            };
+            if tried.is_ok() && is_whole(tool.name)? {
                 return Ok(());
             }
-            let what = format!("{what}, and `{}` failed", command.join(" "));
+            let what = format!("{what}, and {}", why(tried, &command));
             Err(Error::Missing { what, remedy: format!("install {} by hand", tool.what) })
         }
     }
@@ -100,7 +105,7 @@ pub fn ensure_tool(tool: &Tool) -> Result<()> {
 /// # Errors
 /// [`Error::Missing`] with the command to type.
 pub fn ensure_probe_rs() -> Result<()> {
-    if is_there("probe-rs") {
+    if is_whole("probe-rs")? {
         return Ok(());
     }
     Err(Error::Missing {
@@ -111,7 +116,6 @@ pub fn ensure_probe_rs() -> Result<()> {
     })
 }
 
-const APT_SILENT: &[(&str, &str)] = &[("DEBIAN_FRONTEND", "noninteractive")];
 const APT_INSTALL: [&str; 4] = ["apt-get", "install", "-y", "--no-install-recommends"];
 
 /// What decides how a package can be installed.
@@ -144,47 +148,61 @@ fn plan(tool: &Tool, system: System) -> Plan {
 
 /// Whether a program of that name answers to `--version`.
 fn is_there(program: &str) -> bool {
-    succeeds(Command::new(program).arg("--version"))
+    is_whole(program).unwrap_or(false)
+}
+
+/// As [`is_there`], but a program that is there and does not answer, as where a library of its own is missing, is an error with
+/// its words.
+fn is_whole(program: &str) -> Result<bool> {
+    match Command::new(program).args(["--version"]).finish(Shown::Nothing) {
+        Ok(finished) => match finished.succeeded(program) {
+            Ok(_) => Ok(true),
+            Err(error) => Err(Error::Missing {
+                what: format!("{program} is on the PATH, but does not work: {error}"),
+                remedy: "mend or reinstall it".into(),
+            }),
+        },
+        Err(Error::Missing { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn is_root() -> bool {
-    output(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0")
+    output(Command::new("id").args(["-u"])).is_some_and(|id| id.trim() == "0")
 }
 
 fn target_is_installed(target: &str) -> bool {
-    let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-    rustc.args(["--print", "sysroot"]);
+    let mut rustc = Command::new("rustc").args(["--print", "sysroot"]);
     if let Ok(root) = firmware::workspace_root() {
         // There rustup finds the pinned toolchain.
-        rustc.current_dir(root);
+        rustc = rustc.directory(&root);
     }
-    output(&mut rustc).is_some_and(|sysroot| {
+    output(rustc).is_some_and(|sysroot| {
         let libraries: PathBuf = [sysroot.trim(), "lib", "rustlib", target, "lib"].iter().collect();
         libraries.is_dir()
     })
 }
 
-fn succeeds(command: &mut Command) -> bool {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
-}
-
-fn output(command: &mut Command) -> Option<String> {
-    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+fn output(command: Command) -> Option<String> {
+    let finished = command.finish(Shown::Nothing).ok()?;
+    finished.status.success().then_some(finished.stdout)
 }
 
 /// Runs a command that the user sees, with both of its outputs on our stderr.
-fn run(command: &[&str], environment: &[(&str, &str)]) -> bool {
-    notice(&format!("installing: {}", command.join(" ")));
+fn run(command: &[&str]) -> Result<()> {
+    let words = command.join(" ");
+    notice(&format!("installing: {words}"));
     let root = firmware::workspace_root().unwrap_or_else(|_| ".".into());
-    let status = Command::new(command[0])
-        .args(&command[1..])
-        .envs(environment.iter().copied())
-        .current_dir(root)
-        .stdin(Stdio::null())
-        .stdout(std::io::stderr())
-        .status();
-    status.is_ok_and(|status| status.success())
+    let program = Command::new(command[0]).args(&command[1..]).env("DEBIAN_FRONTEND", "noninteractive");
+    program.directory(&root).finish(Shown::Everything)?.succeeded(command[0]).map(drop)
+}
+
+/// Why a command did not help.
+fn why(tried: Result<()>, command: &[&str]) -> String {
+    match tried {
+        Ok(()) => format!("`{}` changed nothing", command.join(" ")),
+        Err(error) => error.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -208,7 +226,12 @@ mod tests {
 
     #[test]
     fn a_tool_that_does_not_exist_is_not_there() {
-        assert!(!is_there("a-tool-that-does-not-exist"));
-        assert!(output(&mut Command::new("a-tool-that-does-not-exist")).is_none());
+        assert!(!is_whole("a-tool-that-does-not-exist").unwrap());
+    }
+
+    #[test]
+    fn a_tool_that_is_there_and_fails_is_not_called_missing() {
+        let error = is_whole("false").unwrap_err().to_string();
+        assert!(error.starts_with("false is on the PATH, but does not work: "), "{error}");
     }
 }

@@ -212,7 +212,9 @@ mod tests {
         assert!(squeezed.contains("tensor 0.weight has the shape [6, 5, 5]"), "{squeezed}");
         std::fs::write(&path, b"\x80\x02}q\x00").unwrap();
         let pickle = import(&path, OPTIONS).unwrap_err();
-        assert!(pickle.to_string().contains("this is a Python pickle, not a state_dict in safetensors or an ONNX file"));
+        assert!(
+            pickle.to_string().contains("this is a Python pickle, not a state_dict in safetensors or an ONNX file")
+        );
         assert_eq!(pickle.exit_code(), 2);
     }
 }

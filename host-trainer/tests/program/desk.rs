@@ -45,6 +45,14 @@ impl Desk {
         command
     }
 
+    /// Lets every user look into the directory, and puts a copy of the program there that everybody may run.
+    #[cfg(unix)]
+    pub(crate) fn open_to_all(&self) {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::copy(env!("CARGO_BIN_EXE_host-trainer"), self.path("host-trainer")).unwrap();
+        std::fs::set_permissions(self.path(""), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
     pub(crate) fn run(&self, arguments: &str) -> Output {
         self.command(arguments).output().unwrap()
     }
@@ -85,6 +93,44 @@ impl Desk {
     pub(crate) fn train(&self, out: &str) -> Value {
         self.json(&format!("train --data-dir data --no-checksum --batch-size 32 --epochs 2 --json -q --out {out}"))
     }
+}
+
+#[cfg(unix)]
+/// The program as a shell starts it that has run `script`.
+pub(crate) fn after(desk: &Desk, script: &str, arguments: &str) -> Command {
+    behind(desk, "sh", &["-c", &format!("{script} && exec \"$0\" \"$@\"")], arguments)
+}
+
+#[cfg(unix)]
+/// The program as the last arguments of another one.
+pub(crate) fn behind(desk: &Desk, wrapper: &str, before: &[&str], arguments: &str) -> Command {
+    let program = desk.command(arguments);
+    let mut wrapped = Command::new(wrapper);
+    wrapped.args(before).arg(program.get_program()).args(program.get_args());
+    wrapped.current_dir(desk.path("")).env_remove("FASHION_MNIST_DIR");
+    wrapped
+}
+
+/// What stderr says, which must be one line.
+#[cfg(unix)]
+pub(crate) fn only_error(output: &Output) -> String {
+    let stderr = text(&output.stderr);
+    assert!(stderr.starts_with("error: ") && stderr.lines().count() == 1, "{stderr}");
+    stderr
+}
+
+/// The program as a user who is not root, for whom every directory is writable; [`Desk::open_to_all`] comes before.
+#[cfg(unix)]
+pub(crate) fn as_nobody(desk: &Desk, arguments: &str) -> Output {
+    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65534;
+    let mut command = Command::new(desk.path("host-trainer"));
+    command.current_dir(desk.path("")).args(arguments.split_whitespace()).env_remove("FASHION_MNIST_DIR");
+    if std::fs::metadata(desk.path("")).unwrap().uid() == 0 {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command.output().unwrap()
 }
 
 /// An image that its class can be told from: a bar whose place and slant follow from the class, and some noise.

@@ -3,13 +3,11 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::desk::{Desk, text};
+use crate::desk::{Desk, after, behind, only_error, text};
 
 const SCHEDULE: &str = "--data-dir data --no-checksum --batch-size 16 --epochs 20";
 
@@ -56,26 +54,6 @@ fn undisturbed(desk: &Desk) -> (Vec<u8>, Vec<Value>) {
 /// The program where no file may become longer than half a checkpoint.
 fn on_a_full_disk(desk: &Desk, arguments: &str) -> Output {
     after(desk, "trap '' XFSZ && ulimit -f 100", arguments).output().unwrap()
-}
-
-/// The program as a shell starts it that has run `script`.
-fn after(desk: &Desk, script: &str, arguments: &str) -> Command {
-    behind(desk, "sh", &["-c", &format!("{script} && exec \"$0\" \"$@\"")], arguments)
-}
-
-/// The program as the last arguments of another one.
-fn behind(desk: &Desk, wrapper: &str, before: &[&str], arguments: &str) -> Command {
-    let program = desk.command(arguments);
-    let mut wrapped = Command::new(wrapper);
-    wrapped.args(before).arg(program.get_program()).args(program.get_args());
-    wrapped.current_dir(desk.path("")).env_remove("FASHION_MNIST_DIR");
-    wrapped
-}
-
-fn only_error(output: &Output) -> String {
-    let stderr = text(&output.stderr);
-    assert!(stderr.starts_with("error: ") && stderr.lines().count() == 1, "{stderr}");
-    stderr
 }
 
 #[test]
@@ -190,30 +168,6 @@ fn results_that_cannot_be_written_cost_no_model() {
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(message.contains("cannot write standard output: No space left on device"), "{message}");
     assert_eq!(outcome(&desk, "run"), undisturbed(&desk));
-}
-
-/// As a user who is not root, for whom every directory is writable.
-#[test]
-fn a_directory_that_takes_no_files_is_said_before_training() {
-    let desk = Desk::new();
-    let program = desk.path("host-trainer");
-    fs::copy(env!("CARGO_BIN_EXE_host-trainer"), &program).unwrap();
-    fs::create_dir(desk.path("run")).unwrap();
-    for (path, mode) in [("", 0o755), ("run", 0o555)] {
-        fs::set_permissions(desk.path(path), fs::Permissions::from_mode(mode)).unwrap();
-    }
-    let mut command = Command::new(program);
-    command.arg("train").current_dir(desk.path("")).args(SCHEDULE.split(' ')).env_remove("FASHION_MNIST_DIR");
-    if fs::metadata(desk.path("")).unwrap().uid() == 0 {
-        const NOBODY: u32 = 65534;
-        command.uid(NOBODY).gid(NOBODY);
-    }
-    let output = command.args(["-q", "--out", "run"]).output().unwrap();
-    let message = only_error(&output);
-    assert_eq!(output.status.code(), Some(2), "{message}");
-    assert!(message.contains("no file can be made in run: Permission denied"), "{message}");
-    assert!(message.ends_with("; change its permissions, or name another place\n"), "{message}");
-    assert!(desk.names("run").is_empty());
 }
 
 #[test]

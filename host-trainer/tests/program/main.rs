@@ -1,11 +1,18 @@
 //! The program as a user runs it: arguments in, stdout, stderr, files and exit codes out. Trains on a few hundred patterns that
 //! are drawn here, so every test takes a moment. What goes wrong around it is in [`faults`], what is done
-//! to a trained model in [`refine`].
+//! to a trained model in [`refine`], where it may write in [`outputs`], what it cannot read in [`wrong_files`], and what it starts
+//! in [`programs`].
 
 mod desk;
 #[cfg(unix)]
 mod faults;
+#[cfg(unix)]
+mod outputs;
+#[cfg(target_os = "linux")]
+mod programs;
 mod refine;
+#[cfg(target_os = "linux")]
+mod wrong_files;
 
 use std::io::Write;
 use std::path::Path;

@@ -226,6 +226,7 @@ pub fn run_demo(inputs: &Inputs<'_>, machine: Machine) -> Result<Vec<LogLine>> {
             remedy: "leave out --demo, or name another --machine".into(),
         });
     }
+    ensure(machine)?;
     let firmware = firmware::build_programs(&Inputs { machine, ..*inputs }, &[Program::Demo])?;
     run_elf(&firmware.elf(Program::Demo), machine)
 }

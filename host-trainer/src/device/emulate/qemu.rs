@@ -1,10 +1,9 @@
 //! The command line of QEMU. Asks it which machines it has; starts nothing else.
 
-use std::process::{Command, Stdio};
-
 use super::machine::Machine;
-use super::run::{Run, failed};
+use super::run::Run;
 use crate::error::{Error, Result};
+use crate::process::{Command, Shown};
 
 /// Checks that this QEMU knows the machine: they come and go with its versions.
 ///
@@ -12,9 +11,8 @@ use crate::error::{Error, Result};
 /// [`Error::Missing`] when it does not, [`Error::Tool`] when QEMU does not answer.
 pub(super) fn ensure_machine(machine: Machine) -> Result<()> {
     let qemu = machine.emulator().name;
-    let help = Command::new(qemu).args(["-machine", "help"]).stdin(Stdio::null()).output();
-    let help = help.map_err(|error| failed(machine, error.to_string()))?;
-    let known = String::from_utf8_lossy(&help.stdout).lines().any(|l| l.split(' ').next() == Some(name_of(machine)));
+    let help = Command::new(qemu).args(["-machine", "help"]).finish(Shown::Nothing)?.succeeded(qemu)?;
+    let known = help.stdout.lines().any(|l| l.split(' ').next() == Some(name_of(machine)));
     if known {
         return Ok(());
     }
@@ -38,17 +36,17 @@ pub(super) fn command(run: &Run<'_>) -> Command {
         semihosting.push_str(",arg=");
         semihosting.push_str(argument);
     }
-    let mut command = Command::new(run.machine.emulator().name);
-    if run.machine == Machine::Riscv32 {
+    let core: &[&str] = if run.machine == Machine::Riscv32 {
         // A core without the extensions that the firmware is not built for, and no boot ROM.
-        command.args(["-cpu", "rv32,a=off,f=off,d=off", "-bios", "none", "-icount", "shift=0"]);
+        &["-cpu", "rv32,a=off,f=off,d=off", "-bios", "none", "-icount", "shift=0"]
     } else {
-        command.args(["-icount", "shift=6"]);
-    }
-    command.args(["-machine", name_of(run.machine), "-semihosting-config", &semihosting]);
-    command.args(["-display", "none", "-monitor", "none", "-serial", "none", "-parallel", "none"]);
-    command.arg("-kernel").arg(run.elf);
-    command
+        &["-icount", "shift=6"]
+    };
+    Command::new(run.machine.emulator().name)
+        .args(core)
+        .args(["-machine", name_of(run.machine), "-semihosting-config", &semihosting])
+        .args(["-display", "none", "-monitor", "none", "-serial", "none", "-parallel", "none", "-kernel"])
+        .args([run.elf])
 }
 
 /// QEMU's name for the machine.

@@ -3,18 +3,16 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, ChildStderr, ExitStatus, Stdio};
+use std::process::ChildStderr;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::log::{self, Level, LogLine};
 use super::machine::Machine;
 use super::protocol::EXIT_OK;
 use super::{node, qemu};
 use crate::error::{Error, Result};
-
-/// How often a running emulator is looked at.
-const POLL: Duration = Duration::from_millis(5);
+use crate::files;
 
 /// What to run.
 #[derive(Clone, Copy, Debug)]
@@ -78,48 +76,21 @@ pub(super) fn run_reading<T: Default + Send + 'static>(
 ) -> Result<(Outcome, T)> {
     let machine = run.machine;
     let failed = |problem| failed(machine, problem);
-    let mut command = if machine == Machine::Wasm32 { node::command(run)? } else { qemu::command(run) };
-    command.args(options).current_dir(run.directory);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = Guard(command.spawn().map_err(|error| failed(error.to_string()))?);
-    let stdout = child.0.stdout.take().map(|stream| thread::spawn(move || read_all(stream)));
-    let stderr = child.0.stderr.take().map(|stream| thread::spawn(move || read(stream)));
-    let status = wait(&mut child.0, run.limit).map_err(failed)?;
-    drop(child);
+    let command = if machine == Machine::Wasm32 { node::command(run)? } else { qemu::command(run) };
+    let mut running = command.args(options).directory(run.directory).start()?;
+    let stdout = running.stdout().map(|stream| thread::spawn(move || read_all(stream)));
+    let stderr = running.stderr().map(|stream| thread::spawn(move || read(stream)));
+    let status = running.wait_within(run.limit)?;
+    drop(running);
     let stdout = stdout.and_then(|thread| thread.join().ok()).unwrap_or_default();
     let stderr = stderr.and_then(|thread| thread.join().ok()).unwrap_or_default();
     let log = if machine == Machine::Wasm32 {
         Vec::new()
     } else {
-        let elf = std::fs::read(run.elf).map_err(Error::io("read", run.elf))?;
+        let elf = files::read(run.elf, &files::ELF)?;
         log::decode(&elf, &stdout).map_err(failed)?
     };
     Ok((Outcome { machine, code: status.code(), log, stderr: String::new() }, stderr))
-}
-
-/// Stops the emulator when something else fails.
-struct Guard(Child);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        // Both fail when it has ended already, which is the normal case.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn wait(child: &mut Child, limit: Duration) -> std::result::Result<ExitStatus, String> {
-    let start = Instant::now();
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Ok(status),
-            Ok(None) if start.elapsed() > limit => {
-                return Err(format!("it did not end within {} s and was stopped", limit.as_secs_f32()));
-            }
-            Ok(None) => thread::sleep(POLL),
-            Err(error) => return Err(error.to_string()),
-        }
-    }
 }
 
 fn read_all(mut stream: impl Read) -> Vec<u8> {

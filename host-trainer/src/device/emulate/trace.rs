@@ -4,7 +4,6 @@
 use std::io::{BufRead, BufReader};
 use std::ops::Range;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use object::{Object, ObjectSection};
 
@@ -13,6 +12,8 @@ use super::run::{self, Run, failed};
 use crate::device::footprint::{Footprint, footprint};
 use crate::device::setup::QEMU_ARM;
 use crate::error::{Error, Result};
+use crate::files;
+use crate::process::{Command, Shown};
 
 /// What was executed, in order.
 #[derive(Debug)]
@@ -127,9 +128,8 @@ impl Trace {
 
 /// The option that makes QEMU look at one instruction at a time. It has had another name since 8.1.
 fn single_step() -> &'static [&'static str] {
-    let version =
-        Command::new(QEMU_ARM.name).arg("--version").stdin(Stdio::null()).output().map(|output| output.stdout);
-    let version = String::from_utf8_lossy(&version.unwrap_or_default()).into_owned();
+    let version = Command::new(QEMU_ARM.name).args(["--version"]).finish(Shown::Nothing);
+    let version = version.map(|finished| finished.stdout).unwrap_or_default();
     if version_of(&version) >= [8, 1] { &["-accel", "tcg,one-insn-per-tb=on"] } else { &["-singlestep"] }
 }
 
@@ -158,7 +158,7 @@ fn addresses(mut log: impl BufRead) -> Vec<u32> {
 
 /// The ELF's code.
 fn code(elf: &Path) -> Result<Vec<(u32, Vec<u16>)>> {
-    let bytes = std::fs::read(elf).map_err(Error::io("read", elf))?;
+    let bytes = files::read(elf, &files::ELF)?;
     let file = object::File::parse(&*bytes)
         .map_err(|error| Error::bad_file(elf, format!("not an ELF: {error}"), "build it again"))?;
     let code = file.sections().filter(|section| section.kind() == object::SectionKind::Text);

@@ -1,0 +1,127 @@
+//! The cargo commands of a firmware build. Every flag is stated here, so that neither the environment nor a configuration file
+//! of cargo's in a directory above bends what is built.
+
+use std::path::{Path, PathBuf};
+
+use super::{Build, Program};
+use crate::error::{Error, Result};
+use crate::process::{Command, Shown};
+
+/// What to build.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    /// The compiler's name for the core.
+    pub target: &'a str,
+    /// The firmware's cargo feature for the board.
+    pub board: &'a str,
+    /// Which build of the network.
+    pub build: Build,
+    /// The programs.
+    pub programs: &'a [Program],
+    /// Variables that name files to bake in.
+    pub baked: &'a [(&'static str, PathBuf)],
+}
+
+/// The build.
+pub(super) fn build(root: &Path, request: &Request<'_>) -> Command {
+    let Request { target, board, build, programs, baked } = *request;
+    let kind = |program| if program == Program::Module { "--example" } else { "--bin" };
+    let float = programs.contains(&Program::Float).then_some("float");
+    let features = [board].into_iter().filter(|board| !board.is_empty()).chain(build.feature()).chain(float);
+    let command = cargo(root)
+        .args(["build", "--profile", build.profile(), "--target", target, "--package", "firmware-demo"])
+        .args(programs.iter().flat_map(|program| [kind(*program), program.name()]))
+        .args(["--message-format=json-render-diagnostics", "--no-default-features"])
+        .args(features.flat_map(|feature| ["--features", feature]))
+        // A linker of a configuration file's gives way to the target's own.
+        .args(["--config".into(), format!("target.'{target}'.linker='rust-lld'")])
+        // Set, even to nothing, it stands in place of all flags that a configuration file has.
+        .env("CARGO_ENCODED_RUSTFLAGS", build.compiler_flags().join("\x1f"))
+        .env("RUSTC_WRAPPER", "")
+        .env("RUSTC_WORKSPACE_WRAPPER", "");
+    baked.iter().fold(command, |command, (name, path)| command.env(name, path))
+}
+
+/// Runs a build, with the compiler's words on our stderr, and returns the executables it made.
+///
+/// # Errors
+/// [`Error::Tool`] with the compiler's reason, [`Error::Missing`] without cargo.
+pub(super) fn executables(build: Command) -> Result<Vec<PathBuf>> {
+    let finished = build.finish(Shown::Errors)?.succeeded("the build of the firmware")?;
+    let executable = |line: &str| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        message["executable"].as_str().map(PathBuf::from)
+    };
+    Ok(finished.stdout.lines().filter_map(executable).collect())
+}
+
+/// Where cargo builds this workspace; asking respects every way to configure it.
+///
+/// # Errors
+/// [`Error::Tool`] with cargo's reason, [`Error::Missing`] without cargo.
+pub(super) fn target_directory(root: &Path) -> Result<PathBuf> {
+    let asking = cargo(root).args(["metadata", "--no-deps", "--format-version", "1"]);
+    let answer = asking.finish(Shown::Nothing)?.succeeded("cargo metadata")?;
+    let metadata: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap_or_default();
+    metadata["target_directory"]
+        .as_str()
+        .map(PathBuf::from)
+        .ok_or_else(|| Error::Tool { tool: "cargo metadata".into(), problem: "it names no target directory".into() })
+}
+
+fn cargo(root: &Path) -> Command {
+    Command::cargo().directory(root)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::device::emulate::Machine;
+    use crate::device::setup;
+
+    /// A firmware of one function in `checkout`, below a directory whose configuration would bend each build.
+    fn checkout_below_a_configuration(target: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let bent = "rustflags = ['-Ctarget-cpu=native', '--cfg', 'bent', '-Clinker=false']";
+        write(
+            ".cargo/config.toml",
+            &format!("[build]\n{bent}\nrustc-wrapper = 'false'\n[target.'{target}']\nlinker = 'false'\n{bent}\n"),
+        );
+        write(
+            "checkout/Cargo.toml",
+            "[package]\nname = 'firmware-demo'\nedition = '2024'\n[features]\nboard = []\nsmall = []\n[[bin]]\nname = 'demo'\n\
+             [profile.firmware]\ninherits = 'release'\npanic = 'abort'\n[profile.firmware-small]\ninherits = 'firmware'\n",
+        );
+        write(
+            "checkout/src/bin/demo.rs",
+            "#![no_std]\n#![no_main]\n#[cfg(bent)]\ncompile_error!(\"bent\");\n\
+             #[panic_handler]\nfn end(_: &core::panic::PanicInfo<'_>) -> ! { loop {} }\n",
+        );
+        folder
+    }
+
+    #[test]
+    fn no_flag_of_a_configuration_above_the_checkout_reaches_a_build() {
+        for machine in
+            [Machine::Netduinoplus2, Machine::Mps2An505, Machine::Microbit, Machine::Riscv32, Machine::Wasm32]
+        {
+            let target = machine.target();
+            setup::ensure_target_of(target).unwrap();
+            let folder = checkout_below_a_configuration(target);
+            let build = if machine == Machine::Mps2An505 { Build::Portable } else { Build::Default };
+            let request = Request { target, board: "board", build, programs: &[Program::Demo], baked: &[] };
+            let root = folder.path().join("checkout");
+            let built = |command: Command| command.env("CARGO_TARGET_DIR", folder.path().join("target"));
+            let plain = cargo(&root).args(["build", "--target", target]);
+            assert!(executables(built(plain)).is_err(), "the configuration bends it");
+            assert_eq!(executables(built(super::build(&root, &request))).unwrap().len(), 1, "{target}");
+        }
+    }
+}
