@@ -8,7 +8,7 @@ use super::args::DemoArgs;
 use super::output::{self, Table, percent, thousands};
 use super::shared_args::DataArgs;
 use super::{emulate, train};
-use crate::data::{self, Dataset, DatasetName};
+use crate::data::{Dataset, DatasetName};
 use crate::demo::{DemoReport, DemoRequest, check_outputs, demo};
 use crate::draw::{Picture, Shades, columns_of_stdout, draw};
 use crate::error::{Error, Result};
@@ -37,11 +37,11 @@ pub(super) fn run(args: DemoArgs, out: &mut dyn Write) -> Result<()> {
 
 /// Fashion-MNIST; where nobody asked for it by name and it cannot be had, garments with a notice.
 fn dataset(args: &DataArgs) -> Result<Dataset> {
-    match data::load(&args.request(None)) {
+    match args.load(None) {
         Err(error @ Error::Missing { .. }) if args.dataset.is_none() && args.data_dir.is_none() => {
             output::notice(&format!("notice: {error}"));
             output::notice("going on with the built-in garments instead: THE FIGURES BELOW ARE NOT FASHION-MNIST'S");
-            data::load(&DataArgs { dataset: Some(DatasetName::Garments), ..args.clone() }.request(None))
+            DataArgs { dataset: Some(DatasetName::Garments), ..args.clone() }.load(None)
         }
         other => other,
     }

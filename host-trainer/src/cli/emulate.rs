@@ -5,7 +5,6 @@ use std::io::Write;
 use super::args::EmulateArgs;
 use super::output::{self, Table, percent, thousands};
 use super::profile;
-use crate::data;
 use crate::device::emulate::{Cost, EmulateReport, EmulateRequest, LogLine, run_demo, run_elf, soak};
 use crate::device::firmware::{Inputs, shipped_weights};
 use crate::error::{Error, Result};
@@ -39,7 +38,7 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
             out,
         );
     }
-    let dataset = data::load(&args.data.request(None))?;
+    let dataset = args.data.load(None)?;
     let images = dataset.test.first(args.images.map_or(usize::MAX, |n| n as usize));
     output::notice(&format!("weights of {}, test images of {} ({})", path.display(), dataset.name, dataset.source));
     let request = EmulateRequest { weights, machine: args.machine, images: &images, build: args.build() };

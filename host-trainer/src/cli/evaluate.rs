@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use super::args::EvaluateArgs;
 use super::output::{self, Table, percent, thousands};
-use crate::data;
 use crate::device::firmware::Build;
 use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateReport, Request, evaluate};
@@ -30,8 +29,7 @@ pub(super) fn run(args: EvaluateArgs, out: &mut dyn Write) -> Result<()> {
         (ModelFile::Checkpoint(checkpoint), None) => Some(&**checkpoint),
         (ModelFile::Weights(_), alongside) => alongside.as_ref(),
     };
-    let trained_on = checkpoint.and_then(Checkpoint::training).map(|t| t.dataset.as_str());
-    let dataset = data::load(&args.data.request(trained_on))?;
+    let dataset = args.data.load(checkpoint.and_then(Checkpoint::training))?;
     let images = args.images.map(|n| n as usize);
     let build = if args.fast { Build::Fast } else { Build::Default };
     let request = Request { file: &args.file, model: &model, checkpoint: alongside.as_ref(), images, build };

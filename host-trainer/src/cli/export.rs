@@ -4,7 +4,6 @@ use std::io::Write;
 
 use super::args::ExportArgs;
 use super::output::{self, Table, percent, thousands};
-use crate::data;
 use crate::device::firmware::Build;
 use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateReport, Request, evaluate};
@@ -62,7 +61,7 @@ fn other_programs(args: &ExportArgs, checkpoint: &Checkpoint, format: Format, ou
 
 /// A `weights.bin`.
 fn integers(args: &ExportArgs, checkpoint: &Checkpoint, out: &mut dyn Write) -> Result<()> {
-    let dataset = data::load(&args.data.request(checkpoint.training().map(|t| t.dataset.as_str())))?;
+    let dataset = args.data.load(checkpoint.training())?;
     let fine_tuning = args.qat.request(checkpoint);
     let request = ExportRequest { calibration: &dataset.train, accuracy_limit: args.limit, fine_tuning };
     let exported = export(&checkpoint.parameters, &request)?;

@@ -7,7 +7,6 @@ use clap::Args;
 
 use super::output::{self, Table, percent, thousands};
 use super::shared_args::DataArgs;
-use crate::data;
 use crate::engine::EngineName;
 use crate::engine::select::create;
 use crate::error::{Error, Result};
@@ -39,7 +38,7 @@ pub(super) fn run(args: ReestimateArgs, out: &mut dyn Write) -> Result<()> {
     check_finite(&checkpoint.parameters)?;
     let training = checkpoint.training();
     let holdout = training.map_or(0, |training| training.holdout);
-    let dataset = data::load(&args.data.request(training.map(|t| t.dataset.as_str())))?.hold_out(holdout)?;
+    let dataset = args.data.load(training)?.hold_out(holdout)?;
     if dataset.train.len() < 2 {
         return Err(Error::BadArgument {
             problem: format!("{} has too few training images for statistics", dataset.source),

@@ -4,7 +4,6 @@ use std::io::Write;
 
 use super::args::ReportArgs;
 use super::output::{self, Table, percent, thousands};
-use crate::data;
 use crate::error::Result;
 use crate::files;
 use crate::report::{ReportRequest, gather, write};
@@ -16,7 +15,7 @@ pub(super) fn run(args: ReportArgs, out: &mut dyn Write) -> Result<()> {
     let report = args.out.unwrap_or_else(|| run.report());
     files::check_output(&report, &[&run.checkpoint(), &run.previous_checkpoint(), &run.metrics(), &run.weights()])?;
     let checkpoint = Checkpoint::read(&run.checkpoint())?;
-    let dataset = data::load(&args.data.request(checkpoint.training().map(|t| t.dataset.as_str())))?;
+    let dataset = args.data.load(checkpoint.training())?;
     let request = ReportRequest {
         run: &run,
         checkpoint: &checkpoint,

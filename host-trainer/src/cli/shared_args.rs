@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::output;
-use crate::data::{DatasetName, Request};
+use crate::data::{self, Dataset, DatasetName, Request};
+use crate::error::{Error, Result};
 use crate::quantize::fine_tune::{DEFAULT_EPOCHS, FineTuning};
-use crate::train::checkpoint::Checkpoint;
+use crate::train::checkpoint::{Checkpoint, TrainingState};
+use crate::train::is_trained_on;
 
 /// Which data.
 #[derive(Args, Clone, Debug, Default)]
@@ -15,7 +17,8 @@ pub struct DataArgs {
     /// The data set; `garments` needs no network [default: fashion-mnist, or what a given model was trained on]
     #[arg(long, value_enum)]
     pub dataset: Option<DatasetName>,
-    /// Directory with the four IDX files, gzipped or not [default: $FASHION_MNIST_DIR, else the cache, else a download]
+    /// Directory with the four IDX files, gzipped or not, or torchvision's root above it [default: $FASHION_MNIST_DIR, else
+    /// the cache, else a download]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Take another data set of the same four-file format for Fashion-MNIST
@@ -24,6 +27,29 @@ pub struct DataArgs {
 }
 
 impl DataArgs {
+    /// Loads the data set: of a model that is used again the one that it was trained on, unless the flags name another.
+    ///
+    /// # Errors
+    /// As [`data::load`]; [`Error::BadArgument`] when other data lies where the model's own was.
+    pub fn load(&self, training: Option<&TrainingState>) -> Result<Dataset> {
+        let dataset = data::load(&self.request(training.map(|training| training.dataset.as_str())))?;
+        let Some(training) = training.filter(|training| !is_trained_on(&dataset, training)) else { return Ok(dataset) };
+        let differs =
+            format!("{} is not the data that the model was trained on ({})", dataset.source, training.dataset);
+        if self.names_data() {
+            output::notice(&format!("notice: {differs}"));
+            return Ok(dataset);
+        }
+        Err(Error::BadArgument {
+            problem: format!("{differs}: its digest is another than {}", training.dataset_digest),
+            remedy: "name that data, or other data all the same, with --data-dir or --dataset".into(),
+        })
+    }
+
+    fn names_data(&self) -> bool {
+        self.dataset.is_some() || self.data_dir.is_some()
+    }
+
     /// What the data module is asked for. `trained_on` is the name in a checkpoint, for a model that is used again.
     pub fn request(&self, trained_on: Option<&str>) -> Request {
         let mut request = Request {
@@ -33,10 +59,12 @@ impl DataArgs {
             ..Request::default()
         };
         match trained_on {
-            Some(_) if self.dataset.is_some() || self.data_dir.is_some() => {}
+            Some(_) if self.names_data() => {}
             Some("garments") => request.dataset = DatasetName::Garments,
             Some("fashion-mnist") | None => {}
-            Some(directory) => (request.data_dir, request.checksum) = (Some(directory.into()), false),
+            Some(directory) => {
+                (request.data_dir, request.of_a_model, request.checksum) = (Some(directory.into()), true, false);
+            }
         }
         request
     }
@@ -102,7 +130,7 @@ mod tests {
         assert_eq!(none.request(Some("garments")).dataset, DatasetName::Garments);
         assert_eq!(none.request(Some("fashion-mnist")), Request::default());
         let other = none.request(Some("/data/letters"));
-        assert_eq!((other.data_dir, other.checksum), (Some("/data/letters".into()), false));
+        assert_eq!((other.data_dir, other.of_a_model, other.checksum), (Some("/data/letters".into()), true, false));
         let told = DataArgs { dataset: Some(DatasetName::FashionMnist), ..none };
         assert_eq!(told.request(Some("garments")).dataset, DatasetName::FashionMnist);
     }

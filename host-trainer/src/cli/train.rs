@@ -4,7 +4,6 @@ use std::io::Write;
 
 use super::args::TrainArgs;
 use super::output;
-use crate::data;
 use crate::engine::EngineName;
 use crate::engine::select::create;
 use crate::error::Result;
@@ -20,8 +19,7 @@ pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
                 output::notice(&format!("notice: {notice}"));
             }
             let training = saved.checkpoint.training();
-            let dataset = data::load(&args.data.request(training.map(|t| t.dataset.as_str())))?;
-            let dataset = dataset.hold_out(training.map_or(0, |t| t.holdout))?;
+            let dataset = args.data.load(training)?.hold_out(training.map_or(0, |t| t.holdout))?;
             let epochs = args.recipe.epochs.map(|n| n as usize);
             (Run::resume(saved, &dataset, args.engine, epochs)?, dataset)
         }
@@ -31,7 +29,7 @@ pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
             if let Some(path) = &args.out {
                 RunDir::new(path, args.force)?;
             }
-            let dataset = data::load(&args.data.request(None))?.hold_out(args.holdout)?;
+            let dataset = args.data.load(None)?.hold_out(args.holdout)?;
             (Run::new(engine, new_run(&args), &dataset)?, dataset)
         }
     };

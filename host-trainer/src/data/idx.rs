@@ -130,6 +130,26 @@ impl Damage {
 /// Parses the bytes of a file named `name`: unpacks them when the name ends in `.gz`, then reads the IDX format to its last byte.
 /// `count` is the number of examples it must hold, where that is known.
 pub fn parse(name: &str, bytes: &[u8], kind: Kind, count: Option<usize>) -> Result<Values, Damage> {
+    if !is_compressed(name, bytes)? {
+        return values(&mut &bytes[..], kind, count);
+    }
+    let mut stream = GzDecoder::new(bytes);
+    let values = values(&mut stream, kind, count)?;
+    if stream.get_ref().is_empty() { Ok(values) } else { Err(Damage::GzipTrailing) }
+}
+
+/// Checks what the beginning of a file of `length` bytes tells, so that a large file of another kind need not be read.
+pub fn check_start(name: &str, start: &[u8], length: u64, kind: Kind) -> Result<(), Damage> {
+    if is_compressed(name, start)? {
+        return header(&mut GzDecoder::new(start), kind).map(drop);
+    }
+    let count = header(&mut &start[..], kind)?;
+    let (header, values) = if kind == Kind::Images { (16, count * PIXELS) } else { (8, count) };
+    if length > (header + values) as u64 { Err(Damage::Trailing(values)) } else { Ok(()) }
+}
+
+/// Whether it is gzip, and nothing else that its name or its beginning forbids.
+fn is_compressed(name: &str, bytes: &[u8]) -> Result<bool, Damage> {
     if bytes.is_empty() {
         return Err(Damage::Empty);
     }
@@ -141,12 +161,7 @@ pub fn parse(name: &str, bytes: &[u8], kind: Kind, count: Option<usize>) -> Resu
         let idx = bytes.starts_with(&[0, 0, 8]);
         return Err(if idx { Damage::NotCompressed } else { Damage::NotGzip(bytes[..bytes.len().min(4)].to_vec()) });
     }
-    if !compressed {
-        return values(&mut &bytes[..], kind, count);
-    }
-    let mut stream = GzDecoder::new(bytes);
-    let values = values(&mut stream, kind, count)?;
-    if stream.get_ref().is_empty() { Ok(values) } else { Err(Damage::GzipTrailing) }
+    Ok(compressed)
 }
 
 /// Reads the IDX format from a stream that may be endless: never more than the header claims and one byte.

@@ -35,9 +35,22 @@ impl Places {
     }
 }
 
-/// Path of a file in a directory: the `.gz` file, or else the unpacked one.
+/// Where torchvision keeps its data sets of this format, below its `root`.
+const BELOW_ROOT: [&str; 4] = ["raw", "FashionMNIST/raw", "MNIST/raw", "KMNIST/raw"];
+
+/// Path of a file in a directory: under its published name or with a dot for the second hyphen, as some archives have it, and
+/// the `.gz` file or else the unpacked one. A folder of that name, as others have it, is taken only where there is no file.
 pub fn path_in(directory: &Path, file: &DataFile) -> Option<PathBuf> {
-    [file.name, file.unpacked_name()].map(|name| directory.join(name)).into_iter().find(|path| path.exists())
+    let names = [file.name, file.unpacked_name()].map(|name| [name.to_owned(), name.replacen("-idx", ".idx", 1)]);
+    let paths = names.as_flattened().iter().map(|name| directory.join(name));
+    paths.clone().find(|path| path.is_file()).or_else(|| paths.clone().find(|path| path.exists()))
+}
+
+/// The directory itself where it holds the four files, else the one below it where torchvision keeps them.
+fn with_files(directory: &Path) -> PathBuf {
+    let candidates = BELOW_ROOT.iter().map(|below| directory.join(below));
+    let found = [directory.to_owned()].into_iter().chain(candidates).find(|candidate| lacking(candidate).is_none());
+    found.unwrap_or_else(|| directory.to_owned())
 }
 
 /// The directory to read from.
@@ -47,8 +60,13 @@ pub fn path_in(directory: &Path, file: &DataFile) -> Option<PathBuf> {
 /// not be, downloaded.
 pub fn directory(request: &Request, places: &Places, network: &Network) -> Result<PathBuf> {
     if let Some(named) = &request.data_dir {
-        return match lacking(named) {
-            None => Ok(named.clone()),
+        let found = with_files(named);
+        return match lacking(&found) {
+            None => Ok(found),
+            Some(problem) if request.of_a_model => Err(Error::BadArgument {
+                problem: format!("what the model was trained on is not where it was: {problem}"),
+                remedy: "name where it lies now with --data-dir".into(),
+            }),
             Some(problem) => Err(Error::BadArgument {
                 problem: format!("--data-dir {problem}"),
                 remedy:
@@ -59,7 +77,8 @@ pub fn directory(request: &Request, places: &Places, network: &Network) -> Resul
     }
     let mut tried = Vec::new();
     if let Some(directory) = &places.environment {
-        let Some(problem) = lacking(directory) else { return Ok(directory.clone()) };
+        let found = with_files(directory);
+        let Some(problem) = lacking(&found) else { return Ok(found) };
         if request.download {
             notice(&format!("notice: {DIRECTORY_VARIABLE} {problem}; looking in the cache"));
         }

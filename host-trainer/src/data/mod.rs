@@ -67,7 +67,7 @@ impl Split {
 /// A training and a test split, and where they came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {
-    /// `fashion-mnist`, `garments`, or the directory of an unchecked one.
+    /// `fashion-mnist`, `garments`, or the directory of an unchecked one: its whole path, which no built-in name is.
     pub name: String,
     /// Where it was found, for people: a directory, or the generator with its seed.
     pub source: String,
@@ -114,6 +114,8 @@ pub struct Request {
     pub dataset: DatasetName,
     /// The directory with the four files; nothing else is looked at when it is given.
     pub data_dir: Option<PathBuf>,
+    /// Whether `data_dir` is where a model was trained, and not a flag.
+    pub of_a_model: bool,
     /// Whether the files must be Fashion-MNIST's by their MD5.
     pub checksum: bool,
     /// Whether files that are nowhere may be downloaded.
@@ -124,7 +126,14 @@ pub struct Request {
 
 impl Default for Request {
     fn default() -> Self {
-        Self { dataset: DatasetName::default(), data_dir: None, checksum: true, download: true, seed: 0 }
+        Self {
+            dataset: DatasetName::default(),
+            data_dir: None,
+            of_a_model: false,
+            checksum: true,
+            download: true,
+            seed: 0,
+        }
     }
 }
 
@@ -177,7 +186,7 @@ pub fn load(request: &Request) -> Result<Dataset> {
 /// As [`load`].
 pub fn load_from(request: &Request, places: &Places, network: &Network) -> Result<Dataset> {
     match request.dataset {
-        DatasetName::Garments => Ok(garments::dataset(request.seed)),
+        DatasetName::Garments => drawn(request).map(|()| garments::dataset(request.seed)),
         DatasetName::FashionMnist => read(request, places, network).map(|(dataset, _)| dataset),
     }
 }
@@ -204,14 +213,24 @@ pub fn status(request: &Request) -> Result<Summary> {
 /// As [`load`].
 pub fn summary_from(request: &Request, places: &Places, network: &Network) -> Result<Summary> {
     match request.dataset {
-        DatasetName::Garments => Ok(garments::summary(request.seed)),
+        DatasetName::Garments => drawn(request).map(|()| garments::summary(request.seed)),
         DatasetName::FashionMnist => read(request, places, network).map(|(_, summary)| summary),
     }
+}
+
+/// Refuses a directory for what is drawn.
+fn drawn(request: &Request) -> Result<()> {
+    let Some(directory) = &request.data_dir else { return Ok(()) };
+    Err(Error::BadArgument {
+        problem: format!("--dataset garments is drawn, not read from {}", directory.display()),
+        remedy: "leave out either --dataset or --data-dir".into(),
+    })
 }
 
 /// Finds the directory and reads the four files in it.
 fn read(request: &Request, places: &Places, network: &Network) -> Result<(Dataset, Summary)> {
     let directory = locate::directory(request, places, network)?;
+    let directory = directory.canonicalize().map_err(Error::io("find", &directory))?;
     let (train, mut files) = read_split(&directory, &FILES[0], &FILES[1], request.checksum)?;
     let (test, test_files) = read_split(&directory, &FILES[2], &FILES[3], request.checksum)?;
     files.extend(test_files);
@@ -253,9 +272,10 @@ fn read_split(
 fn read_file(directory: &Path, file: &DataFile, checksum: bool) -> Result<(Values, FileSummary)> {
     // It was there a moment ago; if not, reading it says so.
     let path = locate::path_in(directory, file).unwrap_or_else(|| directory.join(file.name));
-    let bytes = crate::files::read(&path, &crate::files::IDX)?;
-    let md5 = md5_hex(&bytes);
     let name = path.to_string_lossy();
+    let check = |start: &[u8], length| idx::check_start(&name, start, length, file.kind).map_err(|d| d.at(&path));
+    let bytes = crate::files::read_checked(&path, &crate::files::IDX, check)?;
+    let md5 = md5_hex(&bytes);
     let expected = if name.ends_with(".gz") { file.md5 } else { file.content_md5 };
     let official = md5 == expected;
     if checksum && !official {

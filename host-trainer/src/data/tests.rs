@@ -82,8 +82,49 @@ fn any_data_set_in_the_format_loads_without_checksums() {
     assert_eq!((dataset.train.len(), dataset.test.len()), (6, 4));
     assert_eq!(dataset.train.labels, [0, 1, 2, 3, 4, 5]);
     assert_eq!(dataset.test.pixels(1)[..3], [4, 5, 6]);
-    assert_eq!(dataset.name, directory.path().display().to_string());
+    assert_eq!(dataset.name, directory.path().canonicalize().unwrap().display().to_string());
     assert_eq!(dataset.source, dataset.name);
+}
+
+#[test]
+fn a_name_with_a_dot_or_a_folder_of_that_name_is_no_obstacle() {
+    let directory = small();
+    for file in &FILES {
+        let published = directory.path().join(file.name);
+        fs::rename(&published, directory.path().join(file.name.replacen("-idx", ".idx", 1))).unwrap();
+        fs::create_dir(directory.path().join(file.unpacked_name())).unwrap();
+    }
+    let dataset = load_from(&unchecked(directory.path()), &Places::default(), &offline()).unwrap();
+    assert_eq!((dataset.train.len(), dataset.test.len()), (6, 4));
+}
+
+#[test]
+fn torchvisions_root_is_followed_to_its_files() {
+    let files = small();
+    let root = tempfile::tempdir().unwrap();
+    for below in ["FashionMNIST/raw", "KMNIST/raw"] {
+        fs::create_dir_all(root.path().join(below)).unwrap();
+    }
+    for file in &FILES {
+        fs::copy(files.path().join(file.name), root.path().join("FashionMNIST/raw").join(file.name)).unwrap();
+    }
+    let raw = root.path().join("FashionMNIST/raw").canonicalize().unwrap();
+    for named in ["", "FashionMNIST", "FashionMNIST/raw"] {
+        let named = root.path().join(named);
+        let dataset = load_from(&unchecked(&named), &Places::default(), &offline()).unwrap();
+        assert_eq!(dataset.source, raw.display().to_string());
+        let places = Places { environment: Some(named), cache: None };
+        let request = Request { checksum: false, ..Request::default() };
+        assert_eq!(load_from(&request, &places, &offline()).unwrap().source, dataset.source);
+    }
+    let message = refusal(&unchecked(&root.path().join("KMNIST")), 2);
+    assert!(message.contains("KMNIST lacks train-images-idx3-ubyte.gz"), "{message}");
+}
+
+#[test]
+fn what_is_drawn_is_not_read_from_a_directory() {
+    let request = Request { dataset: DatasetName::Garments, ..unchecked(Path::new("garments")) };
+    assert!(refusal(&request, 2).contains("--dataset garments is drawn, not read from garments; leave out either"));
 }
 
 #[test]
@@ -233,7 +274,7 @@ fn places_are_tried_in_their_order() {
     let (named, environment, cache) = (small(), small(), small());
     let empty = tempfile::tempdir().unwrap();
     let source = |request: &Request, places: &Places| load_from(request, places, &offline()).map(|found| found.source);
-    let of = |directory: &TempDir| directory.path().display().to_string();
+    let of = |directory: &TempDir| directory.path().canonicalize().unwrap().display().to_string();
     let mut places = Places { environment: Some(environment.path().to_owned()), cache: Some(cache.path().to_owned()) };
     let mut request = unchecked(named.path());
     assert_eq!(source(&request, &places).unwrap(), of(&named));
@@ -278,7 +319,7 @@ fn the_real_data_set_loads() {
     let (dataset, summary) = read(&request, &Places::default(), &offline()).unwrap();
     assert_eq!((dataset.train.len(), dataset.test.len()), (60_000, 10_000));
     assert_eq!((dataset.name.as_str(), summary.official), ("fashion-mnist", true));
-    assert_eq!(dataset.source, directory.display().to_string());
+    assert_eq!(dataset.source, directory.canonicalize().unwrap().display().to_string());
     let pixels = dataset.train.images.as_flattened().as_flattened();
     let mean = pixels.iter().map(|&pixel| f64::from(pixel)).sum::<f64>() / pixels.len() as f64 / 255.0;
     assert!((mean - 0.2860).abs() < 5e-5, "{mean}");

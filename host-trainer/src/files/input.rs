@@ -78,6 +78,14 @@ pub const ELF: Wanted = Wanted {
 /// # Errors
 /// [`Error::BadFile`] if there is no such file or it is not of a kind and size that is wanted, [`Error::Io`] if the disk fails.
 pub fn read(path: &Path, wanted: &Wanted) -> Result<Vec<u8>> {
+    read_checked(path, wanted, |_, _| Ok(()))
+}
+
+/// [`read`] of a file whose beginning and length pass a check before the rest is read.
+///
+/// # Errors
+/// As [`read`], or what `check` gives.
+pub fn read_checked(path: &Path, wanted: &Wanted, check: impl FnOnce(&[u8], u64) -> Result<()>) -> Result<Vec<u8>> {
     let (mut file, length) = open(path, wanted)?;
     let failed = || Error::io("read", path);
     let start = part(&mut file, 0, LOOKED_AT as u64).map_err(failed())?;
@@ -89,13 +97,17 @@ pub fn read(path: &Path, wanted: &Wanted) -> Result<Vec<u8>> {
     if let Some(kind) = kind.filter(|kind| !wanted.kinds.contains(kind)) {
         return Err(wrong_kind(path, kind, wanted));
     }
-    let bytes = if length <= wanted.limit { part(&mut file, 0, wanted.limit + 1).map_err(failed())? } else { vec![] };
-    if length.max(bytes.len() as u64) > wanted.limit {
-        let size = length.max(bytes.len() as u64);
+    let too_large = |size: u64| {
         let problem = format!("it has {size} bytes, and {} has at most {}", wanted.name, wanted.limit);
-        return Err(Error::bad_file(path, problem, wanted.remedy));
+        Error::bad_file(path, problem, wanted.remedy)
+    };
+    if length > wanted.limit {
+        return Err(too_large(length));
     }
-    Ok(bytes)
+    check(&start, length)?;
+    // Its length may be unknown, as in /proc, or grow.
+    let bytes = part(&mut file, 0, wanted.limit + 1).map_err(failed())?;
+    if bytes.len() as u64 > wanted.limit { Err(too_large(bytes.len() as u64)) } else { Ok(bytes) }
 }
 
 /// `length` bytes of a file from `offset` on, which a parser has bounded.

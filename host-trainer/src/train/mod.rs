@@ -169,13 +169,28 @@ pub fn epoch_order(seed: u64, epoch: usize, examples: usize) -> Vec<u32> {
     order
 }
 
+/// Whether a whole data set is the one that a run was trained on, be it the whole or with images held out.
+pub fn is_trained_on(dataset: &Dataset, state: &TrainingState) -> bool {
+    state.holdout <= dataset.train.len() && held_out_digest(dataset, state.holdout) == state.dataset_digest
+}
+
 /// MD5 of both splits' pixels and labels, in hexadecimal: two data sets of one digest are one data set.
 pub fn digest(dataset: &Dataset) -> String {
+    held_out_digest(dataset, 0)
+}
+
+/// The digest of `dataset.hold_out(count)`.
+fn held_out_digest(dataset: &Dataset, count: usize) -> String {
+    let (train, test) = (&dataset.train, &dataset.test);
+    let left = train.len() - count;
+    let held_out = (&train.images[left..], &train.labels[left..]);
+    let test = if count == 0 { (&test.images[..], &test.labels[..]) } else { held_out };
+    let train = (&train.images[..left], &train.labels[..left]);
     let mut md5 = Md5::new();
-    for split in [&dataset.train, &dataset.test] {
-        md5.update((split.len() as u64).to_le_bytes());
-        md5.update(split.images.as_flattened().as_flattened());
-        md5.update(&split.labels);
+    for (images, labels) in [train, test] {
+        md5.update((labels.len() as u64).to_le_bytes());
+        md5.update(images.as_flattened().as_flattened());
+        md5.update(labels);
     }
     md5.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

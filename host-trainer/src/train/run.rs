@@ -4,9 +4,10 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use clap::ValueEnum as _;
 use serde::Serialize;
 
-use crate::data::Dataset;
+use crate::data::{Dataset, DatasetName};
 use crate::engine::select::{EngineName, create};
 use crate::engine::{Engine, Totals};
 use crate::error::{Error, Result};
@@ -92,7 +93,11 @@ pub struct TrainReport {
 
 /// Where a run goes that was given no `--out`.
 pub fn default_directory(dataset: &Dataset, engine: &str, seed: u64, variance: Variance) -> PathBuf {
-    let dataset = Path::new(&dataset.name).file_name().unwrap_or("data".as_ref()).to_string_lossy();
+    let name = Path::new(&dataset.name);
+    let folder = name.file_name().unwrap_or("data".as_ref()).to_string_lossy();
+    // A folder may have the name of a data set that is built in.
+    let own = name.is_absolute() && DatasetName::from_str(&folder, true).is_ok();
+    let dataset = if own { format!("own-{folder}") } else { folder.into_owned() };
     let suffix = if variance == Variance::Unbiased { "-unbiased" } else { "" };
     Path::new("runs").join(format!("{dataset}-{engine}-seed{seed}{suffix}"))
 }

@@ -1,8 +1,9 @@
 //! The program as a user runs it: arguments in, stdout, stderr, files and exit codes out. Trains on a few hundred patterns that
 //! are drawn here, so every test takes a moment. What goes wrong around it is in [`faults`], what is done
-//! to a trained model in [`refine`], where it may write in [`outputs`], what it cannot read in [`wrong_files`], and what it starts
+//! to a trained model in [`refine`], which data that is in [`data_sets`], where it may write in [`outputs`], what it cannot read in [`wrong_files`], and what it starts
 //! in [`programs`].
 
+mod data_sets;
 mod desk;
 #[cfg(unix)]
 mod faults;
