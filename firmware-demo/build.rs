@@ -51,11 +51,21 @@ fn bake(name: &str, shipped: &str, to: &Path, convert: fn(Vec<u8>) -> Result<Vec
         None => Path::new(&variable("CARGO_MANIFEST_DIR")).join(shipped),
     };
     println!("cargo::rerun-if-changed={}", from.display());
-    let bytes = fs::read(&from).unwrap_or_else(|e| fail(&format!("cannot read {}: {e}; set {name}", from.display())));
+    let bytes = read(&from).unwrap_or_else(|e| fail(&format!("cannot read {}: {e}; set {name}", from.display())));
     match convert(bytes) {
         Ok(bytes) => write(to, &bytes),
         Err(problem) => fail(&format!("{}: {problem}", from.display())),
     }
+}
+
+/// A regular file that could fit a microcontroller.
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    const LIMIT: u64 = 8 << 20;
+    let there = fs::metadata(path).map_err(|error| error.to_string())?;
+    if !there.is_file() || there.len() > LIMIT {
+        return Err(format!("it is no regular file of at most {LIMIT} bytes"));
+    }
+    fs::read(path).map_err(|error| error.to_string())
 }
 
 /// The file itself once the parser has accepted it, or what the fast or small build makes of it.

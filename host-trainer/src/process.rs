@@ -289,8 +289,8 @@ impl Guard {
 
 /// Whether a program gets a variable of our environment.
 fn is_passed_on(variable: &str) -> bool {
-    let begins = |with: &&str| variable.starts_with(*with);
-    KEPT.iter().any(|kept| begins(&kept)) || !DROPPED.iter().any(|dropped| begins(&dropped))
+    let begins_with_one_of = |names: &[&str]| names.iter().any(|name| variable.starts_with(name));
+    begins_with_one_of(&KEPT) || !begins_with_one_of(&DROPPED)
 }
 
 /// What a program is asked, as one would type it.

@@ -1,5 +1,5 @@
-//! The cargo commands of a firmware build. Every flag is stated here, so that neither the environment nor a configuration file
-//! of cargo's in a directory above bends what is built.
+//! The cargo commands of a firmware build. Every flag is stated here, and the linker in the workspace's `.cargo/config.toml`, so
+//! that neither the environment nor a configuration file of cargo's in a directory above bends what is built.
 
 use std::path::{Path, PathBuf};
 
@@ -33,8 +33,6 @@ pub(super) fn build(root: &Path, request: &Request<'_>) -> Command {
         .args(programs.iter().flat_map(|program| [kind(*program), program.name()]))
         .args(["--message-format=json-render-diagnostics", "--no-default-features"])
         .args(features.flat_map(|feature| ["--features", feature]))
-        // A linker of a configuration file's gives way to the target's own.
-        .args(["--config".into(), format!("target.'{target}'.linker='rust-lld'")])
         // Set, even to nothing, it stands in place of all flags that a configuration file has.
         .env("CARGO_ENCODED_RUSTFLAGS", build.compiler_flags().join("\x1f"))
         .env("RUSTC_WRAPPER", "")
@@ -94,6 +92,8 @@ mod tests {
             ".cargo/config.toml",
             &format!("[build]\n{bent}\nrustc-wrapper = 'false'\n[target.'{target}']\nlinker = 'false'\n{bent}\n"),
         );
+        // It names the linker, and what lies nearer goes before what lies above.
+        write("checkout/.cargo/config.toml", include_str!("../../../../.cargo/config.toml"));
         write(
             "checkout/Cargo.toml",
             "[package]\nname = 'firmware-demo'\nedition = '2024'\n[features]\nboard = []\nsmall = []\n[[bin]]\nname = 'demo'\n\
@@ -119,7 +119,7 @@ mod tests {
             let request = Request { target, board: "board", build, programs: &[Program::Demo], baked: &[] };
             let root = folder.path().join("checkout");
             let built = |command: Command| command.env("CARGO_TARGET_DIR", folder.path().join("target"));
-            let plain = cargo(&root).args(["build", "--target", target]);
+            let plain = cargo(&root).args(["build", "--profile", "firmware", "--target", target]);
             assert!(executables(built(plain)).is_err(), "the configuration bends it");
             assert_eq!(executables(built(super::build(&root, &request))).unwrap().len(), 1, "{target}");
         }
