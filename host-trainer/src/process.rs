@@ -182,6 +182,11 @@ impl Finished {
 }
 
 impl Running {
+    /// What it was asked, as one would type it.
+    pub fn asked(&self) -> &str {
+        &self.asked
+    }
+
     /// What it writes to its standard output; once.
     pub fn stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()

@@ -40,6 +40,8 @@ pub struct Outcome {
     pub log: Vec<LogLine>,
     /// The emulator's own complaints.
     pub stderr: String,
+    /// What the emulator was asked, as one would type it.
+    pub asked: String,
 }
 
 impl Outcome {
@@ -53,8 +55,12 @@ impl Outcome {
         }
         let code = self.code.map_or("killed".to_owned(), |code| format!("exit code {code}"));
         let logged = self.log.iter().rev().find(|line| line.level == Level::Error).map(|line| line.text.as_str());
-        let words = logged.or_else(|| self.stderr.lines().last()).unwrap_or("it said nothing");
-        Err(failed(self.machine, format!("{words} ({code})")))
+        let problem = match (logged, self.stderr.lines().last()) {
+            (Some(words), _) => format!("{words} ({code})"),
+            // Not the firmware's fault, it seems.
+            (None, words) => format!("{} ({code}; it was asked: {})", words.unwrap_or("it said nothing"), self.asked),
+        };
+        Err(failed(self.machine, problem))
     }
 }
 
@@ -81,6 +87,7 @@ pub(super) fn run_reading<T: Default + Send + 'static>(
     let stdout = running.stdout().map(|stream| thread::spawn(move || read_all(stream)));
     let stderr = running.stderr().map(|stream| thread::spawn(move || read(stream)));
     let status = running.wait_within(run.limit)?;
+    let asked = running.asked().to_owned();
     drop(running);
     let stdout = stdout.and_then(|thread| thread.join().ok()).unwrap_or_default();
     let stderr = stderr.and_then(|thread| thread.join().ok()).unwrap_or_default();
@@ -90,7 +97,7 @@ pub(super) fn run_reading<T: Default + Send + 'static>(
         let elf = files::read(run.elf, &files::ELF)?;
         log::decode(&elf, &stdout).map_err(failed)?
     };
-    Ok((Outcome { machine, code: status.code(), log, stderr: String::new() }, stderr))
+    Ok((Outcome { machine, code: status.code(), log, stderr: String::new(), asked }, stderr))
 }
 
 fn read_all(mut stream: impl Read) -> Vec<u8> {
@@ -111,18 +118,18 @@ mod tests {
     #[test]
     fn a_failed_run_says_what_the_firmware_logged_last() {
         let line = |level, text: &str| LogLine { level, text: text.into() };
-        let log = vec![line(Level::Info, "hello"), line(Level::Error, "hard fault"), line(Level::Info, "bye")];
-        let outcome = Outcome { machine: Machine::default(), code: Some(102), log, stderr: "qemu\n".into() };
-        let text = outcome.succeeded().unwrap_err().to_string();
-        assert!(text.contains("hard fault (exit code 102)"), "{text}");
-        let outcome =
-            Outcome { machine: Machine::default(), code: Some(1), log: Vec::new(), stderr: "no such machine\n".into() };
-        let text = outcome.succeeded().unwrap_err().to_string();
-        assert!(text.contains("no such machine (exit code 1)"), "{text}");
-        assert!(
-            Outcome { machine: Machine::default(), code: Some(0), log: Vec::new(), stderr: String::new() }
-                .succeeded()
-                .is_ok()
-        );
+        let of = |code, log: &[LogLine], stderr: &str| Outcome {
+            machine: Machine::default(),
+            code: Some(code),
+            log: log.to_vec(),
+            stderr: stderr.into(),
+            asked: "qemu -kernel demo".into(),
+        };
+        let log = [line(Level::Info, "hello"), line(Level::Error, "hard fault"), line(Level::Info, "bye")];
+        let text = of(102, &log, "qemu\n").succeeded().unwrap_err().to_string();
+        assert!(text.ends_with("hard fault (exit code 102)"), "{text}");
+        let text = of(1, &[], "no such machine\n").succeeded().unwrap_err().to_string();
+        assert!(text.ends_with("no such machine (exit code 1; it was asked: qemu -kernel demo)"), "{text}");
+        assert!(of(0, &[], "").succeeded().is_ok());
     }
 }
