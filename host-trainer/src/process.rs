@@ -1,6 +1,6 @@
 //! Starts every other program: cargo, emulators, installers, flashers. One way for all of them:
 //!
-//! - Of cargo's and the compiler's variables a program gets only those that [`KEPT`] lists, so that nothing of the host's flags
+//! - Of cargo's and the compiler's variables a program gets only those that `KEPT` lists, so that nothing of the host's flags
 //!   reaches a firmware build. All else of the environment is passed on.
 //! - A program ends with us, its own children included, whatever ends us. On Unix it runs in a process group of its own, and a
 //!   guard, a shell that waits at a pipe from us, ends the group when the pipe closes. Elsewhere only a panic or an error ends
