@@ -10,6 +10,7 @@
 // feature of a linear layer belongs to one block, which holds all its examples: no slots.
 #pragma once
 
+#include "approximate.cuh"
 #include "common.cuh"
 
 // What a normalisation needs of one channel.
@@ -23,7 +24,7 @@ struct Channel {
 // `layer` is the position of gamma in the parameters; beta, running_mean and running_var follow it, `channels` apart.
 __device__ inline Channel batch_norm_channel(const float *parameters, unsigned layer, unsigned channels, unsigned c,
                                              float mean, float var, float eps) {
-    return {mean, 1.0f / sqrtf(var + eps), parameters[layer + c], parameters[layer + channels + c]};
+    return {mean, approximate_inverse_root(var + eps), parameters[layer + c], parameters[layer + channels + c]};
 }
 
 // Forward: merges `slots` slots a channel of `per_slot` values each into mean and biased variance, one warp a channel.

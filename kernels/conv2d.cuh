@@ -29,12 +29,16 @@ static_assert(IMAGE_SIDE % VECTOR == 0 && CONV1_SIDE % VECTOR == 0 && POOL1_SIDE
               "rows are loaded four values at a time");
 static_assert(AT_CONV1_BIAS == AT_CONV1_WEIGHT + CONV1_WEIGHTS && AT_CONV2_BIAS == AT_CONV2_WEIGHT + CONV2_WEIGHTS,
               "a bias follows its weight");
-static_assert(CONV_PARAMETERS == CONV1_LAYER + CONV2_LAYER, "the slots of the gradients");
+static_assert(CONV_WEIGHTS == CONV1_WEIGHTS + CONV2_WEIGHTS, "the slots of the gradients");
 
-// One sample as shares of white, [28][28], into shared memory: mirrored and shifted as its word says, black where nothing
-// is shifted in. Twin: host-trainer/src/data/augment.rs, function show. The caller synchronises.
-__device__ inline void load_image(float *image, const unsigned char *images, unsigned sample) {
-    const unsigned char *pixels = images + static_cast<size_t>(example_of(sample)) * PIXELS;
+// The bytes of a sample's example.
+__device__ inline const unsigned char *pixels_of(const unsigned char *images, unsigned sample) {
+    return images + static_cast<size_t>(example_of(sample)) * PIXELS;
+}
+
+// One sample, whose example's bytes are `pixels`, as shares of white, [28][28], into shared memory: mirrored and shifted as its
+// word says, black where nothing is shifted in. Twin: host-trainer/src/data/augment.rs, function show. The caller synchronises.
+__device__ inline void load_image(float *image, const unsigned char *pixels, unsigned sample) {
     const int right = shift_of(sample, SAMPLE_RIGHT_AT), down = shift_of(sample, SAMPLE_DOWN_AT);
     for (unsigned i = threadIdx.x; i < PIXELS; i += blockDim.x) {
         const int row = static_cast<int>(i / IMAGE_SIDE) - down, shifted = static_cast<int>(i % IMAGE_SIDE) - right;
@@ -92,7 +96,7 @@ constexpr int PAD = KERNEL - 1;
 // One thread's share of d_weight: the KERNEL weights of one kernel row, summed over an example's map.
 // `d_y` and `x` are the rows that meet; rows are `d_y_side` and `x_side` apart.
 template <int WIDTH>
-__device__ inline void conv2d_d_weight_row(float (&d_weight)[KERNEL], float &d_bias, const float *d_y, const float *x) {
+__device__ inline void conv2d_d_weight_row(float (&d_weight)[KERNEL], const float *d_y, const float *x) {
     for (int column = 0; column < WIDTH; column += 2 * VECTOR) {
         float d[2 * VECTOR], inputs[2 * VECTOR + PAD];
         load_row(d, d_y + column);
@@ -101,7 +105,6 @@ __device__ inline void conv2d_d_weight_row(float (&d_weight)[KERNEL], float &d_b
             for (int j = 0; j < KERNEL; j++) {
                 d_weight[j] += d[k] * inputs[k + j];
             }
-            d_bias += d[k];
         }
     }
 }

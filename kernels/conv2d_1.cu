@@ -18,7 +18,8 @@ extern "C" __global__ void __launch_bounds__(CONV1_THREADS)
     __shared__ float layer[CONV1_LAYER];
     __shared__ float scratch[CONV1_CHANNELS * MAX_WARPS];
     const unsigned example = blockIdx.x;
-    load_image(image, images, order[step[0] * n + example]);
+    const unsigned sample = order[step[0] * n + example];
+    load_image(image, pixels_of(images, sample), sample);
     load_shared(layer, parameters + AT_CONV1_WEIGHT, CONV1_LAYER);
     __syncthreads();
 
@@ -53,7 +54,7 @@ extern "C" __global__ void __launch_bounds__(CONV1_THREADS)
     }
 }
 
-// d_gamma and d_beta of BN 1, and of conv1's parameters one slot a block. Nobody asks for the gradient of the image.
+// d_gamma and d_beta of BN 1, and of conv1's weights one slot a block. Nobody asks for the gradient of the image.
 extern "C" __global__ void __launch_bounds__(CONV1_BACKWARD_THREADS, 4)
     conv2d_1_backward(const unsigned char *__restrict__ images, const unsigned *__restrict__ order,
                       const unsigned *__restrict__ step, const float *__restrict__ d_pool1,
@@ -67,7 +68,7 @@ extern "C" __global__ void __launch_bounds__(CONV1_BACKWARD_THREADS, 4)
     static_assert(CONV1_SIDE % GROUP_ROWS == 0 && CONV1_BACKWARD_THREADS >= ROWS * GROUPS, "a thread for each group");
     __shared__ __align__(16) float image[PIXELS];
     __shared__ __align__(16) float d_y[CONV1_OUT];
-    __shared__ float partial[GROUPS * CONV1_LAYER];
+    __shared__ float partial[GROUPS * CONV1_WEIGHTS];
     __shared__ Channel channels[CONV1_CHANNELS];
     __shared__ ChannelGradient channel_gradients[CONV1_CHANNELS];
     batch_norm_load(channels, batch_mean + BN1, batch_var + BN1, parameters, AT_BN1_GAMMA, CONV1_CHANNELS,
@@ -76,10 +77,11 @@ extern "C" __global__ void __launch_bounds__(CONV1_BACKWARD_THREADS, 4)
                               CONV1_CHANNELS);
 
     const int t = threadIdx.x, group = t / ROWS, c = t % ROWS / KERNEL, a = t % KERNEL;
-    float d_weight[KERNEL] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f}, d_bias = 0.0f;
+    float d_weight[KERNEL] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
     const unsigned first = blockIdx.x * EXAMPLES_PER_BLOCK;
     for (unsigned example = first; example < min(first + EXAMPLES_PER_BLOCK, n); example++) {
-        load_image(image, images, order[step[0] * n + example]);
+        const unsigned sample = order[step[0] * n + example];
+        load_image(image, pixels_of(images, sample), sample);
         for (int i = t; i < CONV1_OUT; i += blockDim.x) {
             const int channel = i / CONV1_MAP, row = i % CONV1_MAP / CONV1_SIDE, column = i % CONV1_SIDE;
             const int square = channel * POOL1_MAP + row / POOL * POOL1_SIDE + column / POOL;
@@ -90,7 +92,7 @@ extern "C" __global__ void __launch_bounds__(CONV1_BACKWARD_THREADS, 4)
         __syncthreads();
         if (group < GROUPS) {
             for (int row = group * GROUP_ROWS; row < (group + 1) * GROUP_ROWS; row++) {
-                conv2d_d_weight_row<CONV1_SIDE>(d_weight, d_bias, d_y + c * CONV1_MAP + row * CONV1_SIDE,
+                conv2d_d_weight_row<CONV1_SIDE>(d_weight, d_y + c * CONV1_MAP + row * CONV1_SIDE,
                                                 image + (row + a) * IMAGE_SIDE);
             }
         }
@@ -98,18 +100,15 @@ extern "C" __global__ void __launch_bounds__(CONV1_BACKWARD_THREADS, 4)
     }
     if (group < GROUPS) {
         for (int j = 0; j < KERNEL; j++) {
-            partial[group * CONV1_LAYER + (c * KERNEL + a) * KERNEL + j] = d_weight[j];
-        }
-        if (a == 0) {
-            partial[group * CONV1_LAYER + CONV1_WEIGHTS + c] = d_bias;
+            partial[group * CONV1_WEIGHTS + (c * KERNEL + a) * KERNEL + j] = d_weight[j];
         }
     }
     __syncthreads();
-    for (int i = t; i < CONV1_LAYER; i += blockDim.x) {
+    for (int i = t; i < CONV1_WEIGHTS; i += blockDim.x) {
         float sum = 0.0f;
         for (int g = 0; g < GROUPS; g++) {
-            sum += partial[g * CONV1_LAYER + i];
+            sum += partial[g * CONV1_WEIGHTS + i];
         }
-        conv_slots[blockIdx.x * CONV_PARAMETERS + i] = sum;
+        conv_slots[blockIdx.x * CONV_WEIGHTS + i] = sum;
     }
 }

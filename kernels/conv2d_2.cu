@@ -5,7 +5,7 @@
 // |-------------------------|------------------------------|------------------------|------------------------------------|
 // | conv2d_2_forward        | n                            | CONV2_THREADS          | BN 1, sigmoid, pool, slots of BN 2 |
 // | conv2d_2_backward       | ceil(n / EXAMPLES_PER_BLOCK) | CONV2_BACKWARD_THREADS | pool, sigmoid and BN 2 backward; pool and sigmoid 1 backward |
-// | conv2d_backward_sum     | ceil(CONV_PARAMETERS / 32)   | SUM_THREADS            |                                    |
+// | conv2d_backward_sum     | ceil(CONV_WEIGHTS / 32)   | SUM_THREADS            |                                    |
 #pragma once
 
 #include "conv2d.cuh"
@@ -54,7 +54,7 @@ extern "C" __global__ void __launch_bounds__(CONV2_THREADS)
 }
 
 // d_pool1 [n][6][12][12], BN 1's slots (slot_d_y, slot_d_y_x_hat) [6][n], d_gamma and d_beta of BN 2, and of conv2's
-// parameters one slot a block: conv_slots[block][CONV_PARAMETERS], behind those of conv1.
+// weights one slot a block: conv_slots[block][CONV_WEIGHTS], behind those of conv1.
 extern "C" __global__ void __launch_bounds__(CONV2_BACKWARD_THREADS, 2)
     conv2d_2_backward(const float *__restrict__ d_flat, const float *__restrict__ slot_d_y2,
                       const float *__restrict__ slot_d_y2_x_hat, const float *__restrict__ y1,
@@ -86,7 +86,7 @@ extern "C" __global__ void __launch_bounds__(CONV2_BACKWARD_THREADS, 2)
     constexpr int QUARTERS = POOL1_OUT / VECTOR;
     static_assert(CONV2_BACKWARD_THREADS >= 2 * QUARTERS, "the gradient of the input takes one round");
     static_assert(CONV2_BACKWARD_THREADS == CONV2_CHANNELS * CONV1_CHANNELS * KERNEL, "a thread for each kernel row");
-    float d_weight[KERNEL] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f}, d_bias = 0.0f;
+    float d_weight[KERNEL] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
 
     const unsigned first = blockIdx.x * EXAMPLES_PER_BLOCK;
     for (unsigned example = first; example < min(first + EXAMPLES_PER_BLOCK, n); example++) {
@@ -94,7 +94,7 @@ extern "C" __global__ void __launch_bounds__(CONV2_BACKWARD_THREADS, 2)
         load_shared(pool, pool1 + example * POOL1_OUT, POOL1_OUT);
         __syncthreads();
         for (int row = 0; row < CONV2_SIDE; row++) {
-            conv2d_d_weight_row<CONV2_SIDE>(d_weight, d_bias, d_y + (o * CONV2_SIDE + row) * PADDED + PAD,
+            conv2d_d_weight_row<CONV2_SIDE>(d_weight, d_y + (o * CONV2_SIDE + row) * PADDED + PAD,
                                             pool + i * POOL1_MAP + (row + a) * POOL1_SIDE);
         }
         if (t < 2 * QUARTERS) {
@@ -118,12 +118,9 @@ extern "C" __global__ void __launch_bounds__(CONV2_BACKWARD_THREADS, 2)
         }
         // No barrier: the next example touches `sums` two barriers from here, and nobody reads the rest any more.
     }
-    float *slot = conv_slots + blockIdx.x * CONV_PARAMETERS + CONV1_LAYER;
+    float *slot = conv_slots + blockIdx.x * CONV_WEIGHTS + CONV1_WEIGHTS;
     for (int j = 0; j < KERNEL; j++) {
         slot[t * KERNEL + j] = d_weight[j];
-    }
-    if (plane_row == 0) {
-        slot[CONV2_WEIGHTS + o] = d_bias;
     }
 }
 
@@ -138,18 +135,18 @@ extern "C" __global__ void __launch_bounds__(SUM_THREADS)
     __shared__ float partial[SUM_THREADS];
     const int parameter = blockIdx.x * LANES + lane();
     float sum = 0.0f;
-    if (parameter < CONV_PARAMETERS) {
+    if (parameter < CONV_WEIGHTS) {
         for (unsigned s = warp(); s < slots; s += warps()) {
-            sum += conv_slots[s * CONV_PARAMETERS + parameter];
+            sum += conv_slots[s * CONV_WEIGHTS + parameter];
         }
     }
     partial[threadIdx.x] = sum;
     __syncthreads();
-    if (warp() == 0 && parameter < CONV_PARAMETERS) {
+    if (warp() == 0 && parameter < CONV_WEIGHTS) {
         for (unsigned w = 1; w < warps(); w++) {
             sum += partial[w * LANES + lane()];
         }
-        const int at = parameter < CONV1_LAYER ? AT_CONV1_WEIGHT + parameter : AT_CONV2_WEIGHT + parameter - CONV1_LAYER;
+        const int at = parameter < CONV1_WEIGHTS ? AT_CONV1_WEIGHT + parameter : AT_CONV2_WEIGHT + parameter - CONV1_WEIGHTS;
         gradients[at] = sum;
     }
 }

@@ -2,10 +2,11 @@
 // eight bytes that carries a tag, so that whoever waits for a pair reads it with the look that finds it there. (A barrier costs
 // a write to be confirmed, an arrival to be seen, and only then the read.) NCCL's protocol for short messages does likewise.
 //
-// The tag is the lowest bit of the second float, which therefore is rounded once more: 1 in a launch's first step, 0 in the
-// second, and so on. The memory is zero when the kernel starts, so that a pair that nobody publishes adds nothing to a sum. A
-// pair may be written anew, in the next step, once its readers have published something that its writer has waited for: a
-// gather of all blocks' slots in between is enough.
+// The tag is the lowest bit of the second float: 1 in a launch's first step, 0 in the second, and so on. Whoever reads the pair
+// takes the tag off, so that the float has lost its lowest bit in every step alike, and bits do not depend on where a launch began.
+// (Bits are cut off, not rounded: NaNs stay NaNs.) The memory is zero when the kernel starts, so that a pair that nobody publishes
+// adds nothing to a sum. A pair may be written anew, in the next step, once its readers have published something that its writer
+// has waited for: a gather of all blocks' slots in between is enough.
 //
 // A pair orders nothing else: what blocks tell each other in other words needs a barrier, grid.cuh.
 #pragma once
@@ -43,12 +44,7 @@ struct Await {
     unsigned tags[COUNT]; // 0 for a pair that nobody publishes
     float2 pairs[COUNT];
 
-    __device__ void load() {
-#pragma unroll
-        for (int k = 0; k < COUNT; k++) {
-            pairs[k] = load_relaxed(from + k * STRIDE);
-        }
-    }
+    __device__ bool is_there(int k) const { return ((__float_as_uint(pairs[k].y) ^ tags[k]) & 1) == 0; }
     __device__ bool are_there() const {
         unsigned wrong = 0;
 #pragma unroll
@@ -65,14 +61,28 @@ struct Await {
         for (int k = 0; k < COUNT; k++) {
             tags[k] = is_published(k) ? tag : 0;
         }
-        load();
+#pragma unroll
+        for (int k = 0; k < COUNT; k++) {
+            pairs[k] = load_relaxed(from + k * STRIDE);
+        }
     }
+    // Asks again for what is missing alone, and takes the tags off.
     __device__ void finish() {
         spin_until([this] {
-            if (!are_there()) {
-                load();
+            if (are_there()) {
+                return true;
+            }
+#pragma unroll
+            for (int k = 0; k < COUNT; k++) {
+                if (!is_there(k)) {
+                    pairs[k] = load_relaxed(from + k * STRIDE);
+                }
             }
             return are_there();
         });
+#pragma unroll
+        for (int k = 0; k < COUNT; k++) {
+            pairs[k].y = __uint_as_float(__float_as_uint(pairs[k].y) & ~1u);
+        }
     }
 };

@@ -1,8 +1,13 @@
 // A barrier of all blocks of a grid, for cooperative launches alone: the driver promises that every block is resident.
 // No header of CUDA's is needed, so NVRTC compiles it as it is. Memory ordering: PTX ISA, "Memory Consistency Model".
+//
+// And what lets a block read ahead: copies into shared memory that nobody waits for yet (PTX ISA, cp.async).
 #pragma once
 
 #include "common.cuh"
+
+// Bytes, and what both addresses of a copy are multiples of.
+constexpr int COPIED_AT_ONCE = 16;
 
 // Looks at what another block is to write until that counts as broken: a spin without an end would take the device with it. The
 // trap reaches the host as a failed launch.
@@ -21,6 +26,17 @@ __device__ inline T &dynamic_shared() {
 
 __device__ inline void spin_pause() {}
 __device__ inline void spin_over() {}
+
+// Begins to copy. What a thread has begun to copy is there for itself behind its wait_for_copies, and for others behind a barrier
+// that follows.
+__device__ inline void copy_ahead(void *shared, const void *global) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2;"
+                 :
+                 : "r"(static_cast<unsigned>(__cvta_generic_to_shared(shared))), "l"(__cvta_generic_to_global(global)),
+                   "n"(COPIED_AT_ONCE)
+                 : "memory");
+}
+__device__ inline void wait_for_copies() { asm volatile("cp.async.wait_all;" : : : "memory"); }
 
 // The number of this thread in its block, asked anew each time: kept from call to call the answer would be spilled.
 __device__ inline unsigned thread_again() {

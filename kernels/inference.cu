@@ -67,7 +67,7 @@ extern "C" __global__ void __launch_bounds__(CONV2_THREADS)
     __shared__ float map[CONV2_OUT], flat[FLAT], y3[LINEAR1], y4[LINEAR2], logits[CLASSES];
     const float eps = settings[SETTING_EPS];
     const unsigned t = threadIdx.x, example = blockIdx.x;
-    load_image(image, images, example);
+    load_image(image, pixels_of(images, example), example);
     load_shared(layer1, parameters + AT_CONV1_WEIGHT, CONV1_LAYER);
     load_shared(layer2, parameters + AT_CONV2_WEIGHT, CONV2_LAYER);
     if (t < CONV1_CHANNELS) {

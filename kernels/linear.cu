@@ -105,10 +105,10 @@ __device__ inline void linear_d_weight_row(float *__restrict__ d_weight, const f
 
 // Backward through what lies behind this block's feature: the next linear layer's weights, sigmoid and BatchNorm.
 // `d_next` [NEXT][n] is the gradient of the next layer's output, `next_weight` [NEXT][channels]. Writes d_y [out][n], the
-// gradient of this layer's output, and d_gamma, d_beta, d_bias. Shared: `column` [NEXT], `scratch` [2 * MAX_WARPS].
+// gradient of this layer's output, and d_gamma, d_beta. Shared: `column` [NEXT], `scratch` [2 * MAX_WARPS].
 template <int NEXT>
 __device__ inline void linear_d_y(const LinearLayer &layer, const float *__restrict__ d_next,
-                                  const float *__restrict__ next_weight, float *d_y, float *gradients, unsigned at_bias,
+                                  const float *__restrict__ next_weight, float *d_y, float *gradients,
                                   float eps, unsigned n, float *column, float *scratch) {
     const unsigned feature = blockIdx.x;
     for (unsigned i = threadIdx.x; i < NEXT; i += blockDim.x) {
@@ -135,18 +135,14 @@ __device__ inline void linear_d_y(const LinearLayer &layer, const float *__restr
     const Channel channel = batch_norm_channel(layer.parameters, layer.gamma, layer.channels, feature,
                                                layer.mean[feature], layer.var[feature], eps);
     const ChannelGradient gradient = {sums[0] / n, sums[1] / n};
-    float d_bias[1] = {0.0f};
     for (unsigned example = threadIdx.x; example < n; example += blockDim.x) {
         values[example] = gradient.d_x(channel, values[example], x_hat[example]);
-        d_bias[0] += values[example];
     }
-    block_sums(d_bias, scratch);
     if (threadIdx.x == 0) {
         gradients[layer.gamma + feature] = sums[1];
         gradients[layer.gamma + layer.channels + feature] = sums[0];
-        gradients[at_bias + feature] = d_bias[0];
     }
-    // The row of weights reads what other threads have written: the barriers of the last sum lie between.
+    __syncthreads(); // the row of weights reads what other threads have written
 }
 
 // x_hat3, y3 [120][n] from flat [256][n].
@@ -188,7 +184,7 @@ extern "C" __global__ void __launch_bounds__(LINEAR_THREADS, 2)
     if (block < LINEAR2) {
         const LinearLayer layer = {nullptr, nullptr, parameters, AT_BN4_GAMMA, LINEAR2, x_hat4, y4, batch_mean + BN4,
                                    batch_var + BN4};
-        linear_d_y<CLASSES>(layer, d_logits, parameters + AT_LINEAR3_WEIGHT, d_y4, gradients, AT_LINEAR2_BIAS,
+        linear_d_y<CLASSES>(layer, d_logits, parameters + AT_LINEAR3_WEIGHT, d_y4, gradients,
                             settings[SETTING_EPS], n, column, scratch);
         linear_d_weight_row<LINEAR1>(gradients + AT_LINEAR2_WEIGHT + block * LINEAR1, d_y4 + block * n, y3, n);
     } else if (block < LINEAR2 + CLASSES) {
@@ -218,7 +214,7 @@ extern "C" __global__ void __launch_bounds__(LINEAR_THREADS, 2)
     __shared__ float scratch[2 * MAX_WARPS];
     const LinearLayer layer = {nullptr, nullptr, parameters, AT_BN3_GAMMA, LINEAR1, x_hat3, y3, batch_mean + BN3,
                                batch_var + BN3};
-    linear_d_y<LINEAR2>(layer, d_y4, parameters + AT_LINEAR2_WEIGHT, d_y3, gradients, AT_LINEAR1_BIAS,
+    linear_d_y<LINEAR2>(layer, d_y4, parameters + AT_LINEAR2_WEIGHT, d_y3, gradients,
                         settings[SETTING_EPS], n, column, scratch);
     linear_d_weight_row<FLAT>(gradients + AT_LINEAR1_WEIGHT + blockIdx.x * FLAT, d_y3 + blockIdx.x * n, flat, n);
 }

@@ -37,6 +37,9 @@ __device__ inline bool persistent_step() {
     }
     persistent_d_flat();
     s.linear.arrive();
+    if (run.steps > 1) {
+        persistent_pixels();
+    }
     persistent_d_y2();
     persistent_d_pool1();
     persistent_d_slots1();
@@ -48,6 +51,7 @@ __device__ inline bool persistent_step() {
     s.all.wait();
     persistent_descent();
     persistent_totals();
+    wait_for_copies();
     s.all.arrive();
     if (thread_again() == 0) {
         run.order.pointer += run.n;
@@ -65,7 +69,7 @@ __device__ inline bool persistent_step() {
 }
 
 // `steps` steps over the batches of the order, from the model in `parameters`. `workspace` has WORKSPACE_PER_EXAMPLE floats an
-// example and CONV_PARAMETERS a block; `exchange`, EXCHANGE_PAIRS pairs, is 0.
+// example and CONV_WEIGHTS a block; `exchange`, EXCHANGE_PAIRS pairs, is 0.
 // `treatments`, `first` and `second` as in update.cu, read if `is_adamw` is 1.
 extern "C" __global__ void __launch_bounds__(PERSISTENT_THREADS, 1)
     persistent_train(const unsigned char *__restrict__ images, const unsigned char *__restrict__ labels,
@@ -97,6 +101,7 @@ extern "C" __global__ void __launch_bounds__(PERSISTENT_THREADS, 1)
                  n,
                  first,
                  min(first + MINE, n) - first,
+                 1.0f / n,
                  team_of(blockIdx.x, gridDim.x, n),
                  1,
                  steps};
@@ -106,6 +111,9 @@ extern "C" __global__ void __launch_bounds__(PERSISTENT_THREADS, 1)
     }
     __syncthreads();
     persistent_samples(0);
+    __syncthreads();
+    persistent_pixels();
+    wait_for_copies();
     __syncthreads();
     persistent_images();
     while (persistent_step()) {

@@ -38,9 +38,10 @@ constexpr int CONV2_ROWS = ROWS2 / 2;
 constexpr int CONV1_GROUP_ROWS = 2;
 constexpr int CONV1_GROUPS = MINE * CONV1_SIDE / CONV1_GROUP_ROWS;
 constexpr int CONV1_ROWS = ROWS1 / 2;
-// The last warp sums the biases meanwhile.
-constexpr int BIAS_WARP = PERSISTENT_WARPS - 1;
-static_assert(MINE * CONV2_ROWS <= BIAS_WARP * LANES && CONV1_GROUPS * CONV1_ROWS <= BIAS_WARP * LANES, "all warps but one");
+// The last warp gathers slots of BatchNorm 1 meanwhile.
+constexpr int GATHERING_WARP = PERSISTENT_WARPS - 1;
+static_assert(MINE * CONV2_ROWS <= GATHERING_WARP * LANES, "all warps but one");
+static_assert(CONV1_GROUPS * CONV1_ROWS <= PERSISTENT_THREADS, "a thread each");
 // Pairs of neighbouring squares of layer 1, a thread each; and what eight of them sum up.
 constexpr int COUPLES_A_ROW = POOL1_SIDE / 2, COUPLES_A_MAP = POOL1_SIDE * COUPLES_A_ROW;
 constexpr int COUPLES = MINE * CONV1_CHANNELS * COUPLES_A_MAP;
@@ -75,7 +76,7 @@ enum Exchange : unsigned {
     EXCHANGE_END = PAIRS_D_FLAT + FLAT * BLOCKS,
 };
 // What the gradients of the linear layers are made of, [n][features], and the gradients of the convolutions,
-// [blocks][CONV_PARAMETERS]: in floats an example, behind a barrier.
+// [blocks][CONV_WEIGHTS]: in floats an example, behind a barrier.
 enum Work : unsigned {
     WORK_FLAT = 0,
     WORK_Y3 = WORK_FLAT + FLAT,
@@ -150,6 +151,7 @@ struct PersistentRun {
     Descent descent;
     Global<double> totals;
     unsigned n, first, mine; // this block's examples are [first, first + mine)
+    float share;             // of an example in the batch, 1 / n
     Team team;
     unsigned tag;   // of the step
     unsigned steps; // that are left, this one among them
@@ -171,6 +173,22 @@ struct PersistentRun {
 struct Hidden4 {
     float x_hat[TEAM_EXAMPLES * LINEAR2];
     float y[TEAM_EXAMPLES * LINEAR2]; // a gradient takes its place, [LINEAR2][TEAM_EXAMPLES]
+};
+
+// The way back through the convolutions.
+struct Backward {
+    // [CONV2_CHANNELS][KERNEL][LANES]: column by column, a row of a kernel a lane.
+    alignas(16) float columns2[CONV2_CHANNELS * KERNEL * LANES], d_y2[MINE * CONV2_CHANNELS * D_Y2_OF];
+    union {
+        float rows[PERSISTENT_WARPS * REACH * ROWS_OF];
+        float second[CONV2_ROWS * 2 * KERNEL];
+    };
+    float2 eights[COUPLES / EIGHT];
+};
+
+// Sums over a warp's share of the examples or slots.
+struct DescentSums {
+    float weights[PERSISTENT_WARPS * MOST_TILE_FEATURES * LANES], biases[PERSISTENT_WARPS * MOST_TILE_FEATURES];
 };
 
 // A block's shared memory. Maps are [MINE][channels][side][side], those of y1 and pool1 Y1_OF and
@@ -201,24 +219,19 @@ struct PersistentShared {
             Channel channels3[LINEAR1], channels4[LINEAR2];
             ChannelGradient gradients3[LINEAR1], gradients4[LINEAR2 + 1];
         } linear;
+        // From the way back through the convolutions to the step's end.
         struct {
-            // [CONV2_CHANNELS][KERNEL][LANES]: column by column, a row of a kernel a lane.
-            alignas(16) float columns2[CONV2_CHANNELS * KERNEL * LANES], d_y2[MINE * CONV2_CHANNELS * D_Y2_OF];
             union {
-                float rows[PERSISTENT_WARPS * REACH * ROWS_OF];
-                float second[CONV2_ROWS * 2 * KERNEL];
+                Backward backward;
+                float conv1[CONV1_GROUPS * CONV1_WEIGHTS];
+                DescentSums descent;
             };
-            float2 eights[COUPLES / EIGHT];
-        } backward;
-        float conv1[CONV1_GROUPS * CONV1_LAYER];
-        struct {
-            float weights[PERSISTENT_WARPS * MOST_TILE_FEATURES * LANES], biases[PERSISTENT_WARPS * MOST_TILE_FEATURES];
-        } descent;
+            alignas(16) unsigned char pixels[MINE * PIXELS]; // of the next step's samples
+        } end;
     } within;
     Channel channels1[CONV1_CHANNELS], channels2[CONV2_CHANNELS];
     ChannelGradient gradients1[CONV1_CHANNELS], gradients2[CONV2_CHANNELS];
-    // Of all BatchNorms' channels; `pivot` is what stands for zero in sums, see persistent_slot.
-    float gamma[BN_CHANNELS], beta[BN_CHANNELS], pivot[BN_CHANNELS];
+    float gamma[BN_CHANNELS], beta[BN_CHANNELS]; // of all BatchNorms
     float2 loss;            // and hits, of the batch
     unsigned samples[MINE]; // this block's, of the next step
     PersistentRun run;
@@ -229,71 +242,3 @@ static_assert(MINE * POOL1_OUT <= MINE * CONV2_OUT, "d_pool1 fits in y2's place"
 static_assert(sizeof(PersistentShared) <= PERSISTENT_SHARED, "the host asks for this much");
 
 __device__ inline PersistentShared &persistent_shared() { return dynamic_shared<PersistentShared>(); }
-
-// A value's part of a slot of BatchNorm forward: its distance from the moving mean, which all blocks know, and the square of
-// that. Sums of these two are all that a batch's statistics need, and with a zero so near the mean nothing cancels. (Shifted
-// data, Chan et al. 1983.) While the moving mean is still 0, in the first steps of all, values are as far from it as from their
-// mean.
-__device__ inline float2 persistent_slot(float2 sums, float value, float pivot) {
-    const float distance = value - pivot;
-    return make_float2(sums.x + distance, sums.y + distance * distance);
-}
-
-// BatchNorm forward from the sums over the slots of a channel, number `at` of all BatchNorms' channels; `values` are all values
-// of the batch. Block 0 also leaves both statistics for the moving ones.
-__device__ inline Channel persistent_channel(float2 sums, unsigned at, float values) {
-    PersistentShared &s = persistent_shared();
-    const PersistentRun &run = s.run;
-    const float distance = sums.x / values, var = sums.y / values - distance * distance;
-    const float mean = s.pivot[at] + distance, variance = var < 0.0f ? 0.0f : var;
-    if (blockIdx.x == 0) {
-        run.batch_mean[at] = mean;
-        run.batch_var[at] = variance;
-    }
-    return {mean, 1.0f / sqrtf(variance + run.eps), s.gamma[at], s.beta[at]};
-}
-
-// BatchNorm backward from the sums of (d_y, d_y * x_hat) over the slots of channel `c`. Block 0 also leaves the gradients of
-// gamma, which lie at `at_gamma`, and of beta.
-__device__ inline ChannelGradient persistent_gradient(float2 sums, unsigned c, unsigned channels, float values,
-                                                      unsigned at_gamma) {
-    const PersistentRun &run = persistent_shared().run;
-    if (blockIdx.x == 0) {
-        run.gradients[at_gamma + c] = sums.y;
-        run.gradients[at_gamma + channels + c] = sums.x;
-    }
-    return {sums.x / values, sums.y / values};
-}
-
-// The sums over the blocks' slots of a channel, in every lane of a warp.
-__device__ inline bool is_block(int k) { return lane() + k * LANES < gridDim.x; }
-__device__ inline float2 sum_of_blocks(Await<BLOCKS / LANES, LANES> &await) {
-    await.finish();
-    float2 sums = await.pairs[0];
-#pragma unroll
-    for (int k = 1; k < BLOCKS / static_cast<int>(LANES); k++) {
-        sums = make_float2(sums.x + await.pairs[k].x, sums.y + await.pairs[k].y);
-    }
-    return make_float2(warp_sum(sums.x), warp_sum(sums.y));
-}
-__device__ inline float2 gather_blocks(Exchange slots, unsigned channel) {
-    const PersistentRun &run = persistent_shared().run;
-    Await<BLOCKS / LANES, LANES> await;
-    await.begin(run.at(slots) + channel * BLOCKS + lane(), run.tag, is_block);
-    return sum_of_blocks(await);
-}
-
-// The sums over the teams' slots of a channel, in one thread.
-template <int CHANNELS>
-__device__ inline float2 gather_teams(Exchange slots, unsigned channel) {
-    const PersistentRun &run = persistent_shared().run;
-    Await<TEAMS, CHANNELS> await;
-    await.begin(run.at(slots) + channel, run.tag, [&](int k) { return k < static_cast<int>(run.team.count); });
-    await.finish();
-    float2 sums = await.pairs[0];
-#pragma unroll
-    for (int k = 1; k < TEAMS; k++) {
-        sums = make_float2(sums.x + await.pairs[k].x, sums.y + await.pairs[k].y);
-    }
-    return sums;
-}

@@ -31,7 +31,7 @@ __device__ __noinline__ void persistent_d_y2() {
     await.begin(run.at(PAIRS_D_FLAT) + blockIdx.x * FLAT + feature, run.tag, [](int) { return true; });
     if (threadIdx.x < ROWS2) {
         for (int j = 0; j < KERNEL; j++) {
-            s.within.backward.columns2[(threadIdx.x / ROWS1 * KERNEL + j) * LANES + threadIdx.x % ROWS1] =
+            s.within.end.backward.columns2[(threadIdx.x / ROWS1 * KERNEL + j) * LANES + threadIdx.x % ROWS1] =
                 run.parameters[AT_CONV2_WEIGHT + threadIdx.x * KERNEL + j];
         }
     }
@@ -53,12 +53,13 @@ __device__ __noinline__ void persistent_d_y2() {
     if (lane() == 0) {
         publish(run.slot(BLOCK_D_SLOTS2, o), sum, along, run.tag);
     }
+    const float share = run.share * (1.0f / CONV2_MAP);
     const float2 sums = gather_blocks(BLOCK_D_SLOTS2, o);
     if (lane() == 0) {
-        s.gradients2[o] = persistent_gradient(sums, o, CONV2_CHANNELS, run.n * CONV2_MAP, AT_BN2_GAMMA);
+        s.gradients2[o] = persistent_gradient(sums, o, CONV2_CHANNELS, share, AT_BN2_GAMMA);
     }
     __syncthreads();
-    float *d_y = s.within.backward.d_y2 + (e * CONV2_CHANNELS + o) * D_Y2_OF;
+    float *d_y = s.within.end.backward.d_y2 + (e * CONV2_CHANNELS + o) * D_Y2_OF;
     const unsigned row = feature % POOL2_MAP / POOL2_SIDE * POOL, column = feature % POOL2_SIDE * POOL;
 #pragma unroll
     for (int k = 0; k < POOL * POOL; k++) {
@@ -77,8 +78,8 @@ __device__ __noinline__ void persistent_d_pool1() {
     const unsigned row = warp() % CONV2_SIDE, e = warp() / CONV2_SIDE, a = lane() % KERNEL;
     // Below the first row the last one follows: there lies what row r + 8 gets.
     const unsigned from = (row - a) % CONV2_SIDE;
-    const float *d_y = s.within.backward.d_y2 + e * CONV2_CHANNELS * D_Y2_OF;
-    const float *columns = s.within.backward.columns2 + min(lane(), ROWS1 - 1u);
+    const float *d_y = s.within.end.backward.d_y2 + e * CONV2_CHANNELS * D_Y2_OF;
+    const float *columns = s.within.end.backward.columns2 + min(lane(), ROWS1 - 1u);
     float sums[REACH] = {};
 #pragma unroll 2
     for (int o = 0; o < CONV2_CHANNELS; o++) {
@@ -91,7 +92,7 @@ __device__ __noinline__ void persistent_d_pool1() {
             }
         }
     }
-    float *const rows = s.within.backward.rows + warp() * REACH * ROWS_OF;
+    float *const rows = s.within.end.backward.rows + warp() * REACH * ROWS_OF;
     for (int k = 0; k < REACH; k++) {
         rows[k * ROWS_OF + lane()] = sums[k];
     }
@@ -141,7 +142,7 @@ __device__ __noinline__ void persistent_d_slots1() {
         sum = warp_sum<EIGHT>(sum);
         along = warp_sum<EIGHT>(along);
         if (lane() % EIGHT == 0) {
-            s.within.backward.eights[i / EIGHT] = make_float2(sum, along);
+            s.within.end.backward.eights[i / EIGHT] = make_float2(sum, along);
         }
     }
     __syncthreads();
@@ -151,7 +152,7 @@ __device__ __noinline__ void persistent_d_slots1() {
 #pragma unroll
         for (unsigned k = 0; k < MINE * EIGHTS_A_MAP; k++) {
             const float2 eight =
-                s.within.backward.eights[(k / EIGHTS_A_MAP * CONV1_CHANNELS + c) * EIGHTS_A_MAP + k % EIGHTS_A_MAP];
+                s.within.end.backward.eights[(k / EIGHTS_A_MAP * CONV1_CHANNELS + c) * EIGHTS_A_MAP + k % EIGHTS_A_MAP];
             sum += eight.x;
             along += eight.y;
         }
@@ -163,6 +164,7 @@ __device__ __noinline__ void persistent_d_slots1() {
 __device__ inline void persistent_gather_d1() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
+    const float share = run.share * (1.0f / CONV1_MAP);
     Await<BLOCKS / LANES, LANES> channels[CONV1_CHANNELS];
 #pragma unroll
     for (unsigned c = 0; c < CONV1_CHANNELS; c++) {
@@ -172,22 +174,22 @@ __device__ inline void persistent_gather_d1() {
     for (unsigned c = 0; c < CONV1_CHANNELS; c++) {
         const float2 sums = sum_of_blocks(channels[c]);
         if (lane() == 0) {
-            s.gradients1[c] = persistent_gradient(sums, c, CONV1_CHANNELS, run.n * CONV1_MAP, AT_BN1_GAMMA);
+            s.gradients1[c] = persistent_gradient(sums, c, CONV1_CHANNELS, share, AT_BN1_GAMMA);
         }
     }
 }
 
 // The gradient of conv2's weights, into this block's slot: an example and two output channels' rows of kernels a thread. The
-// last warp sums the biases, and gathers what conv1's gradient waits for.
+// last warp gathers what conv1's gradient waits for.
 __device__ __noinline__ void persistent_d_conv2() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
-    float *slot = run.work(WORK_CONV_SLOTS) + blockIdx.x * CONV_PARAMETERS + CONV1_LAYER;
+    float *slot = run.work(WORK_CONV_SLOTS) + blockIdx.x * CONV_WEIGHTS + CONV1_WEIGHTS;
     const unsigned e = threadIdx.x / CONV2_ROWS, row_of = threadIdx.x % CONV2_ROWS, a = row_of % KERNEL;
     const unsigned plane = row_of / KERNEL % CONV1_CHANNELS, o = row_of / ROWS1 * 2;
     float sums[2][KERNEL] = {};
     if (e < MINE) {
-        const float *d_y = s.within.backward.d_y2 + (e * CONV2_CHANNELS + o) * D_Y2_OF;
+        const float *d_y = s.within.end.backward.d_y2 + (e * CONV2_CHANNELS + o) * D_Y2_OF;
         const float *x = s.pool1 + (e * CONV1_CHANNELS + plane) * POOL1_OF + a * POOL1_SIDE;
 #pragma unroll 2
         for (int row = 0; row < CONV2_SIDE; row++) {
@@ -203,30 +205,17 @@ __device__ __noinline__ void persistent_d_conv2() {
                 }
             }
         }
-    } else if (warp() == BIAS_WARP) {
-        // Half a map's channel of an example each.
-        static_assert(MINE * CONV2_CHANNELS == LANES, "a lane a map");
-        const float *d_y = s.within.backward.d_y2 + (lane() % MINE * CONV2_CHANNELS + lane() / MINE) * D_Y2_OF;
-        float sum = 0.0f;
-#pragma unroll 4
-        for (int i = 0; i < CONV2_MAP; i += VECTOR) {
-            const float4 d = load4(d_y + i);
-            sum += (d.x + d.y) + (d.z + d.w);
-        }
-        sum = warp_sum<MINE>(sum);
-        if (lane() % MINE == 0) {
-            slot[CONV2_WEIGHTS + lane() / MINE] = sum;
-        }
+    } else if (warp() == GATHERING_WARP) {
         persistent_gather_d1();
     }
     for (int i = 0; i < 2 * KERNEL && e == 1; i++) {
-        s.within.backward.second[i * CONV2_ROWS + row_of] = sums[i / KERNEL][i % KERNEL];
+        s.within.end.backward.second[i * CONV2_ROWS + row_of] = sums[i / KERNEL][i % KERNEL];
     }
     __syncthreads();
     for (int i = 0; i < 2 * KERNEL && e == 0; i++) {
         const unsigned channel = o + i / KERNEL;
         slot[((channel * CONV1_CHANNELS + plane) * KERNEL + a) * KERNEL + i % KERNEL] =
-            sums[i / KERNEL][i % KERNEL] + s.within.backward.second[i * CONV2_ROWS + row_of];
+            sums[i / KERNEL][i % KERNEL] + s.within.end.backward.second[i * CONV2_ROWS + row_of];
     }
 }
 
@@ -277,32 +266,19 @@ __device__ __noinline__ void persistent_d_conv1() {
             }
         }
         for (int i = 0; i < 2 * KERNEL; i++) {
-            s.within.conv1[group * CONV1_LAYER + ((c + i / KERNEL) * KERNEL + a) * KERNEL + i % KERNEL] =
+            s.within.end.conv1[group * CONV1_WEIGHTS + ((c + i / KERNEL) * KERNEL + a) * KERNEL + i % KERNEL] =
                 sums[i / KERNEL][i % KERNEL];
-        }
-    } else if (warp() == BIAS_WARP) {
-        // In the first group's place: a channel after the other.
-#pragma unroll 1
-        for (unsigned channel = 0; channel < CONV1_CHANNELS; channel++) {
-            float sum = 0.0f;
-#pragma unroll 3
-            for (unsigned i = lane(); i < MINE * CONV1_MAP / VECTOR; i += LANES) {
-                constexpr unsigned QUADS = CONV1_MAP / VECTOR;
-                const float4 d = load4(s.y1 + (i / QUADS * CONV1_CHANNELS + channel) * Y1_OF + i % QUADS * VECTOR);
-                sum += (d.x + d.y) + (d.z + d.w);
-            }
-            sum = warp_sum(sum);
-            if (lane() == 0) {
-                s.within.conv1[CONV1_WEIGHTS + channel] = sum;
-            }
         }
     }
     __syncthreads();
-    for (unsigned i = threadIdx.x; i < CONV1_LAYER; i += blockDim.x) {
-        float sum = s.within.conv1[i];
-        for (unsigned g = 1; g < CONV1_GROUPS && i < CONV1_WEIGHTS; g++) {
-            sum += s.within.conv1[g * CONV1_LAYER + i];
+    static_assert(CONV1_WEIGHTS <= PERSISTENT_THREADS, "a thread each");
+    if (threadIdx.x < CONV1_WEIGHTS) {
+        const unsigned i = threadIdx.x;
+        float sum = s.within.end.conv1[i];
+#pragma unroll
+        for (unsigned g = 1; g < CONV1_GROUPS; g++) {
+            sum += s.within.end.conv1[g * CONV1_WEIGHTS + i];
         }
-        run.work(WORK_CONV_SLOTS)[blockIdx.x * CONV_PARAMETERS + i] = sum;
+        run.work(WORK_CONV_SLOTS)[blockIdx.x * CONV_WEIGHTS + i] = sum;
     }
 }

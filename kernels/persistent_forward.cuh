@@ -2,7 +2,7 @@
 // their order: persistent.cu.
 #pragma once
 
-#include "persistent.cuh"
+#include "persistent_batch_norm.cuh"
 
 // This step's coefficients; and this block's samples of the step `ahead`, if there is such a step: they are asked for early, as
 // the pixels hang on them.
@@ -17,13 +17,24 @@ __device__ inline void persistent_samples(unsigned ahead) {
     }
 }
 
-// This block's pixels; black where an example is missing.
+// Asks for the bytes of this block's next samples. They come while the block computes; wait_for_copies waits for them.
+__device__ __noinline__ void persistent_pixels() {
+    PersistentShared &s = persistent_shared();
+    constexpr unsigned PIECES = PIXELS / COPIED_AT_ONCE;
+    static_assert(PIXELS % COPIED_AT_ONCE == 0 && MINE * PIECES <= PERSISTENT_THREADS, "a piece a thread");
+    const unsigned e = threadIdx.x / PIECES, piece = threadIdx.x % PIECES * COPIED_AT_ONCE;
+    if (e < s.run.mine) {
+        copy_ahead(s.within.end.pixels + e * PIXELS + piece, pixels_of(s.run.images, s.samples[e]) + piece);
+    }
+}
+
+// This block's images from the bytes that persistent_pixels asked for; black where an example is missing.
 __device__ __noinline__ void persistent_images() {
     const PersistentRun &run = persistent_shared().run;
     for (unsigned e = 0; e < MINE; e++) {
         float *image = persistent_shared().image + e * PIXELS;
         if (e < run.mine) {
-            load_image(image, run.images, persistent_shared().samples[e]);
+            load_image(image, persistent_shared().within.end.pixels + e * PIXELS, persistent_shared().samples[e]);
         } else {
             for (unsigned i = threadIdx.x; i < PIXELS; i += blockDim.x) {
                 image[i] = 0.0f;
@@ -80,7 +91,6 @@ __device__ inline void persistent_load_model() {
         const Statistics at = statistics_of(t);
         s.gamma[t] = run.parameters[at.mean - 2 * at.channels];
         s.beta[t] = run.parameters[at.mean - at.channels];
-        s.pivot[t] = run.parameters[at.mean];
     }
 }
 
@@ -110,21 +120,24 @@ __device__ __noinline__ void persistent_conv1() {
         store_run(s.y1 + (e * CONV1_CHANNELS + c) * Y1_OF + row * CONV1_SIDE + column, y);
     }
     __syncthreads();
-    // This block's slots of BN 1: a warp a channel.
+    // This block's slots of BN 1: a warp a channel, half of it an example.
     if (warp() < CONV1_CHANNELS) {
-        constexpr unsigned QUADS = CONV1_MAP / VECTOR;
+        constexpr unsigned HALF = LANES / 2, QUADS = CONV1_MAP / VECTOR / HALF;
+        static_assert(QUADS * VECTOR * HALF == CONV1_MAP, "whole vectors a lane");
         const unsigned c = warp();
-        const float pivot = s.pivot[BN1 + c];
-        float2 sums = make_float2(0.0f, 0.0f);
-#pragma unroll 3
-        for (unsigned i = lane(); i < run.mine * QUADS; i += LANES) {
-            const float4 y = load4(s.y1 + (i / QUADS * CONV1_CHANNELS + c) * Y1_OF + i % QUADS * VECTOR);
-            sums = persistent_slot(persistent_slot(sums, y.x, pivot), y.y, pivot);
-            sums = persistent_slot(persistent_slot(sums, y.z, pivot), y.w, pivot);
+        const float *map = s.y1 + (lane() / HALF * CONV1_CHANNELS + c) * Y1_OF + lane() % HALF * VECTOR;
+        float y[QUADS * VECTOR];
+#pragma unroll
+        for (unsigned i = 0; i < QUADS; i++) {
+            const float4 four = load4(map + i * HALF * VECTOR);
+            y[i * VECTOR] = four.x;
+            y[i * VECTOR + 1] = four.y;
+            y[i * VECTOR + 2] = four.z;
+            y[i * VECTOR + 3] = four.w;
         }
-        const float sum = warp_sum(sums.x), squares = warp_sum(sums.y);
+        const float2 slot = block_slot<HALF>(slot_of(y), QUADS * VECTOR);
         if (lane() == 0) {
-            publish(run.slot(BLOCK_SLOTS1, c), sum, squares, run.tag);
+            publish(run.slot(BLOCK_SLOTS1, c), slot.x, slot.y, run.tag);
         }
     }
 }
@@ -145,10 +158,7 @@ __device__ __noinline__ void persistent_conv2() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
     if (warp() < CONV1_CHANNELS) {
-        const float2 sums = gather_blocks(BLOCK_SLOTS1, warp());
-        if (lane() == 0) {
-            s.channels1[warp()] = persistent_channel(sums, BN1 + warp(), run.n * CONV1_MAP);
-        }
+        gather_channel<BN1, CONV1_MAP>(s.channels1, BLOCK_SLOTS1, warp());
     }
     __syncthreads();
 #pragma unroll 1
@@ -188,17 +198,14 @@ __device__ __noinline__ void persistent_conv2() {
     __syncthreads();
     if (half == 1) {
         float others[RUN];
-        float2 sums = make_float2(0.0f, 0.0f);
         load_row(others, to);
         for (int k = 0; k < RUN; k++) {
             y[k] += others[k];
-            sums = persistent_slot(sums, y[k], s.pivot[BN2 + o]);
         }
         store_run(to, y);
-        const bool counts = e < run.mine;
-        const float sum = warp_sum<SEGMENT>(counts ? sums.x : 0.0f), squares = warp_sum<SEGMENT>(counts ? sums.y : 0.0f);
+        const float2 slot = block_slot<CONV2_SIDE>(slot_of(y), RUN);
         if (threadIdx.x % SEGMENT == 0) {
-            publish(run.slot(BLOCK_SLOTS2, o), sum, squares, run.tag);
+            publish(run.slot(BLOCK_SLOTS2, o), slot.x, slot.y, run.tag);
         }
     }
 }
@@ -213,10 +220,7 @@ __device__ inline unsigned square_of(unsigned feature) {
 __device__ __noinline__ void persistent_flat() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
-    const float2 sums = gather_blocks(BLOCK_SLOTS2, warp());
-    if (lane() == 0) {
-        s.channels2[warp()] = persistent_channel(sums, BN2 + warp(), run.n * CONV2_MAP);
-    }
+    gather_channel<BN2, CONV2_MAP>(s.channels2, BLOCK_SLOTS2, warp());
     __syncthreads();
     const unsigned e = threadIdx.x % MINE, feature = threadIdx.x / MINE;
     const float y = avg_pool2d_forward(s.y2 + e * CONV2_OUT + square_of(feature), CONV2_SIDE, s.channels2[feature / POOL2_MAP]);

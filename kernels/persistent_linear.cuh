@@ -5,153 +5,8 @@
 // the logits, the losses.
 #pragma once
 
-#include "persistent.cuh"
-
-// Forward of a linear layer of IN inputs: a warp takes four features of four examples at a time, lanes share the inputs. The
-// weights of the first ones are asked for by `begin`.
-template <int IN>
-struct TeamLinear {
-    static constexpr int ROUNDS = (IN + VECTOR * static_cast<int>(LANES) - 1) / (VECTOR * static_cast<int>(LANES));
-    static constexpr unsigned EXAMPLE_QUADS = TEAM_EXAMPLES / VECTOR;
-    static_assert(IN % VECTOR == 0, "inputs in whole vectors");
-
-    const float *weights, *biases;
-    Share share;
-    float4 w[VECTOR][ROUNDS];
-    float bias;
-
-    // Which of the warp's sums a lane ends with: an example and a feature of four.
-    __device__ static unsigned feature_of_lane() { return warp_sums_index<VECTOR * VECTOR>() % VECTOR; }
-    __device__ static unsigned example_of_lane() { return warp_sums_index<VECTOR * VECTOR>() / VECTOR; }
-
-    __device__ void load(unsigned unit) {
-#pragma unroll
-        for (unsigned f = 0; f < VECTOR; f++) {
-            const float *row = weights + min(share.first + unit / EXAMPLE_QUADS * VECTOR + f, share.end - 1) * IN;
-#pragma unroll
-            for (unsigned r = 0; r < ROUNDS; r++) {
-                const unsigned i = (r * LANES + lane()) * VECTOR;
-                w[f][r] = i < IN ? load4(row + i) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-            }
-        }
-        bias = biases[min(share.first + unit / EXAMPLE_QUADS * VECTOR + feature_of_lane(), share.end - 1)];
-    }
-
-    // A share, not an empty one, of the features whose weights and biases these are.
-    __device__ void begin(const float *all_weights, const float *all_biases, Share features) {
-        weights = all_weights;
-        biases = all_biases;
-        share = features;
-        load(warp());
-    }
-
-    // `x` [TEAM_EXAMPLES][IN] and `to` [TEAM_EXAMPLES][out] are shared.
-    __device__ void run(const float *x, float *to, unsigned out) {
-#pragma unroll 1
-        for (unsigned unit = warp(); share.first + unit / EXAMPLE_QUADS * VECTOR < share.end; unit += PERSISTENT_WARPS) {
-            if (unit != warp()) {
-                load(unit);
-            }
-            const unsigned first_example = unit % EXAMPLE_QUADS * VECTOR;
-            float sums[VECTOR * VECTOR] = {};
-#pragma unroll
-            for (unsigned e = 0; e < VECTOR; e++) {
-#pragma unroll
-                for (unsigned r = 0; r < ROUNDS; r++) {
-                    const unsigned i = (r * LANES + lane()) * VECTOR;
-                    const float4 v = load4(x + (first_example + e) * IN + (i < IN ? i : 0));
-#pragma unroll
-                    for (unsigned f = 0; f < VECTOR; f++) {
-                        const float4 u = w[f][r];
-                        float &sum = sums[e * VECTOR + f];
-                        sum += u.x * v.x;
-                        sum += u.y * v.y;
-                        sum += u.z * v.z;
-                        sum += u.w * v.w;
-                    }
-                }
-            }
-            const float sum = warp_sums(sums);
-            const unsigned o = share.first + unit / EXAMPLE_QUADS * VECTOR + feature_of_lane(),
-                           e = first_example + example_of_lane();
-            if (lane() % (LANES / (VECTOR * VECTOR)) == 0 && o < share.end) {
-                to[e * out + o] = sum + bias;
-            }
-        }
-    }
-};
-
-// Gradient of a share of the inputs of a linear layer with OUT outputs and IN inputs, LANES of them at a time, a lane each, and
-// in parts: a warp sums a share of the outputs for half of the examples; the gradients of two outputs lie `OF` apart. The
-// weights of the first inputs are asked for by `begin`.
-template <int OUT, int IN, int OF>
-struct TeamGradient {
-    static constexpr int ROUNDS = (OUT + PARTS - 1) / PARTS;
-
-    const float *weights;
-    Share share;
-    float w[ROUNDS];
-
-    __device__ void load(unsigned first) {
-        const unsigned column = min(first + lane(), share.end - 1);
-#pragma unroll
-        for (unsigned r = 0; r < ROUNDS; r++) {
-            const unsigned o = r * PARTS + warp() / HALVES;
-            w[r] = o < OUT ? weights[o * IN + column] : 0.0f;
-        }
-    }
-
-    __device__ void begin(const float *all_weights, Share inputs) {
-        weights = all_weights;
-        share = inputs;
-        load(share.first);
-    }
-
-    // `d` [OUT][TEAM_EXAMPLES] and `parts` [PARTS][TEAM_EXAMPLES][LANES] are shared. `use(input)` is called by every warp, and
-    // finds the parts of that input in its lane's column.
-    template <typename Use>
-    __device__ void each(const float *d, float *parts, const Use &use) {
-#pragma unroll 1
-        for (unsigned first = share.first; first < share.end; first += LANES) {
-            if (first != share.first) {
-                load(first);
-            }
-            sum(d, parts);
-            __syncthreads();
-            if (first + lane() < share.end) {
-                use(first + lane());
-            }
-            __syncthreads();
-        }
-    }
-
-    __device__ void sum(const float *d, float *parts) const {
-        const unsigned part = warp() / HALVES, first_example = warp() % HALVES * RUN;
-        float sums[RUN] = {};
-#pragma unroll
-        for (unsigned r = 0; r < ROUNDS; r++) {
-            const unsigned o = min(r * PARTS + part, OUT - 1u);
-            float values[RUN];
-            load_row(values, d + o * OF + first_example);
-            for (int e = 0; e < RUN; e++) {
-                sums[e] += w[r] * values[e];
-            }
-        }
-        for (int e = 0; e < RUN; e++) {
-            parts[(part * TEAM_EXAMPLES + first_example + e) * LANES + lane()] = sums[e];
-        }
-    }
-};
-static_assert(RUN * HALVES == TEAM_EXAMPLES, "a warp holds half of the examples");
-
-// The sum of the parts for one example, in this lane's column.
-__device__ inline float sum_of_parts(const float *parts, unsigned e) {
-    float sum = 0.0f;
-    for (int part = 0; part < PARTS; part++) {
-        sum += parts[(part * TEAM_EXAMPLES + e) * LANES + lane()];
-    }
-    return sum;
-}
+#include "persistent_batch_norm.cuh"
+#include "persistent_team.cuh"
 
 // The pairs of a layer of all of the team's blocks: a thread has one feature of some of the blocks.
 template <int FEATURES>
@@ -183,10 +38,11 @@ struct TeamPairs {
     }
 };
 
-// Publishes this block's share of a layer: `value(e, feature)` in pairs of examples, and the team's slots, sums of
-// `slot(value, e, feature)` over the team's examples. Half a warp a feature.
-template <int FEATURES, typename Value, typename Slot>
-__device__ inline void publish_share(Share share, Exchange pairs, Exchange slots, const Value &value, const Slot &slot) {
+// Publishes this block's share of a layer: `value(e, feature)` in pairs of examples, and the team's slots, what
+// `finish(sums, feature)` makes of the sums of `slot(value, e, feature)` over the team's examples. Half a warp a feature.
+template <int FEATURES, typename Value, typename Slot, typename Finish>
+__device__ inline void publish_share(Share share, Exchange pairs, Exchange slots, const Value &value, const Slot &slot,
+                                     const Finish &finish) {
     const PersistentRun &run = persistent_shared().run;
     const unsigned e = threadIdx.x % TEAM_EXAMPLES, half = threadIdx.x / TEAM_EXAMPLES;
 #pragma unroll 1
@@ -199,18 +55,28 @@ __device__ inline void publish_share(Share share, Exchange pairs, Exchange slots
         const float2 one = e < run.team.examples ? slot(own, e, feature) : make_float2(0.0f, 0.0f);
         const float sum = warp_sum<TEAM_EXAMPLES>(one.x), second = warp_sum<TEAM_EXAMPLES>(one.y);
         if (wished < share.end && e == 0) {
-            publish(run.team_slots(slots, FEATURES) + feature, sum, second, run.tag);
+            const float2 finished = finish(make_float2(sum, second), feature);
+            publish(run.team_slots(slots, FEATURES) + feature, finished.x, finished.y, run.tag);
         }
     }
 }
 
-// Publishes this block's share of z [TEAM_EXAMPLES][FEATURES], and the slots of the BatchNorm behind it.
-template <int FEATURES, unsigned FIRST_CHANNEL>
+// Publishes this block's share of z [TEAM_EXAMPLES][FEATURES], and the slots of the BatchNorm behind it: from distances from the
+// first example's value. The squares of TEAM_EXAMPLES distances from one of the values are at most TEAM_EXAMPLES times those from
+// the mean, and mostly about twice: so much of the rounding, and no more, is what one sum over the lanes costs in place of two.
+template <int FEATURES>
 __device__ inline void publish_z(Share share, Exchange pairs, Exchange slots, const float *z) {
-    const float *pivot = persistent_shared().pivot + FIRST_CHANNEL;
+    const float part = 1.0f / persistent_shared().run.team.examples;
     publish_share<FEATURES>(
         share, pairs, slots, [&](unsigned e, unsigned feature) { return z[e * FEATURES + feature]; },
-        [&](float own, unsigned, unsigned feature) { return persistent_slot(make_float2(0.0f, 0.0f), own, pivot[feature]); });
+        [&](float own, unsigned, unsigned feature) {
+            const float apart = own - z[feature];
+            return make_float2(apart, apart * apart);
+        },
+        [&](float2 sums, unsigned feature) {
+            const float apart = sums.x * part;
+            return make_float2(z[feature] + apart, sums.y - sums.x * apart);
+        });
 }
 
 // BatchNorm and sigmoid behind a linear layer, once the team's z and all teams' slots are there: x_hat and y
@@ -222,8 +88,7 @@ __device__ inline void persistent_normalise(Exchange pairs, Exchange slots, Chan
     TeamPairs<FEATURES> z;
     z.begin(pairs);
     if (threadIdx.x < FEATURES) {
-        channels[threadIdx.x] =
-            persistent_channel(gather_teams<FEATURES>(slots, threadIdx.x), FIRST_CHANNEL + threadIdx.x, run.n);
+        channels[threadIdx.x] = gather_feature<FEATURES, FIRST_CHANNEL>(slots, threadIdx.x);
     }
     z.await.finish();
     __syncthreads();
@@ -261,7 +126,7 @@ __device__ __noinline__ void persistent_linear1() {
     __syncthreads();
     linear.run(s.within.linear.flat, s.within.linear.x_hat3, LINEAR1);
     __syncthreads();
-    publish_z<LINEAR1, BN3>(run.team.linear1, PAIRS_Z3, TEAM_SLOTS3, s.within.linear.x_hat3);
+    publish_z<LINEAR1>(run.team.linear1, PAIRS_Z3, TEAM_SLOTS3, s.within.linear.x_hat3);
 }
 
 // BN 3, the team's y3, and this block's share of linear2.
@@ -274,7 +139,7 @@ __device__ __noinline__ void persistent_linear2() {
                                        s.within.linear.y3, WORK_Y3);
     linear.run(s.within.linear.y3, s.within.linear.layer4.x_hat, LINEAR2);
     __syncthreads();
-    publish_z<LINEAR2, BN4>(run.team.linear2, PAIRS_Z4, TEAM_SLOTS4, s.within.linear.layer4.x_hat);
+    publish_z<LINEAR2>(run.team.linear2, PAIRS_Z4, TEAM_SLOTS4, s.within.linear.layer4.x_hat);
 }
 
 // Softmax and cross-entropy of one of the team's examples in half a warp, a lane a class: cross_entropy in parallel. Its loss,
@@ -383,11 +248,12 @@ __device__ __noinline__ void persistent_d_hidden() {
     TeamGradient<LINEAR2, LINEAR1, TEAM_EXAMPLES> gradient;
     gradient.begin(run.parameters + AT_LINEAR2_WEIGHT, run.team.linear1);
     if (threadIdx.x <= LINEAR2) {
+        const float share = run.share;
         const float2 sums = gather_teams<LINEAR2 + 1>(TEAM_D_SLOTS4, threadIdx.x);
         if (threadIdx.x == LINEAR2) {
             s.loss = sums;
         } else {
-            s.within.linear.gradients4[threadIdx.x] = persistent_gradient(sums, threadIdx.x, LINEAR2, run.n, AT_BN4_GAMMA);
+            s.within.linear.gradients4[threadIdx.x] = persistent_gradient(sums, threadIdx.x, LINEAR2, share, AT_BN4_GAMMA);
         }
     }
     __syncthreads();
@@ -419,7 +285,8 @@ __device__ __noinline__ void persistent_d_hidden() {
         [&](unsigned e, unsigned feature) { return s.within.linear.y3[e * LINEAR1 + feature]; },
         [&](float own, unsigned e, unsigned feature) {
             return make_float2(own, own * s.within.linear.x_hat3[e * LINEAR1 + feature]);
-        });
+        },
+        [](float2 sums, unsigned) { return sums; });
 }
 
 // BN 3 backward, and this block's share of the team's d_flat.
@@ -431,8 +298,9 @@ __device__ __noinline__ void persistent_d_flat() {
     TeamPairs<LINEAR1> d_z;
     d_z.begin(PAIRS_D_Z3);
     if (threadIdx.x < LINEAR1) {
-        s.within.linear.gradients3[threadIdx.x] =
-            persistent_gradient(gather_teams<LINEAR1>(TEAM_D_SLOTS3, threadIdx.x), threadIdx.x, LINEAR1, run.n, AT_BN3_GAMMA);
+        const float share = run.share;
+        const float2 sums = gather_teams<LINEAR1>(TEAM_D_SLOTS3, threadIdx.x);
+        s.within.linear.gradients3[threadIdx.x] = persistent_gradient(sums, threadIdx.x, LINEAR1, share, AT_BN3_GAMMA);
     }
     d_z.await.finish();
     __syncthreads();

@@ -5,16 +5,18 @@
 #include "persistent.cuh"
 
 // How a linear layer's gradient is cut into tiles, `features` of LANES weights each: so that a batch of 256, 128 blocks, has
-// one tile a block. Gradients of the outputs lie `stride` floats apart and are read `width` at a time.
-template <int FEATURES_IN_ALL, int IN_IN_ALL, int TILE, int STRIDE, int WIDTH>
+// one tile a block. Gradients of the outputs lie `stride` floats apart and are read `width` at a time. A layer in front of a
+// BatchNorm has no gradient of biases.
+template <int FEATURES_IN_ALL, int IN_IN_ALL, int TILE, int STRIDE, int WIDTH, bool WITH_BIASES>
 struct LinearTiles {
     static constexpr int OUT = FEATURES_IN_ALL, IN = IN_IN_ALL, FEATURES = TILE, ROW = STRIDE, WIDE = WIDTH;
+    static constexpr bool BIASES = WITH_BIASES;
     static constexpr unsigned A_ROW = (IN + LANES - 1) / LANES, COUNT = (OUT + FEATURES - 1) / FEATURES * A_ROW;
     static_assert(FEATURES <= MOST_TILE_FEATURES && FEATURES % WIDE == 0 && ROW % WIDE == 0, "whole reads");
 };
-using Tiles1 = LinearTiles<LINEAR1, FLAT, 10, LINEAR1, 2>;
-using Tiles2 = LinearTiles<LINEAR2, LINEAR1, 12, LINEAR2, 4>;
-using Tiles3 = LinearTiles<CLASSES, LINEAR2, 12, D_LOGITS_ROW, 4>;
+using Tiles1 = LinearTiles<LINEAR1, FLAT, 10, LINEAR1, 2, false>;
+using Tiles2 = LinearTiles<LINEAR2, LINEAR1, 12, LINEAR2, 4, false>;
+using Tiles3 = LinearTiles<CLASSES, LINEAR2, 12, D_LOGITS_ROW, 4, true>;
 static_assert(Tiles1::COUNT + Tiles2::COUNT + Tiles3::COUNT <= 128, "one each");
 
 // One tile's sums over a warp's share of the examples: `count` rows of d_y and x, from the first on.
@@ -71,7 +73,7 @@ __device__ inline void persistent_linear_tile(unsigned tile, const float *d_y, c
     const unsigned share = (run.n + PERSISTENT_WARPS - 1) / PERSISTENT_WARPS, first = min(warp() * share, run.n);
     const unsigned count = min(share, run.n - first);
     const unsigned k = warp(), out = first_out + k, in = first_in + lane();
-    const bool owns = k < Tiles::FEATURES && out < Tiles::OUT && in < Tiles::IN, owns_bias = owns && in == 0;
+    const bool owns = k < Tiles::FEATURES && out < Tiles::OUT && in < Tiles::IN, owns_bias = Tiles::BIASES && owns && in == 0;
     const float before = owns ? run.parameters[at_weight + out * Tiles::IN + in] : 0.0f;
     const float bias_before = owns_bias ? run.parameters[at_bias + out] : 0.0f;
     d_y += first * Tiles::ROW + first_out;
@@ -80,12 +82,12 @@ __device__ inline void persistent_linear_tile(unsigned tile, const float *d_y, c
     persistent_tile_sums<Tiles>(sums, d_y, x, count);
 #pragma unroll
     for (unsigned f = 0; f < Tiles::FEATURES; f++) {
-        s.within.descent.weights[(warp() * Tiles::FEATURES + f) * LANES + lane()] = sums[f];
+        s.within.end.descent.weights[(warp() * Tiles::FEATURES + f) * LANES + lane()] = sums[f];
     }
-    if (first_in == 0) {
+    if (Tiles::BIASES && first_in == 0) {
         const float bias = persistent_tile_bias<Tiles>(d_y, count);
         if (lane() < Tiles::FEATURES) {
-            s.within.descent.biases[warp() * Tiles::FEATURES + lane()] = bias;
+            s.within.end.descent.biases[warp() * Tiles::FEATURES + lane()] = bias;
         }
     }
     __syncthreads();
@@ -93,13 +95,13 @@ __device__ inline void persistent_linear_tile(unsigned tile, const float *d_y, c
         float sum = 0.0f;
 #pragma unroll
         for (unsigned w = 0; w < PERSISTENT_WARPS; w++) {
-            sum += s.within.descent.weights[(w * Tiles::FEATURES + k) * LANES + lane()];
+            sum += s.within.end.descent.weights[(w * Tiles::FEATURES + k) * LANES + lane()];
         }
         run.descend(at_weight + out * Tiles::IN + in, before, sum);
         if (owns_bias) {
             float bias = 0.0f;
             for (unsigned w = 0; w < PERSISTENT_WARPS; w++) {
-                bias += s.within.descent.biases[w * Tiles::FEATURES + k];
+                bias += s.within.end.descent.biases[w * Tiles::FEATURES + k];
             }
             run.descend(at_bias + out, bias_before, bias);
         }
@@ -128,19 +130,19 @@ __device__ __noinline__ void persistent_linear_descent() {
 // moving statistics, by the last block.
 __device__ __noinline__ void persistent_descent() {
     const PersistentRun &run = persistent_shared().run;
-    float *partial = persistent_shared().within.descent.weights;
-    for (unsigned first = blockIdx.x * LANES; first < CONV_PARAMETERS; first += gridDim.x * LANES) {
-        const unsigned parameter = min(first + lane(), CONV_PARAMETERS - 1u);
-        const unsigned at = parameter < CONV1_LAYER ? AT_CONV1_WEIGHT + parameter : AT_CONV2_WEIGHT + parameter - CONV1_LAYER;
+    float *partial = persistent_shared().within.end.descent.weights;
+    for (unsigned first = blockIdx.x * LANES; first < CONV_WEIGHTS; first += gridDim.x * LANES) {
+        const unsigned parameter = min(first + lane(), CONV_WEIGHTS - 1u);
+        const unsigned at = parameter < CONV1_WEIGHTS ? AT_CONV1_WEIGHT + parameter : AT_CONV2_WEIGHT + parameter - CONV1_WEIGHTS;
         const float before = run.parameters[at];
         float sum = 0.0f;
 #pragma unroll 8
         for (unsigned slot = warp(); slot < gridDim.x; slot += PERSISTENT_WARPS) {
-            sum += run.work(WORK_CONV_SLOTS)[slot * CONV_PARAMETERS + parameter];
+            sum += run.work(WORK_CONV_SLOTS)[slot * CONV_WEIGHTS + parameter];
         }
         partial[threadIdx.x] = sum;
         __syncthreads();
-        if (warp() == 0 && first + lane() < CONV_PARAMETERS) {
+        if (warp() == 0 && first + lane() < CONV_WEIGHTS) {
 #pragma unroll
             for (unsigned w = 1; w < PERSISTENT_WARPS; w++) {
                 sum += partial[w * LANES + lane()];
@@ -165,7 +167,7 @@ __device__ __noinline__ void persistent_totals() {
     const float2 loss = persistent_shared().loss;
     if (blockIdx.x == 0 && threadIdx.x == 0) {
         run.totals[TOTAL_LOSS] += loss.x;
-        run.totals[TOTAL_CORRECT] += rintf(loss.y); // a tag was in it
+        run.totals[TOTAL_CORRECT] += loss.y;
         run.totals[TOTAL_EXAMPLES] += run.n;
         run.totals[TOTAL_STOPPED] = isfinite(loss.x) ? 0.0 : 1.0;
     }

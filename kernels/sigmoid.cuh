@@ -3,19 +3,7 @@
 // |x| = 10 that is an error of 6e-7 of y * (1 - y).
 #pragma once
 
-// The CPU shim has its own.
-#ifndef CUDA_SHIM
-__device__ inline float approximate_power_of_two(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-__device__ inline float approximate_reciprocal(float x) {
-    float y;
-    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-#endif
+#include "approximate.cuh"
 
 constexpr float LOG2_E = 1.44269504f;
 

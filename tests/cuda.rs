@@ -24,6 +24,7 @@ fn the_cpu_build_finds_mistakes() {
         ("places", "wait in different places"),
         ("lane", "a lane that does not exist"),
         ("poison", "not a number"),
+        ("copy", "not a number"),
         ("grid", "stuck barrier"),
         ("grid", "waiting for other blocks"),
         ("spin", "trap"),
@@ -78,6 +79,27 @@ fn the_engine_suite_passes_on_the_cpu_build_of_the_graph() {
 fn the_engine_suite_passes_on_the_cpu_build_of_the_persistent_kernel() {
     let Some(output) = on_the_fake_driver("engines::cuda_persistent::", &[]) else { return };
     assert_passed(&output, 16);
+}
+
+#[test]
+fn twenty_steps_of_pytorch_keep_their_margin_with_fma_in_the_graph() {
+    trajectory_with_fma("engines::cuda_graph::trajectory_from_scratch");
+}
+
+#[test]
+fn twenty_steps_of_pytorch_keep_their_margin_with_fma_in_the_persistent_kernel() {
+    trajectory_with_fma("engines::cuda_persistent::trajectory_from_scratch");
+}
+
+/// With FMA contraction, as a GPU computes; then also with errors of the hardware's size in powers of two, reciprocals and roots,
+/// one seed after the other. Each engine's own suite does it without either.
+fn trajectory_with_fma(test: &str) {
+    let Some(output) = on(Build::Fma, test, &[]) else { return };
+    assert_passed(&output, 1);
+    for seed in ["1", "2", "3", "4"] {
+        let output = on(Build::Fma, test, &[("BN_LENET_SHIM_ERRORS", seed)]).expect("the same build");
+        assert_passed(&output, 1);
+    }
 }
 
 #[test]

@@ -11,6 +11,8 @@ use tests::skipped;
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Build {
     Plain,
+    /// With multiplications and additions contracted to one rounding, as on a GPU.
+    Fma,
     /// With the address and the undefined behaviour sanitizer.
     Address,
     /// With the thread sanitizer's calls, which `kernels/cpu/races.cpp` answers.
@@ -31,6 +33,7 @@ impl Build {
     fn folder(self) -> &'static str {
         match self {
             Self::Plain => "cuda-shim",
+            Self::Fma => "cuda-shim-fma",
             Self::Address => "cuda-shim-address",
             Self::Thread => "cuda-shim-thread",
         }
@@ -40,6 +43,8 @@ impl Build {
     fn options(self) -> &'static str {
         match self {
             Self::Plain => "-O3",
+            Self::Fma if cfg!(target_arch = "x86_64") => "-O3 -ffp-contract=fast -mfma",
+            Self::Fma => "-O3 -ffp-contract=fast",
             Self::Address => {
                 "-O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fsanitize-sections=cuda_shared"
             }
@@ -52,7 +57,7 @@ impl Build {
     /// For the linker, which compiles the race detector as well.
     fn link(self) -> Vec<String> {
         match self {
-            Self::Plain => vec![],
+            Self::Plain | Self::Fma => vec![],
             Self::Address => vec!["-fsanitize=address,undefined".into()],
             Self::Thread => {
                 vec!["-std=c++17".into(), "-O2".into(), kernels().join("cpu/races.cpp").to_string_lossy().into()]
@@ -67,6 +72,14 @@ pub(crate) fn kernels() -> PathBuf {
 
 fn modified(path: &Path) -> SystemTime {
     path.metadata().and_then(|metadata| metadata.modified()).expect("a readable file")
+}
+
+/// Whether this processor multiplies and adds with one rounding: all others than x86 that run this do.
+fn has_fma() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("fma");
+    #[cfg(not(target_arch = "x86_64"))]
+    true
 }
 
 fn compiler() -> String {
@@ -89,7 +102,11 @@ fn driver(build: Build) -> Option<PathBuf> {
         skipped("the CPU build of the CUDA kernels needs Linux and g++", "install g++, or set CXX");
         return None;
     };
-    if build != Build::Plain && text(&version).contains("clang") {
+    if build == Build::Fma && !has_fma() {
+        skipped("the CUDA kernels with FMA contraction need a processor that has FMA", "run it on another machine");
+        return None;
+    }
+    if [Build::Address, Build::Thread].contains(&build) && text(&version).contains("clang") {
         skipped("the sanitizers' builds of the CUDA kernels take options of g++", "set CXX to g++");
         return None;
     }
@@ -146,6 +163,9 @@ pub(crate) fn selftest(build: Build) -> Option<impl Fn(&str, &str) -> (bool, Str
     })
 }
 
+/// The f32 bounds of the engine suite are for any GPU; results on the CPU build keep this many times below.
+const MARGIN: &str = "3";
+
 /// Runs the ignored tests whose names contain `filter` in a process of their own, on the fake driver.
 pub(crate) fn on_the_fake_driver(filter: &str, variables: &[(&str, &str)]) -> Option<Output> {
     on(Build::wished(), filter, variables)
@@ -155,6 +175,7 @@ pub(crate) fn on_the_fake_driver(filter: &str, variables: &[(&str, &str)]) -> Op
 pub(crate) fn on(build: Build, filter: &str, variables: &[(&str, &str)]) -> Option<Output> {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--ignored", "--nocapture", filter]).env("LD_LIBRARY_PATH", driver(build)?);
+    command.env("BN_LENET_MARGIN", MARGIN);
     if build == Build::Address {
         // It has to be there before all else. The driver keeps its blocks until the process ends.
         let library = Command::new(compiler()).arg("-print-file-name=libasan.so").output().unwrap();

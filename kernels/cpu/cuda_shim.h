@@ -28,6 +28,7 @@
 
 #include <sys/mman.h>
 
+#include "arithmetic.h"
 #include "races.h"
 #include "switch.h"
 
@@ -84,8 +85,16 @@ struct Place {
 // Spinning: asks again once other blocks have run.
 enum class State { Ready, AtBlock, AtWarp, Spinning, Done };
 
+// A copy that a thread has begun.
+struct Copy {
+    void *to = nullptr;
+    const void *from = nullptr;
+};
+constexpr size_t COPIED_AT_ONCE = 16;
+
 struct Fiber {
     State state = State::Done;
+    std::vector<Copy> copies;
     Place place;
     dim3 thread;
     // What a lane shows to the others. Two slots in turn: nobody can be two shuffles ahead.
@@ -347,74 +356,4 @@ inline void run_cooperative_grid(const char *kernel, unsigned blocks, unsigned t
 
 } // namespace shim
 
-#define threadIdx (shim::block->current->thread)
-#define blockIdx (shim::block->index)
-#define gridDim (shim::block->grid)
-struct shim_block_dim {
-    dim3 operator()() const { return {shim::block->threads, 1, 1}; }
-};
-#define blockDim (shim_block_dim{}())
-
-// The default arguments name the caller's line.
-inline void __syncthreads(const char *file = __builtin_FILE(), int line = __builtin_LINE()) {
-    shim::wait(shim::State::AtBlock, {file, line});
-}
-
-inline void __syncwarp(const char *file = __builtin_FILE(), int line = __builtin_LINE()) {
-    shim::wait(shim::State::AtWarp, {file, line});
-}
-
-template <typename T>
-SHIM_UNWATCHED inline T __shfl_xor_sync(unsigned mask, T value, unsigned distance, const char *file = __builtin_FILE(),
-                         int line = __builtin_LINE()) {
-    static_assert(sizeof(T) <= sizeof(uint64_t), "words of up to eight bytes");
-    if (mask != 0xffffffffu) {
-        shim::fail("a shuffle of a part of a warp");
-    }
-    shim::Fiber &self = *shim::block->current;
-    const unsigned turn = self.turn++ % 2;
-    memcpy(&self.shown[turn], &value, sizeof(T));
-    const unsigned other = self.thread.x ^ distance;
-    if (other >= shim::block->threads || other / shim::LANES != self.thread.x / shim::LANES) {
-        shim::fail("a shuffle from a lane that does not exist");
-    }
-    shim::wait(shim::State::AtWarp, {file, line});
-    memcpy(&value, &shim::block->fibers[other].shown[turn], sizeof(T));
-    return value;
-}
-
-// One block runs at a time, and threads switch at barriers alone: memory is always in order, and every access is whole.
-inline void __threadfence() { shim::races::fence(); }
-SHIM_UNWATCHED inline void store_relaxed(float2 *address, float2 value) { *address = value; }
-SHIM_UNWATCHED inline float2 load_relaxed(const float2 *address) { return *address; }
-SHIM_UNWATCHED inline unsigned atomicAdd(unsigned *address, unsigned value) {
-    shim::races::atomic(address);
-    const unsigned before = *address;
-    *address += value;
-    return before;
-}
-[[noreturn]] inline void __trap() { shim::fail("trap"); }
-
-inline float approximate_power_of_two(float x) { return exp2f(x); }
-inline float approximate_reciprocal(float x) { return 1.0f / x; }
-inline unsigned thread_again() { return threadIdx.x; }
-inline void add_release(unsigned *address) {
-    __threadfence();
-    atomicAdd(address, 1u);
-}
-SHIM_UNWATCHED inline unsigned load_acquire(const unsigned *address) {
-    shim::races::acquire(address);
-    return *address;
-}
-
-inline void spin_pause(const char *file = __builtin_FILE(), int line = __builtin_LINE()) {
-    shim::wait(shim::State::Spinning, {file, line});
-}
-SHIM_UNWATCHED inline void spin_over() { shim::block->found = true; }
-
-template <typename T> T &dynamic_shared() {
-    if (sizeof(T) > shim::block->memory.size() * sizeof(std::max_align_t)) {
-        shim::fail("the launch asked for too little dynamic shared memory");
-    }
-    return *reinterpret_cast<T *>(shim::block->memory.data());
-}
+#include "device.h"

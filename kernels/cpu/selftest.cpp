@@ -1,5 +1,5 @@
-// Kernels with mistakes, to see that the shim finds them: `selftest race | stuck | places | lane | poison | grid | spin |
-// unpublished`.
+// Kernels with mistakes, to see that the shim finds them: `selftest race | stuck | places | lane | poison | copy | grid |
+// spin | unpublished`.
 // Every mode but `race` must end with a report; `race` prints a sum that depends on BN_LENET_SHIM_SEED.
 //
 // With -fsanitize=thread `race` ends with a report too, and so do `overwrite`, `unfenced` and `blocks`; `met` has no race.
@@ -42,6 +42,17 @@ void poison() {
     if (!(never_written[threadIdx.x % 4] == 0.0f)) {
         shim::fail("not a number");
     }
+}
+
+// Reads what was to be copied into shared memory, and may not be there yet.
+void copy() {
+    __shared__ float4 copied;
+    static const float4 zeros = {};
+    copy_ahead(&copied, &zeros);
+    if (!(copied.x == 0.0f)) {
+        shim::fail("not a number");
+    }
+    wait_for_copies();
 }
 
 // One block never reaches the grid's barrier.
@@ -154,6 +165,8 @@ int main(int count, char **arguments) {
         shim::run_grid("lane", 1, 40, missing_lane);
     } else if (mode == "poison") {
         shim::run_grid("poison", 1, 32, poison);
+    } else if (mode == "copy") {
+        shim::run_grid("copy", 1, 1, copy);
     } else if (mode == "grid" || mode == "spin") {
         unsigned arrived = 0;
         const auto kernel = mode == "grid" ? grid : spin;

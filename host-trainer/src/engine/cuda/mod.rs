@@ -35,15 +35,16 @@ pub fn is_present() -> bool {
 
 /// The CUDA engine, in f32 on the first device.
 pub struct Cuda {
-    device: Device,
-    model: Model,
-    splits: DeviceSplits,
-    batch: Option<Batch>,
+    // Fields are dropped in this order: graphs before the kernels and the memory that they hold on to, which the device has.
     graphs: Option<Graphs>,
+    batch: Option<Batch>,
+    workspace: Option<persistent::Workspace>,
+    splits: DeviceSplits,
+    model: Model,
+    device: Device,
     level: Level,
     /// The largest batch of the persistent kernel on this device.
     largest_batch: usize,
-    workspace: Option<persistent::Workspace>,
     /// The model, as it was set or as the last call left it.
     parameters: Vec<f32>,
     /// Likewise what AdamW remembers, once it has taken a step.

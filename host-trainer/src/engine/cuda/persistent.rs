@@ -5,7 +5,7 @@ use cudarc::driver::CudaSlice;
 
 use super::launch::{Argument, Device, Launch};
 use super::shapes::{
-    CONV_PARAMETERS, EXAMPLES_PER_BLOCK, EXCHANGE_PAIRS, PERSISTENT_BLOCKS, PERSISTENT_SHARED, PERSISTENT_THREADS,
+    CONV_WEIGHTS, EXAMPLES_PER_BLOCK, EXCHANGE_PAIRS, PERSISTENT_BLOCKS, PERSISTENT_SHARED, PERSISTENT_THREADS,
     WORKSPACE_PER_EXAMPLE,
 };
 use super::split::DeviceSplit;
@@ -70,7 +70,7 @@ impl Workspace {
         let blocks = n.div_ceil(EXAMPLES_PER_BLOCK);
         Ok(Self {
             n,
-            floats: device.zeros(WORKSPACE_PER_EXAMPLE * n + CONV_PARAMETERS * blocks)?,
+            floats: device.zeros(WORKSPACE_PER_EXAMPLE * n + CONV_WEIGHTS * blocks)?,
             exchange: device.zeros(2 * EXCHANGE_PAIRS)?,
         })
     }

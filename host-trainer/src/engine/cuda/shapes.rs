@@ -45,9 +45,8 @@ pub(super) const PERSISTENT_BLOCKS: usize = 128;
 pub(super) const EXCHANGE_PAIRS: usize = 2
     + PERSISTENT_BLOCKS * (2 * (CONV1_CHANNELS + CONV2_CHANNELS) + 2 * FLAT + 2 * LINEAR1 + LINEAR2)
     + PERSISTENT_BLOCKS / BLOCKS_PER_TEAM * (2 * (LINEAR1 + LINEAR2) + 1);
-/// Weights and biases of both convolutions.
-pub(super) const CONV_PARAMETERS: usize =
-    CONV1_CHANNELS * (KERNEL * KERNEL + 1) + CONV2_CHANNELS * (CONV1_CHANNELS * KERNEL * KERNEL + 1);
+/// Weights of both convolutions. (A bias before a BatchNorm has no gradient.)
+pub(super) const CONV_WEIGHTS: usize = (CONV1_CHANNELS + CONV2_CHANNELS * CONV1_CHANNELS) * KERNEL * KERNEL;
 /// Channels of all BatchNorms.
 pub(super) const BN_CHANNELS: usize = CONV1_CHANNELS + CONV2_CHANNELS + LINEAR1 + LINEAR2;
 /// Values of all tensors, the moving statistics among them.
@@ -107,7 +106,7 @@ const SIZES: [(&str, usize); 30] = [
     ("LINEAR1", LINEAR1),
     ("LINEAR2", LINEAR2),
     ("CLASSES", CLASSES),
-    ("CONV_PARAMETERS", CONV_PARAMETERS),
+    ("CONV_WEIGHTS", CONV_WEIGHTS),
     ("EXAMPLES_PER_BLOCK", EXAMPLES_PER_BLOCK),
     ("BLOCKS_PER_TEAM", BLOCKS_PER_TEAM),
     ("CONV1_THREADS", CONV1_THREADS),

@@ -8,7 +8,7 @@ use cudarc::driver::CudaSlice;
 
 use super::launch::{Argument, Device, Launch};
 use super::shapes::{
-    BN_CHANNELS, CONV_PARAMETERS, CONV1_BACKWARD_THREADS, CONV1_THREADS, CONV2_BACKWARD_THREADS, CONV2_THREADS,
+    BN_CHANNELS, CONV_WEIGHTS, CONV1_BACKWARD_THREADS, CONV1_THREADS, CONV2_BACKWARD_THREADS, CONV2_THREADS,
     EXAMPLES_PER_BLOCK, LANES, LINEAR_THREADS, PARAMETERS, SETTING_COUNT, SUM_THREADS, TOTAL_COUNT, treatments,
 };
 use super::split::DeviceSplit;
@@ -113,7 +113,7 @@ impl Batch {
             d_pool1: floats(CONV1_CHANNELS * POOL1_SIDE * POOL1_SIDE)?,
             slot_d_y1: floats(CONV1_CHANNELS)?,
             slot_d_y1_x_hat: floats(CONV1_CHANNELS)?,
-            conv_slots: device.zeros(CONV_PARAMETERS * n.div_ceil(EXAMPLES_PER_BLOCK))?,
+            conv_slots: device.zeros(CONV_WEIGHTS * n.div_ceil(EXAMPLES_PER_BLOCK))?,
         })
     }
 }
@@ -190,7 +190,7 @@ pub(super) fn backward(device: &Device, m: &Model, b: &Batch, split: &DeviceSpli
     launch!(device, conv2d_1_backward, blocks, CONV1_BACKWARD_THREADS,
         &split.images, &m.order, &m.step, &b.d_pool1, &b.slot_d_y1, &b.slot_d_y1_x_hat, &b.y1,
         &m.batch_mean, &m.batch_var, &m.parameters, &m.settings, &b.conv_slots, &m.gradients, b.n);
-    launch!(device, conv2d_backward_sum, CONV_PARAMETERS.div_ceil(LANES), SUM_THREADS,
+    launch!(device, conv2d_backward_sum, CONV_WEIGHTS.div_ceil(LANES), SUM_THREADS,
         &b.conv_slots, blocks, &m.gradients, &m.step);
     Ok(())
 }
