@@ -12,7 +12,7 @@ use host_trainer::engine::cuda::{Cuda, Level};
 use host_trainer::model::parameters::Variance;
 use tests::skipped;
 
-use crate::cuda_build::{Build, assert_passed, kernels, on, on_the_fake_driver, selftest, text};
+use crate::cuda_build::{Build, assert_passed, fake_driver, kernels, on, on_the_fake_driver, selftest, text};
 use crate::engine_suite::noise;
 
 /// Every kind of mistake that the CPU build is there to find, made on purpose.
@@ -238,6 +238,33 @@ fn refusals_say_what_is_missing() {
         let said: Vec<&str> = text.lines().filter_map(|line| Some(line.split_once("refusal: ")?.1)).collect();
         assert_eq!(said, expected, "{what}: {text}");
     }
+}
+
+/// `kernels/measure` has the results of what works beside a kernel that traps, one that hangs, and a tool that is missing.
+#[test]
+fn measuring_goes_on_behind_what_fails() {
+    let Some(driver) = fake_driver() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    // A file that is there, in place of the trainer, which these steps do not run.
+    let this = std::env::current_exe().unwrap();
+    let results = |broken: &str, within: &str| {
+        let mut measure = Command::new(kernels().join("measure"));
+        measure.arg(directory.path()).args(["gpu", "bits-"]).env("LD_LIBRARY_PATH", driver);
+        measure.env("TRAINER", &this).env("TESTS", &this).env("FASHION_MNIST_DIR", directory.path());
+        let output =
+            measure.env("BN_LENET_FAKE_CUDA", broken).env("WITHIN", within).env("SLOWER", "20").output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        std::fs::read_to_string(directory.path().join("results.txt")).unwrap()
+    };
+    let trap = results("broken-barrier", "300");
+    let lines: Vec<&str> = trap.lines().collect();
+    // Where there is a GPU, its tool is.
+    assert!(lines[0] == "gpu: NOT RUN, nvidia-smi is not there" || lines[0].starts_with("gpu: passed in "), "{trap}");
+    assert!(trap.contains("bits-persistent: FAILED after ") && trap.contains("launch failure"), "{trap}");
+    assert!(trap.contains("bits-graph: passed in ") && trap.contains("    bits: "), "{trap}");
+    let hang = results("hang", "5");
+    assert!(hang.contains("bits-persistent: FAILED after ") && hang.contains("no end after "), "{hang}");
+    assert!(hang.contains("bits-graph: NOT RUN, 5 s are over"), "{hang}");
 }
 
 /// On a machine without a driver: the one line that names what was looked for.

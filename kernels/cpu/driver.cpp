@@ -6,7 +6,7 @@
 // - a module must be PTX of a version that a driver of CUDA 12.0 takes, and knows the kernels that stand in it alone.
 //
 // BN_LENET_FAKE_CUDA makes it refuse: `no-device`, `old-driver` (knows PTX up to 7.8), `no-memory`, `small-gpu` (8 multiprocessors),
-// `pascal` (compute capability 6.0), `broken-barrier` (cooperative launches end in a trap).
+// `pascal` (compute capability 6.0), `broken-barrier` (cooperative launches end in a trap), `hang` (they do not end).
 //
 // Compiled with kernels.inc, which registers every kernel: one line REGISTER(name) each.
 #include "cuda_shim.h"
@@ -16,6 +16,8 @@
 #include <mutex>
 #include <tuple>
 #include <utility>
+
+#include <unistd.h>
 
 #include "../lenet.cu"
 #include "../persistent.cu"
@@ -273,6 +275,9 @@ int cuLaunchCooperativeKernel(const Kernel *kernel, unsigned blocks, unsigned, u
         return CAPTURE_UNSUPPORTED;
     }
     std::lock_guard<std::mutex> lock(device);
+    while (refuses("hang")) {
+        pause();
+    }
     if (refuses("broken-barrier")) {
         failed = LAUNCH_FAILED;
         return SUCCESS;

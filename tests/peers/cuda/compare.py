@@ -1,7 +1,7 @@
 """Trains the network of bn-core/src/lenet.rs with PyTorch, JAX and this project on one GPU, in alternation.
 
     python tests/peers/cuda/compare.py FASHION_MNIST_DIR [--trainer target/release/host-trainer] [--rounds 5] [--epochs 10]
-                                       [--peers torch-eager,torch-graph,torch-compile,jax-scan,ours-graph,ours-persistent] [--out results.json]
+                                       [--peers torch-eager,ours-persistent,...] [--out results.json]
 
 Every peer has the data set on the GPU as bytes, gathers and normalises there, and trains with the same schedule: SGD, lr
 1.0, batch 256, a new order each epoch, the last partial batch dropped, biased statistics, momentum 0.1, mean cross-entropy.
@@ -12,13 +12,16 @@ Two figures a peer, each the median over the rounds:
 - steady: examples/s of the fastest epoch after the first (evaluation left out), when compiling and warming up are over;
 - end to end: seconds from the start of the process to the trained model, imports, compiling, reading the files included.
 
-Only what was measured is printed. A peer that is not installed, or fails, is named with its last words. `--device cpu` runs
-the same code on a CPU: for trying the script, not for its figures.
+Only what was measured is printed, and written after every run: whoever ends the script early has what was measured until then. Lines with
+figures begin with `= `. A peer that is not installed, fails or takes longer than --limit is named with its last words. `--device cpu` runs
+the same code on a CPU: for trying the script, not for its figures; so are the options of our trainer in TRAIN.
 """
 
 import argparse
 import json
+import os
 import pathlib
+import shlex
 import statistics
 import subprocess
 import sys
@@ -26,7 +29,8 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-PEERS = ["torch-eager", "torch-graph", "torch-compile", "jax-scan", "ours-graph", "ours-persistent"]
+# In the order in which they are worth most, should time run out.
+PEERS = ["ours-persistent", "ours-graph", "torch-graph", "jax-scan", "torch-compile-graph", "torch-eager", "jax-scan-unrolled", "torch-compile"]
 
 
 def arguments():
@@ -40,6 +44,7 @@ def arguments():
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=pathlib.Path)
+    parser.add_argument("--limit", type=float, default=120, help="seconds that a run may take")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -56,16 +61,25 @@ def run_peer(args):
     print(json.dumps(peer.train(args.run, splits, args.epochs, args.seed, args.device)))
 
 
+def ended(command, limit):
+    try:
+        return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=limit)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"no end after {limit:.0f} s") from None
+
+
 def run_ours(args, name, seed):
     """The trainer's own timing: examples/s of each epoch stands in the run's metrics."""
     with tempfile.TemporaryDirectory() as folder:
         run = pathlib.Path(folder) / "run"
         engine = name.replace("ours", "cuda") if args.device == "cuda" else "reference"
-        command = [args.trainer, "train", "--engine", engine, "--data-dir", args.data, "--seed", str(seed), "--quiet"]
-        command += ["--epochs", str(args.epochs), "--out", run, "--json"]
-        result = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+        command = [args.trainer, "train", "--engine", engine, "--seed", str(seed), "--quiet"]
+        more = shlex.split(os.environ.get("TRAIN", ""))
+        command += [] if "--data-dir" in more else ["--data-dir", args.data]
+        command += ["--epochs", str(args.epochs), "--out", run, "--json", *more]
+        result = ended(command, args.limit)
         if result.returncode != 0:
-            raise RuntimeError(last_line(result.stderr))
+            raise RuntimeError(words(result.stderr))
         report = json.loads(result.stdout)
         lines = pathlib.Path(report["metrics"]).read_text().splitlines()
         speeds = [json.loads(line)["examples_per_second"] for line in lines]
@@ -76,14 +90,16 @@ def run_ours(args, name, seed):
 def run_other(args, name, seed):
     command = [sys.executable, __file__, args.data, "--run", name, "--epochs", args.epochs, "--seed", seed]
     command += ["--device", args.device] + (["--examples", args.examples] if args.examples else [])
-    result = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    result = ended(command, args.limit)
     if result.returncode != 0:
-        raise RuntimeError(last_line(result.stderr))
+        raise RuntimeError(words(result.stderr))
     return json.loads(result.stdout.splitlines()[-1])
 
 
-def last_line(text):
-    return (text.strip().splitlines() or ["no words"])[-1]
+def words(text):
+    """What an error says: its own line, or the last one."""
+    lines = text.strip().splitlines() or ["no words"]
+    return next((line for line in lines if line.startswith("error: ")), lines[-1])
 
 
 def measure(args):
@@ -98,12 +114,20 @@ def measure(args):
                 figures = run_ours(args, name, seed) if name.startswith("ours") else run_other(args, name, seed)
             except (RuntimeError, OSError) as error:
                 failures[name] = str(error)
-                print(f"round {number + 1}: {name}: {error}", file=sys.stderr)
+                print(f"= round {number + 1}: {name}: did not run: {error}", flush=True)
+                write(args, runs, failures)
                 continue
             figures["end_to_end_seconds"] = time.monotonic() - start
             runs.setdefault(name, []).append(figures)
-            print(f"round {number + 1}: {name}: {steady(figures):,.0f} examples/s", file=sys.stderr)
+            seconds = figures["end_to_end_seconds"]
+            print(f"= round {number + 1}: {name}: {steady(figures):,.0f} examples/s, {seconds:.2f} s end to end", flush=True)
+            write(args, runs, failures)
     return runs, failures
+
+
+def write(args, runs, failures):
+    if args.out:
+        args.out.write_text(json.dumps({"arguments": sys.argv[1:], "runs": runs, "failures": failures}, indent=1))
 
 
 def steady(figures):
@@ -115,17 +139,17 @@ def report(runs, failures):
     medians = {name: statistics.median(map(steady, some)) for name, some in runs.items()}
     ours = max((speed for name, speed in medians.items() if name.startswith("ours")), default=None)
     best = max((speed for name, speed in medians.items() if not name.startswith("ours")), default=None)
-    print(f"{'':16}{'examples/s':>14}{'end to end':>12}{'train loss':>12}{'test acc':>10}{'ours is':>10}  runs, device")
+    print(f"= {'':20}{'examples/s':>14}{'end to end':>12}{'train loss':>12}{'test acc':>10}{'ours is':>10}  runs, device")
     for name, some in runs.items():
         seconds = statistics.median(figures["end_to_end_seconds"] for figures in some)
         loss = statistics.mean(figures["train_loss"] for figures in some)
         accuracy = statistics.mean(figures["test_accuracy"] for figures in some)
         ratio = f"{ours / medians[name]:.1f}x" if ours else ""
-        print(f"{name:16}{medians[name]:14,.0f}{seconds:10.2f} s{loss:12.3f}{accuracy:10.4f}{ratio:>10}  {len(some)}, {some[0]['device']}")
+        print(f"= {name:20}{medians[name]:14,.0f}{seconds:10.2f} s{loss:12.3f}{accuracy:10.4f}{ratio:>10}  {len(some)}, {some[0]['device']}")
     for name, words in failures.items():
-        print(f"{name:16}did not run: {words}")
+        print(f"= {name:20}did not run: {words}")
     if best and ours:
-        print(f"the faster of ours against the fastest of the others: {ours / best:.2f}x")
+        print(f"= the faster of ours against the fastest of the others: {ours / best:.2f}x")
 
 
 def main():
@@ -134,8 +158,6 @@ def main():
         return run_peer(args)
     runs, failures = measure(args)
     report(runs, failures)
-    if args.out:
-        args.out.write_text(json.dumps({"arguments": sys.argv[1:], "runs": runs, "failures": failures}, indent=1))
     return 0 if runs else 1
 
 

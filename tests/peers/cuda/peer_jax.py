@@ -1,5 +1,6 @@
-"""JAX: a whole epoch as one scan over its batches, compiled once."""
+"""JAX: a whole epoch as one scan over its batches, compiled once; a step at a time, or several in the body of its loop."""
 
+import functools
 import os
 import time
 
@@ -9,7 +10,11 @@ from data import BATCH, CLASSES, EPS, LR, MOMENTUM
 LAYERS = [((6, 1, 5, 5), True), ((16, 6, 5, 5), True), ((120, 256), True), ((84, 120), True), ((10, 84), False)]
 
 
-def train(_, splits, epochs, seed, device):
+# Steps in the body of the scan's loop.
+UNROLL = {"jax-scan": 1, "jax-scan-unrolled": 13}
+
+
+def train(name, splits, epochs, seed, device):
     if device == "cpu":
         os.environ["JAX_PLATFORMS"] = "cpu"
     import jax
@@ -71,7 +76,7 @@ def train(_, splits, epochs, seed, device):
     def pixels(images):
         return images[:, None].astype(jnp.float32) / 255
 
-    @jax.jit
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
     def epoch(layers, moving, key, images, labels):
         steps = len(labels) // BATCH
         batches = jax.random.permutation(key, len(labels))[: steps * BATCH].reshape(steps, BATCH)
@@ -84,7 +89,7 @@ def train(_, splits, epochs, seed, device):
             moving = jax.tree.map(lambda old, new: (1 - MOMENTUM) * old + MOMENTUM * new, moving, used)
             return (layers, moving), (loss, correct)
 
-        (layers, moving), (losses, correct) = jax.lax.scan(step, (layers, moving), batches)
+        (layers, moving), (losses, correct) = jax.lax.scan(step, (layers, moving), batches, unroll=UNROLL[name])
         return layers, moving, losses.mean(), correct.sum() / (steps * BATCH)
 
     @jax.jit
