@@ -34,9 +34,6 @@ class Trainer:
         torch.backends.cudnn.benchmark = True
         self.device = torch.device(device)
         self.images, self.labels, self.test_images, self.test_labels = (torch.from_numpy(a.copy()).to(device) for a in splits)
-        # The compiled step's own CUDA graphs would copy the data set every time.
-        torch._dynamo.mark_static_address(self.images)
-        torch._dynamo.mark_static_address(self.labels)
         self.net = network().to(device)
         self.loss_of = nn.CrossEntropyLoss()
         # One kernel for all tensors.
@@ -71,6 +68,11 @@ class Trainer:
         self.sgd.step()
 
     def compiled(self, mode):
+        import torch._dynamo
+
+        # The compiler's own CUDA graphs would copy the data set every time.
+        for static in (self.images, self.labels, self.batch):
+            torch._dynamo.mark_static_address(static)
         self.forward = torch.compile(self.forward, mode=mode)
         self.sgd.step = torch.compile(self.sgd.step)
         return self.eager

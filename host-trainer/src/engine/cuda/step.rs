@@ -19,7 +19,7 @@ use crate::error::Result;
 pub(super) struct Model {
     /// All tensors, flat, in the order of `TENSORS`.
     pub(super) parameters: CudaSlice<f32>,
-    /// Their gradients, in the same places; zero where nothing is trained.
+    /// Their gradients, in the same places; zero where nothing is trained, and for biases before a BatchNorm.
     pub(super) gradients: CudaSlice<f32>,
     pub(super) batch_mean: CudaSlice<f32>,
     pub(super) batch_var: CudaSlice<f32>,
