@@ -164,10 +164,10 @@ fn cuda_notices_a_split_changed_in_place() {
     let mut engine = Cuda::new(1, Variance::Biased, Level::Auto).unwrap();
     engine.train(&split, &order, 32, 0.5).unwrap();
     let start = engine.parameters();
-    let address = split.images.as_ptr();
-    split.images[40][13][7] ^= 0x80;
+    let address = split.images().as_ptr();
+    split.images_mut()[40][13][7] ^= 0x80;
     split.labels[2] = 9 - split.labels[2];
-    assert_eq!(split.images.as_ptr(), address);
+    assert_eq!(split.images().as_ptr(), address);
     let mut fresh = Cuda::new(1, Variance::Biased, Level::Auto).unwrap();
     fresh.set_parameters(&start);
     for engine in [&mut engine, &mut fresh] {

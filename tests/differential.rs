@@ -164,18 +164,17 @@ fn fill(f: &mut WeightsFile, kind: Kind, scales: [f64; LAYERS], rng: &mut ChaCha
 
 /// Noise, blocks, constants, drawings, and where the data set is there, real images.
 fn images(seed: u64) -> Split {
-    let mut split = random_images(&mut ChaCha8Rng::seed_from_u64(seed), 24);
-    let mut add = |image: Image| {
-        split.images.push(image);
-        split.labels.push(0);
-    };
+    let noise = random_images(&mut ChaCha8Rng::seed_from_u64(seed), 24);
+    let mut images = noise.images().to_vec();
+    let mut add = |image: Image| images.push(image);
     [0, 1, 127, 128, 254, 255].into_iter().for_each(|pixel| add([[pixel; 28]; 28]));
     (0..CLASSES).for_each(|class| add(garments::draw(seed, class)));
     if let Some(dataset) = tests::fashion_mnist() {
         let start = seed as usize * REAL % (dataset.test.len() - REAL);
-        dataset.test.images[start..start + REAL].iter().for_each(|image| add(*image));
+        dataset.test.images()[start..start + REAL].iter().for_each(|image| add(*image));
     }
-    split
+    let labels = vec![0; images.len()];
+    Split::of_images(images, labels)
 }
 
 #[test]

@@ -7,15 +7,18 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bn_core::CLASS_NAMES;
-use bn_core::lenet::{Role, TENSORS};
+use bn_core::lenet::TENSORS;
+use bn_core::network::Role;
 use host_trainer::data::{Split, garments};
 use host_trainer::device::emulate::protocol::EXIT_FAILED;
 use host_trainer::device::emulate::{
     EmulateReport, EmulateRequest, Level, LogLine, Machine, Outcome, Run, emulate, ensure, run, run_demo, soak,
 };
 use host_trainer::device::firmware::{self, Build, Inputs, Program};
+use host_trainer::model::lenet::to_lenet;
 use host_trainer::model::parameters::{Parameters, Variance};
 use host_trainer::model::weights::AlignedBytes;
+use host_trainer::network::Network;
 use host_trainer::process::{Command, Shown};
 use host_trainer::quantize::{Calibration, quantize};
 use host_trainer::{Error, Result};
@@ -48,7 +51,7 @@ pub(crate) fn ready_for(machine: Machine) -> bool {
 /// A quantised network with random weights, BatchNorm parts and statistics.
 pub(crate) fn random_weights(seed: u64) -> AlignedBytes {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut parameters = Parameters::zero(Variance::Biased);
+    let mut parameters = Parameters::zero(&Network::lenet(), Variance::Biased);
     for (spec, values) in TENSORS.iter().zip(&mut parameters.tensors) {
         let fan_in: usize = spec.shape[1..].iter().product();
         let spread = 2.0 / (fan_in as f64).sqrt();
@@ -63,8 +66,8 @@ pub(crate) fn random_weights(seed: u64) -> AlignedBytes {
             };
         }
     }
-    let folded = parameters.to_lenet().fold();
-    let calibration = Calibration::new(&folded, &random_images(&mut rng, 20).images);
+    let folded = to_lenet(&parameters).expect("LeNet").fold();
+    let calibration = Calibration::new(&folded, random_images(&mut rng, 20).images());
     let (file, _) = quantize(&folded, &calibration).expect("random weights can be quantised");
     AlignedBytes::new(file.bytes())
 }
@@ -89,7 +92,7 @@ pub(crate) fn random_images(rng: &mut impl Rng, count: usize) -> Split {
         images.push(image);
     }
     let labels = (0..count).map(|_| rng.random_range(0..10)).collect();
-    Split { images, labels }
+    Split::of_images(images, labels)
 }
 
 fn emulated(weights: &AlignedBytes, images: &Split) -> EmulateReport {
@@ -173,7 +176,7 @@ fn all_test_images_agree_to_the_last_bit() {
 fn no_images_are_an_error() {
     let weights = random_weights(4);
     let weights = weights.model(Path::new("random weights")).expect("valid weights");
-    let images = Split { images: Vec::new(), labels: Vec::new() };
+    let images = Split::of_images(Vec::new(), Vec::new());
     let error =
         emulate(&EmulateRequest { weights, machine: Machine::default(), images: &images, build: Build::default() })
             .unwrap_err();
@@ -269,7 +272,7 @@ fn assert_demo_log(log: &[LogLine], images: usize) {
 fn the_shipped_drawings_are_the_generators() {
     let images = (0..SHIPPED_DRAWINGS).map(|class| garments::draw(SHIPPED_SEED, class)).collect();
     let labels = (0..SHIPPED_DRAWINGS as u8).collect();
-    let drawn = firmware::demo_images(&Split { images, labels });
+    let drawn = firmware::demo_images(&Split::of_images(images, labels));
     let path = firmware::workspace_root().expect("the workspace").join("firmware-demo/assets/garments.bin");
     if std::env::var("BN_LENET_BLESS").as_deref() == Ok("1") {
         fs::write(&path, &drawn).expect("a writable file");

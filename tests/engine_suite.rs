@@ -2,7 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use bn_core::lenet::{CLASSES, PIXELS, Role, TENSORS};
+use bn_core::lenet::{CLASSES, PIXELS, TENSORS};
+use bn_core::network::Role;
 use host_trainer::data::Split;
 use host_trainer::data::augment::{self, Augmentation};
 use host_trainer::engine::reference::Reference;
@@ -118,7 +119,7 @@ pub(crate) fn noise(seed: u64, examples: usize) -> Split {
     let mut images = vec![[[0; 28]; 28]; examples];
     images.as_flattened_mut().as_flattened_mut().fill_with(|| rng.random());
     debug_assert_eq!(images.as_flattened().as_flattened().len(), examples * PIXELS);
-    Split { images, labels: (0..examples).map(|_| rng.random_range(0..CLASSES as u8)).collect() }
+    Split::of_images(images, (0..examples).map(|_| rng.random_range(0..CLASSES as u8)).collect())
 }
 
 /// Every index of a split, in order.
@@ -361,7 +362,7 @@ pub(crate) fn evaluation_counts_every_example_once(new: New, tolerances: &Tolera
     let whole = engine.evaluate(&split).unwrap();
     let mut sum = Totals::default();
     for part in [0..1, 1..256, 256..777] {
-        let part = Split { images: split.images[part.clone()].to_vec(), labels: split.labels[part].to_vec() };
+        let part = Split::of_images(split.images()[part.clone()].to_vec(), split.labels[part].to_vec());
         sum += engine.evaluate(&part).unwrap();
     }
     assert_eq!((whole.examples, whole.correct), (777, sum.correct));
@@ -374,8 +375,8 @@ pub(crate) fn samples_are_shown_as_they_say(new: New, _: &Tolerances) {
     let mut samples = all(&split);
     augment::draw(Augmentation { flip: true, shift: 2 }, 12, 1, &mut samples);
     assert!(samples.iter().enumerate().any(|(i, &sample)| sample as usize != i));
-    let show = |&sample: &u32| augment::show(&split.images[augment::example(sample)], sample);
-    let shown = Split { images: samples.iter().map(show).collect(), labels: split.labels.clone() };
+    let show = |&sample: &u32| augment::show(&split.images()[augment::example(sample)], sample);
+    let shown = Split::of_images(samples.iter().map(show).collect(), split.labels.clone());
     let [on_samples, on_shown] = [(&split, &samples), (&shown, &all(&split))].map(|(split, order)| {
         let mut engine = new(1, Variance::Biased);
         let totals = engine.train(split, order, 20, 0.5).unwrap();

@@ -50,7 +50,7 @@ fn cpu_bits_do_not_depend_on_the_number_of_threads() {
     let mut images = vec![[[0; 28]; 28]; 300];
     let pixels = images.as_flattened_mut().as_flattened_mut();
     pixels.iter_mut().enumerate().for_each(|(i, p)| *p = pixel(i));
-    let split = Split { images, labels: (0..300).map(|i| pixel(i) % 10).collect() };
+    let split = Split::of_images(images, (0..300).map(|i| pixel(i) % 10).collect());
     let order: Vec<u32> = (0..300).collect();
     let sets = Cpu::each(7, variance, Some(1)).len();
     for set in 0..sets {

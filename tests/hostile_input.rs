@@ -105,6 +105,24 @@ fn onnx_files_by_mutation() {
     for_a_while("ONNX, damaged", damage, |bytes| models.check(bytes));
 }
 
+#[test]
+fn onnx_files_forged() {
+    let choices = |rng: &mut ChaCha8Rng| (0..rng.random_range(2..60)).map(|_| rng.random()).collect();
+    for_a_while("ONNX, forged", choices, hostile::onnx_forged);
+}
+
+#[test]
+fn networks_by_mutation() {
+    let mut files = hostile::network_files();
+    for_a_while(".net, damaged", damage, |bytes| hostile::network(files.damaged(bytes)));
+}
+
+#[test]
+fn networks_from_words() {
+    let choices = |rng: &mut ChaCha8Rng| (0..rng.random_range(1..80)).map(|_| rng.random()).collect();
+    for_a_while(".net, put together", choices, |bytes| hostile::network(&hostile::composed(bytes)));
+}
+
 /// A kind of file, and what the program does with one.
 struct Kind {
     what: &'static str,
@@ -212,7 +230,7 @@ fn the_seeds_of_the_fuzz_targets_do_what_they_are_named_for() {
     let (mut checkpoints, mut state_dicts) = (Models::checkpoints(), Models::state_dicts());
     let mut onnx_files = Models::onnx_files();
     type Property<'a> = &'a mut dyn FnMut(&[u8]) -> bool;
-    let targets: [(&str, Property<'_>); 8] = [
+    let targets: [(&str, Property<'_>); 10] = [
         ("weights", &mut |seed| weights.check(seed)),
         ("weights_forged", &mut |seed| forge.check(seed)),
         ("idx", &mut hostile::idx),
@@ -221,6 +239,8 @@ fn the_seeds_of_the_fuzz_targets_do_what_they_are_named_for() {
         ("checkpoint", &mut |seed| checkpoints.check(seed)),
         ("state_dict", &mut |seed| state_dicts.check(seed)),
         ("onnx", &mut |seed| onnx_files.check(seed)),
+        ("onnx_forged", &mut hostile::onnx_forged),
+        ("network", &mut |seed| hostile::network(seed)),
     ];
     for (target, property) in targets {
         let seeds = seeds(target);

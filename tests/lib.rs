@@ -4,17 +4,15 @@
 pub mod hostile;
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use bn_core::lenet::TENSORS;
 use host_trainer::Error;
 use host_trainer::data::{self, Dataset, Request};
 use host_trainer::model::parameters::{Parameters, Variance};
+use host_trainer::network::Network;
 use safetensors::{Dtype, SafeTensors};
-
-/// PyTorch's default `eps` as its f64 runs had it; [`Parameters::zero`] carries the f32 nearest to it.
-const PYTORCH_EPS: f64 = 1e-5;
 
 /// Says on the real stderr, past the capture of the test harness, that a test did not run.
 ///
@@ -45,6 +43,19 @@ pub fn fashion_mnist() -> Option<&'static Dataset> {
     }
 }
 
+/// The folder of public networks in ONNX with their inputs and outputs, `BN_ZOO_DIR`; `None` where there is none, after
+/// [`skipped`].
+pub fn zoo() -> Option<PathBuf> {
+    let folder = std::env::var_os("BN_ZOO_DIR").map(PathBuf::from).filter(|folder| folder.is_dir());
+    if folder.is_none() {
+        skipped(
+            "the public networks are not there",
+            "set BN_ZOO_DIR to the folder that holds resnet8.onnx and the others",
+        );
+    }
+    folder
+}
+
 /// Bytes of a file of `tests/golden`; its README.md says how each was made.
 pub fn golden(name: &str) -> Vec<u8> {
     // At run time too: the binary may have been carried to a machine with a GPU.
@@ -57,7 +68,7 @@ pub fn golden(name: &str) -> Vec<u8> {
 pub fn golden_parameters(name: &str, variance: Variance) -> Parameters {
     let bytes = golden(name);
     let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
-    let mut parameters = Parameters { eps: PYTORCH_EPS, ..Parameters::zero(variance) };
+    let mut parameters = Parameters::zero(&Network::lenet(), variance);
     for (stored_name, view) in file.iter().filter(|(name, _)| !name.ends_with("num_batches_tracked")) {
         let values = match view.dtype() {
             Dtype::F64 => view.data().as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect(),
@@ -85,5 +96,5 @@ fn pytorch_name(name: &str) -> String {
 pub fn is_bias_before_batch_norm(name: &str) -> bool {
     let position = TENSORS.iter().position(|spec| spec.name == name).expect("a tensor of the network");
     let next_role = TENSORS.get(position + 1).map(|next| next.role);
-    TENSORS[position].role == bn_core::lenet::Role::Bias && next_role == Some(bn_core::lenet::Role::Gamma)
+    TENSORS[position].role == bn_core::network::Role::Bias && next_role == Some(bn_core::network::Role::Gamma)
 }

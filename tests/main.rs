@@ -17,12 +17,15 @@
 //! | [`hostile_input`] | files from outside, damaged and forged: refused with a reason, or harmless |
 //! | [`house`] | who may use whom, where unsafe may stand, how a file begins |
 //! | [`kill`] | training that is killed at random moments and resumed ends in the same bits, on every engine |
+//! | [`networks`] | networks of other kinds than LeNet: 20 steps of PyTorch in f64 |
+//! | [`onnx_runtime`] | ONNX Runtime in Python, for the tests that need it |
 //! | [`profile`] | what each layer takes: the log of executed instructions agrees with the counter |
 //! | [`proofs`] | what the machine code proves: no panic is reachable, bounds of stack and flash |
 //! | [`readme`] | what the README says that code can check |
 //! | [`report`] | the report is sound HTML that says everything and fits a phone, in a browser too |
 //! | [`schedule`] | the training run of the book, its figures and its speed; ignored by default |
 //! | [`trained`] | PyTorch's model through import and evaluation; resuming a run to the same bits |
+//! | [`zoo`] | public networks in ONNX: imported, folded, exported and in other exporters' forms, the outputs are the stored ones |
 
 mod arch;
 mod assembly;
@@ -40,9 +43,12 @@ mod hostile_input;
 mod house;
 #[cfg(unix)]
 mod kill;
+mod networks;
+mod onnx_runtime;
 mod profile;
 mod proofs;
 mod readme;
 mod report;
 mod schedule;
 mod trained;
+mod zoo;

@@ -1,8 +1,9 @@
-"""Logits of ONNX files by ONNX Runtime, for tests/exchange.rs.
+"""What ONNX Runtime computes of an ONNX file, for tests/onnx_runtime.rs.
 
-    python onnx_runtime.py IMAGES MODEL...
+    python onnx_runtime.py INPUTS MODEL
 
-IMAGES holds `[n][28][28]` bytes. The logits of each MODEL go to MODEL.logits, `[n][10]` little-endian f32.
+INPUTS holds little-endian f32, as many examples as there are of the shape of the model's input, whose first axis is open. The
+output goes to MODEL.outputs, little-endian f32.
 """
 
 import sys
@@ -10,9 +11,9 @@ import sys
 import numpy
 import onnxruntime
 
-images = numpy.fromfile(sys.argv[1], dtype=numpy.uint8).reshape(-1, 1, 28, 28).astype(numpy.float32) / numpy.float32(255)
-for model in sys.argv[2:]:
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    batches = [session.run(None, {name: images[i : i + 500]})[0] for i in range(0, len(images), 500)]
-    numpy.concatenate(batches).astype("<f4").tofile(model + ".logits")
+inputs, model = sys.argv[1:]
+session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+source = session.get_inputs()[0]
+examples = numpy.fromfile(inputs, dtype="<f4").reshape(-1, *source.shape[1:])
+batches = [session.run(None, {source.name: examples[i : i + 500]})[0] for i in range(0, len(examples), 500)]
+numpy.concatenate(batches).astype("<f4").tofile(model + ".outputs")

@@ -6,6 +6,7 @@ use host_trainer::cli::{Cli, run};
 use host_trainer::data::{Split, garments};
 use host_trainer::device::emulate::{Cycles, EmulateRequest, FloatRequest, Machine, emulate_built, float, profile};
 use host_trainer::device::firmware::{self, Build, Inputs, Program, shipped_weights};
+use host_trainer::model::lenet::to_lenet;
 use host_trainer::model::parameters::Variance;
 use host_trainer::model::weights::AlignedBytes;
 use rand::SeedableRng;
@@ -74,9 +75,9 @@ fn f32_logits_of_the_device_are_the_hosts_and_folding_saves_instructions() {
     if !ready() {
         return;
     }
-    let net = tests::golden_parameters("trained.safetensors", Variance::Unbiased).to_lenet();
+    let net = to_lenet(&tests::golden_parameters("trained.safetensors", Variance::Unbiased)).expect("LeNet");
     let drawn = (0..8).map(|class| garments::draw(7, class));
-    let images = Split { images: drawn.chain([[[0; 28]; 28], [[255; 28]; 28]]).collect(), labels: vec![0; 10] };
+    let images = Split::of_images(drawn.chain([[[0; 28]; 28], [[255; 28]; 28]]).collect(), vec![0; 10]);
     for machine in [Machine::Netduinoplus2, Machine::Mps2An500] {
         let report = float(&FloatRequest { net: &net, model: "golden", machine, images: &images }).expect("it runs");
         assert_eq!((report.logits_compared, report.logits_differing), (200, 0), "{machine}");

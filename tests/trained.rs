@@ -8,11 +8,12 @@ use std::path::Path;
 use host_trainer::data::{Dataset, Split};
 use host_trainer::device::firmware::Build;
 use host_trainer::engine::select::{AVAILABLE, EngineName, create};
-use host_trainer::engine::{Engine, Optimizer};
+use host_trainer::engine::{Engine, Optimizer, initial_parameters};
 use host_trainer::evaluate::{Request, evaluate};
 use host_trainer::exchange::{ImportOptions, Imported, Source, import};
 use host_trainer::model::parameters::{Parameters, Variance};
 use host_trainer::model_file::ModelFile;
+use host_trainer::network::Network;
 use host_trainer::train::checkpoint::{Checkpoint, Origin, TrainingState};
 use host_trainer::train::recipe::{BEST, Recipe, Reestimate, SEED};
 use host_trainer::train::{self, End, Timing, Watcher};
@@ -27,7 +28,7 @@ const LOGITS_ATOL: f32 = 1e-4;
 fn pytorchs_model_has_pytorchs_accuracy_and_logits() {
     let Some(dataset) = fashion_mnist() else { return };
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/trained.safetensors");
-    let Imported { checkpoint, source, .. } = import(&path, ImportOptions::default()).unwrap();
+    let Imported { checkpoint, source, .. } = import(&path, &ImportOptions::default()).unwrap();
     assert_eq!((source, checkpoint.parameters.variance), (Source::Torch, Variance::Unbiased));
     let bytes = checkpoint.to_bytes().unwrap();
     let model = ModelFile::Checkpoint(Box::new(Checkpoint::from_bytes(&path, &bytes).unwrap()));
@@ -43,7 +44,7 @@ fn pytorchs_model_has_pytorchs_accuracy_and_logits() {
 
     let expected = golden("trained_test_logits_f32.bin");
     let expected = expected.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b));
-    let logits = evaluated.logits.as_flattened();
+    let logits = evaluated.outputs.values();
     assert_eq!(expected.len(), logits.len());
     let worst = logits.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(worst <= LOGITS_ATOL, "a logit differs by {worst}");
@@ -53,7 +54,7 @@ fn pytorchs_model_has_pytorchs_accuracy_and_logits() {
 #[test]
 fn a_checkpoint_has_the_names_shapes_and_types_of_pytorchs_state_dict() {
     let ours = Checkpoint {
-        parameters: Parameters::zero(Variance::Biased),
+        parameters: Parameters::zero(&Network::lenet(), Variance::Biased),
         batches_tracked: 7,
         origin: Origin::Imported("x".into()),
         moments: None,
@@ -115,7 +116,8 @@ fn short_best() -> Recipe {
 /// engine that takes a whole epoch at once stops behind the first one's steps, before its evaluation.
 fn assert_resumes_to_the_same_bits(name: EngineName, recipe: &Recipe) {
     let dataset = dataset();
-    let fresh = || create(name, 3, Variance::Biased).unwrap();
+    let untrained = |seed| initial_parameters(&Network::lenet(), seed, Variance::Biased);
+    let fresh = || create(name, &untrained(3)).unwrap();
     let begin = |engine: &dyn Engine| train::begin(engine.name(), &dataset, 3, recipe.clone()).unwrap();
 
     let mut whole = fresh();
@@ -136,7 +138,7 @@ fn assert_resumes_to_the_same_bits(name: EngineName, recipe: &Recipe) {
     };
     let read = Checkpoint::from_bytes(Path::new("memory"), &saved.to_bytes().unwrap()).unwrap();
 
-    let mut second = create(name, 99, Variance::Biased).unwrap();
+    let mut second = create(name, &untrained(99)).unwrap();
     second.set_parameters(&read.parameters);
     read.moments.iter().for_each(|moments| second.set_moments(moments));
     let Origin::Trained(mut state) = read.origin else { unreachable!("it was written as a run") };
@@ -149,8 +151,7 @@ fn assert_resumes_to_the_same_bits(name: EngineName, recipe: &Recipe) {
 fn dataset() -> Dataset {
     let image =
         |i: usize| std::array::from_fn(|y| std::array::from_fn(|x| ((x * (i % 10 + 1) + y * 7 + i * 31) % 256) as u8));
-    let split =
-        |n: usize| Split { images: (0..n).map(image).collect(), labels: (0..n).map(|i| (i % 10) as u8).collect() };
+    let split = |n: usize| Split::of_images((0..n).map(image).collect(), (0..n).map(|i| (i % 10) as u8).collect());
     Dataset { name: "patterns".into(), source: "this test".into(), train: split(384), test: split(32) }
 }
 
@@ -161,7 +162,7 @@ fn both_vocabularies_of_the_chapter_are_imported() {
         ("concise_after_step20_f64.safetensors", Source::Torch, Variance::Unbiased),
     ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
-        let Imported { checkpoint, source, .. } = import(&path, ImportOptions::default()).unwrap();
+        let Imported { checkpoint, source, .. } = import(&path, &ImportOptions::default()).unwrap();
         assert_eq!(source, written_by);
         let mut expected = golden_parameters(name, variance);
         expected.tensors.iter_mut().flatten().for_each(|v| *v = f64::from(*v as f32));

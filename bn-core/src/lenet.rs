@@ -1,85 +1,109 @@
-//! The network, defined once: d2l's BatchNorm LeNet.
+//! The first network: d2l's BatchNorm LeNet, as a description and, for its own kernels, as types of fixed size.
 //!
 //! ```text
 //! 28x28 -> conv5x5(1,6) -> BN -> sigmoid -> avg_pool2 -> conv5x5(6,16) -> BN -> sigmoid -> avg_pool2 -> flatten 256
 //!       -> linear 120 -> BN -> sigmoid -> linear 84 -> BN -> sigmoid -> linear 10
 //! ```
 //!
-//! Every other place, the trainer, the file format and the firmware, takes its shapes from here. Source: *Dive into Deep
-//! Learning*, section 8.5, "Batch Normalization".
+//! [`NETWORK`] is the description; every size below is derived from it. Source: *Dive into Deep Learning*, section 8.5,
+//! "Batch Normalization".
 
-use crate::batch_norm::{BatchNorm, fold};
+use crate::batch_norm::{BatchNorm, DEFAULT_EPS, fold};
+use crate::network::{
+    Activation, Conv2d as Convolution, Network, Node, Op, Pool, Preprocessing, Role, Shape, Topology, Value, chain,
+};
+
+/// The nodes, at the positions of d2l's `nn.Sequential`.
+pub const NODES: [Node; 16] = chain([
+    Op::Conv2d(Convolution::new(6, 5)),
+    Op::BatchNorm { eps: DEFAULT_EPS },
+    Op::Activation(Activation::Sigmoid),
+    Op::AvgPool2d { pool: Pool::new(2), count_pad: true },
+    Op::Conv2d(Convolution::new(16, 5)),
+    Op::BatchNorm { eps: DEFAULT_EPS },
+    Op::Activation(Activation::Sigmoid),
+    Op::AvgPool2d { pool: Pool::new(2), count_pad: true },
+    Op::Flatten,
+    Op::Linear { outputs: 120, bias: true },
+    Op::BatchNorm { eps: DEFAULT_EPS },
+    Op::Activation(Activation::Sigmoid),
+    Op::Linear { outputs: 84, bias: true },
+    Op::BatchNorm { eps: DEFAULT_EPS },
+    Op::Activation(Activation::Sigmoid),
+    Op::Linear { outputs: 10, bias: true },
+]);
+
+/// The network on Fashion-MNIST: pixels are shares of white.
+pub const NETWORK: Network<'static> = Network {
+    topology: Topology { input: Shape::new(1, 28, 28), nodes: &NODES },
+    preprocessing: Preprocessing { divide: 255.0, ..Preprocessing::NONE },
+    classes: "t-shirt\ntrouser\npullover\ndress\ncoat\nsandal\nshirt\nsneaker\nbag\nankle boot",
+};
+
+const fn shape(node: usize) -> Shape {
+    NETWORK.topology.shape(Value::Node(node))
+}
+
+const fn side(node: usize) -> usize {
+    shape(node).width
+}
 
 /// Side of the square input image, in pixels.
-pub const IMAGE_SIDE: usize = 28;
+pub const IMAGE_SIDE: usize = NETWORK.topology.input.width;
 /// Pixels of an image.
-pub const PIXELS: usize = IMAGE_SIDE * IMAGE_SIDE;
+pub const PIXELS: usize = NETWORK.topology.input.len();
 /// Side of the square convolution kernels.
-pub const KERNEL: usize = 5;
+pub const KERNEL: usize = IMAGE_SIDE - CONV1_SIDE + 1;
 /// Side and stride of the average pools.
-pub const POOL: usize = 2;
+pub const POOL: usize = CONV1_SIDE / POOL1_SIDE;
 
 /// Output channels of the first convolution.
-pub const CONV1_CHANNELS: usize = 6;
+pub const CONV1_CHANNELS: usize = shape(0).channels;
 /// Side of the first convolution's output map.
-pub const CONV1_SIDE: usize = IMAGE_SIDE - KERNEL + 1;
+pub const CONV1_SIDE: usize = side(0);
 /// Side of the first pooled map.
-pub const POOL1_SIDE: usize = CONV1_SIDE / POOL;
+pub const POOL1_SIDE: usize = side(3);
 /// Output channels of the second convolution.
-pub const CONV2_CHANNELS: usize = 16;
+pub const CONV2_CHANNELS: usize = shape(4).channels;
 /// Side of the second convolution's output map.
-pub const CONV2_SIDE: usize = POOL1_SIDE - KERNEL + 1;
+pub const CONV2_SIDE: usize = side(4);
 /// Side of the second pooled map.
-pub const POOL2_SIDE: usize = CONV2_SIDE / POOL;
+pub const POOL2_SIDE: usize = side(7);
 /// Features after flattening the second pooled map (channel, row, column).
-pub const FLAT: usize = CONV2_CHANNELS * POOL2_SIDE * POOL2_SIDE;
+pub const FLAT: usize = shape(8).len();
 /// Outputs of the first linear layer.
-pub const LINEAR1: usize = 120;
+pub const LINEAR1: usize = shape(9).len();
 /// Outputs of the second linear layer.
-pub const LINEAR2: usize = 84;
+pub const LINEAR2: usize = shape(12).len();
 /// Classes, the outputs of the last linear layer.
-pub const CLASSES: usize = 10;
+pub const CLASSES: usize = NETWORK.topology.output().len();
 
 /// Multiply-accumulates of one inference, BatchNorm folded.
-pub const MACS: usize = CONV1_CHANNELS * CONV1_SIDE * CONV1_SIDE * KERNEL * KERNEL
-    + CONV2_CHANNELS * CONV2_SIDE * CONV2_SIDE * CONV1_CHANNELS * KERNEL * KERNEL
-    + FLAT * LINEAR1
-    + LINEAR1 * LINEAR2
-    + LINEAR2 * CLASSES;
+pub const MACS: usize = NETWORK.topology.macs();
 
 /// Trained parameters: weights, biases, gammas and betas.
-pub const TRAINED_PARAMETERS: usize = trained_parameters();
+pub const TRAINED_PARAMETERS: usize = NETWORK.topology.trained_parameters();
 
 /// The classes of Fashion-MNIST, by label.
-pub const CLASS_NAMES: [&str; CLASSES] =
-    ["t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"];
+pub const CLASS_NAMES: [&str; CLASSES] = class_names();
+
+const fn class_names() -> [&'static str; CLASSES] {
+    let (mut names, mut rest, mut at, mut end) = ([""; CLASSES], NETWORK.classes, 0, 0);
+    while end < rest.len() {
+        if rest.as_bytes()[end] == b'\n' {
+            let (name, behind) = rest.split_at(end);
+            names[at] = name;
+            (rest, at, end) = (behind.split_at(1).1, at + 1, 0);
+        } else {
+            end += 1;
+        }
+    }
+    names[at] = rest;
+    names
+}
 
 /// A greyscale image, `[row][column]`, 0 is the background.
 pub type Image = [[u8; IMAGE_SIDE]; IMAGE_SIDE];
-
-/// What a tensor of the network is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Weights of a convolution or linear layer.
-    Weight,
-    /// Bias of a convolution or linear layer.
-    Bias,
-    /// BatchNorm's learned scale.
-    Gamma,
-    /// BatchNorm's learned shift.
-    Beta,
-    /// BatchNorm's moving mean; tracked, not trained.
-    RunningMean,
-    /// BatchNorm's moving variance; tracked, not trained.
-    RunningVar,
-}
-
-impl Role {
-    /// Whether gradient descent changes it.
-    pub const fn is_trained(self) -> bool {
-        !matches!(self, Role::RunningMean | Role::RunningVar)
-    }
-}
 
 /// Name, shape and role of one tensor of the unfolded network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,18 +170,6 @@ pub const TENSORS: [TensorSpec; TENSOR_COUNT] = [
     tensor("15.weight", &[CLASSES, LINEAR2], Role::Weight),
     tensor("15.bias", &[CLASSES], Role::Bias),
 ];
-
-const fn trained_parameters() -> usize {
-    let mut sum = 0;
-    let mut i = 0;
-    while i < TENSOR_COUNT {
-        if TENSORS[i].role.is_trained() {
-            sum += TENSORS[i].len();
-        }
-        i += 1;
-    }
-    sum
-}
 
 /// A convolution without padding, stride 1; `weight[out][in][row][column]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -314,12 +326,9 @@ impl LeNet {
         ]
     }
 
-    /// Sets every BatchNorm's `eps`.
-    pub fn set_eps(&mut self, eps: f32) {
-        self.bn1.eps = eps;
-        self.bn2.eps = eps;
-        self.bn3.eps = eps;
-        self.bn4.eps = eps;
+    /// Sets the `eps` of each BatchNorm, in order.
+    pub fn set_eps_of_each(&mut self, eps: [f32; 4]) {
+        [self.bn1.eps, self.bn2.eps, self.bn3.eps, self.bn4.eps] = eps;
     }
 
     /// Folds every BatchNorm into the layer before it, in f64, rounded once.
@@ -348,6 +357,17 @@ mod tests {
         assert_eq!(TRAINED_PARAMETERS, 44_878);
         assert_eq!(MACS, 281_640);
         assert_eq!((CONV1_SIDE, POOL1_SIDE, CONV2_SIDE, POOL2_SIDE, FLAT), (24, 12, 8, 4, 256));
+    }
+
+    #[test]
+    fn the_table_is_that_of_the_description() {
+        NETWORK.topology.check().unwrap();
+        assert_eq!(NETWORK.topology.parameters().count(), TENSOR_COUNT);
+        for (spec, parameter) in TENSORS.iter().zip(NETWORK.topology.parameters()) {
+            assert_eq!(spec.name, std::format!("{}.{}", parameter.node, parameter.role.name()));
+            assert_eq!((spec.shape, spec.role), (parameter.dims.as_slice(), parameter.role));
+        }
+        assert_eq!(NETWORK.class_names().collect::<std::vec::Vec<_>>(), CLASS_NAMES);
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`lenet`] | the network: shapes, parameter names, every derived size |
+//! | [`network`] | what a network is: nodes as plain data, and all that follows from them |
+//! | [`lenet`] | the first network, and its types of fixed size |
 //! | [`batch_norm`] | batch normalization in inference mode, and folding it into the layer before it |
 //! | [`ops`] | `conv2d`, `avg_pool2d`, `linear`, `sigmoid`: f32 and integers side by side |
 //! | [`quant`] | the integer arithmetic: scales, sizes and the one rounding rule |
@@ -26,6 +27,7 @@ pub mod fast;
 pub mod format;
 pub mod infer;
 pub mod lenet;
+pub mod network;
 pub mod ops;
 pub mod quant;
 pub mod small;

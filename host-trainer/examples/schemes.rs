@@ -14,7 +14,7 @@ use bn_core::quant::{PIXEL_ONE, POOLED_ONE};
 use bn_core::{FoldedLeNet, Image};
 use host_trainer::Result;
 use host_trainer::data::{self, Request};
-use host_trainer::export::CALIBRATION_IMAGES;
+use host_trainer::export::{CALIBRATION_IMAGES, Networks};
 use host_trainer::model::inference;
 use host_trainer::quantize::Calibration;
 use host_trainer::train::checkpoint::Checkpoint;
@@ -264,11 +264,11 @@ impl<'a> Net<'a> {
 
 fn main() -> Result<()> {
     let dataset = data::load(&Request { download: false, ..Request::default() })?;
-    let (test, labels) = (&dataset.test.images, &dataset.test.labels);
+    let (test, labels) = (dataset.test.images(), &dataset.test.labels);
     for file in std::env::args().skip(1) {
-        let net = Checkpoint::read(Path::new(&file))?.parameters.to_lenet().fold();
+        let net = Networks::new(&Checkpoint::read(Path::new(&file))?.parameters)?.folded;
         let truth = inference::classes(&inference::folded(&net, test));
-        let calibration = Calibration::new(&net, &dataset.train.images[..CALIBRATION_IMAGES]);
+        let calibration = Calibration::new(&net, &dataset.train.images()[..CALIBRATION_IMAGES]);
         println!("{file}: {:.2} % correct in f32", 100.0 * inference::accuracy(&truth, labels));
         println!("{:46} {:>12} {:>10} {:>10}", "scheme", "instructions", "correct", "differ");
         for scheme in &schemes() {

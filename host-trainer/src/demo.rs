@@ -8,8 +8,8 @@ use serde::Serialize;
 use crate::data::{Dataset, Split};
 use crate::device::emulate::{self, EmulateReport, EmulateRequest, Machine, emulate};
 use crate::device::firmware::{self, Build, Inputs, Program};
-use crate::engine::EngineName;
 use crate::engine::select::create;
+use crate::engine::{EngineName, initial_parameters};
 use crate::error::Result;
 use crate::evaluate::{EvaluateReport, Request, evaluate};
 use crate::export::{DEFAULT_LIMIT, ExportReport, ExportRequest, export};
@@ -18,7 +18,9 @@ use crate::model::inference;
 use crate::model::parameters::Variance;
 use crate::model::weights;
 use crate::model_file::ModelFile;
+use crate::network::Network;
 use crate::train::checkpoint::Checkpoint;
+use crate::train::of_data;
 use crate::train::recipe::Recipe;
 use crate::train::run::{NewRun, Run, TrainReport};
 use crate::train::run_dir::RunDir;
@@ -77,7 +79,11 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
     // What is missing is better known before the training than after it.
     check_outputs(&request.out)?;
     emulate::ensure(Machine::default())?;
-    let mut run = Run::new(create(EngineName::Auto, 0, Variance::Biased)?, new_run(request), dataset)?;
+    let mut run = Run::new(
+        create(EngineName::Auto, &initial_parameters(&of_data(&Network::lenet(), dataset)?, 0, Variance::Biased))?,
+        new_run(request),
+        dataset,
+    )?;
     let directory = run.directory().clone();
     notice(&run.describe(dataset));
     let train = run.train(dataset, request.quiet)?;
@@ -103,7 +109,7 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
     let machine = Machine::default();
     let emulate = emulate(&EmulateRequest { weights: model, machine, images: &test, build: Build::default() })?;
     emulate.verdict()?;
-    let shown = choose(&inference::int8(&model, &test.images), &test.labels);
+    let shown = choose(&inference::int8(&model, test.images()), &test.labels);
     let firmware = keep_firmware(
         &directory,
         &Inputs { weights: Some(model), images: Some(&select(&test, &shown)), ..Inputs::default() },
@@ -140,10 +146,8 @@ fn choose(predictions: &[Prediction], labels: &[u8]) -> Vec<Shown> {
 }
 
 fn select(split: &Split, shown: &[Shown]) -> Split {
-    Split {
-        images: shown.iter().map(|s| split.images[s.index]).collect(),
-        labels: shown.iter().map(|s| s.label).collect(),
-    }
+    let images = shown.iter().map(|s| split.images()[s.index]).collect();
+    Split::of_images(images, shown.iter().map(|s| s.label).collect())
 }
 
 /// Builds the firmware that a board would be flashed with, and keeps it beside the model.

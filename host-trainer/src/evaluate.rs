@@ -1,19 +1,24 @@
-//! The accuracies of a model on a test split: f32 with BatchNorm unfolded, f32 folded, and integers. All of it is computed
-//! by bn-core, the code that runs on the device.
+//! What a model says of a test split: f32 with BatchNorm unfolded, f32 folded, and, of LeNet, the integers that run on the
+//! device. Of a network without classes the error of its reconstruction takes the place of accuracy.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use bn_core::Prediction;
+use bn_core::{Model, Prediction};
 use serde::Serialize;
 
 use crate::data::{Dataset, Split};
 use crate::device::builds::Build;
+use crate::engine::Task;
 use crate::error::{Error, Result};
-use crate::export::{Comparison, ExportRequest, Networks, Outputs, export_weights};
-use crate::model::inference;
+use crate::export::{ExportRequest, export_weights};
+use crate::model::fold::fold;
+use crate::model::inference::{self, Outputs};
+use crate::model::input::check;
+use crate::model::parameters::Parameters;
 use crate::model::weights::AlignedBytes;
 use crate::model_file::ModelFile;
+use crate::network::Network;
 use crate::train::checkpoint::Checkpoint;
 
 /// What is to be evaluated.
@@ -52,29 +57,36 @@ pub struct EvaluateReport {
     pub accuracy_int8: Option<f64>,
     /// Share of images that integers and folded f32 classify differently.
     pub disagree_int8: Option<f64>,
-    /// Largest difference of a logit between folded and unfolded f32.
+    /// Mean squared error of the reconstruction in f32, BatchNorm on its own; of a network without classes.
+    pub error_f32_unfolded: Option<f64>,
+    /// Mean squared error of the reconstruction in f32, BatchNorm folded; of a network without classes.
+    pub error_f32_folded: Option<f64>,
+    /// Largest difference of an output between folded and unfolded f32.
     pub fold_difference: Option<f64>,
-    /// Largest difference of a logit between integers and folded f32.
+    /// Largest difference of an output between integers and folded f32.
     pub int8_difference: Option<f64>,
     /// Why there are no integers, where the exporter refuses the model.
     pub int8_refused: Option<String>,
+    /// What to look at first where the model does far worse than one would keep.
+    pub hint: Option<String>,
     /// Wall-clock seconds of calibration and classification.
     pub seconds: f64,
 }
 
-/// A report, and the logits of the file itself, ten an image: f32 unfolded of a checkpoint, dequantised of a `weights.bin`.
+/// A report, and the outputs of the file itself: f32 unfolded of a checkpoint, dequantised of a `weights.bin`.
 #[derive(Clone, Debug)]
 pub struct Evaluated {
     /// The figures.
     pub report: EvaluateReport,
-    /// `[images][10]`.
-    pub logits: Vec<[f32; 10]>,
+    /// One row an input.
+    pub outputs: Outputs,
 }
 
-/// Classifies the test split. The integers of a checkpoint are those that `export` would write.
+/// Looks at the test split. The integers of a checkpoint are those that `export` would write.
 ///
 /// # Errors
-/// [`Error::BadArgument`] if the split has no image; [`Error::BadFile`] if a `weights.bin` does not parse.
+/// [`Error::BadArgument`] if the split has no example, or not the network's; [`Error::BadFile`] if a `weights.bin` does not
+/// parse.
 pub fn evaluate(request: &Request<'_>, dataset: &Dataset) -> Result<Evaluated> {
     let started = Instant::now();
     let test = dataset.test.first(request.images.unwrap_or(usize::MAX));
@@ -94,73 +106,101 @@ pub fn evaluate(request: &Request<'_>, dataset: &Dataset) -> Result<Evaluated> {
         accuracy_f32_folded: None,
         accuracy_int8: None,
         disagree_int8: None,
+        error_f32_unfolded: None,
+        error_f32_folded: None,
         fold_difference: None,
         int8_difference: None,
         int8_refused: None,
+        hint: None,
         seconds: 0.0,
     };
-    let logits = match (request.model, request.checkpoint) {
-        (ModelFile::Checkpoint(checkpoint), _) => of_checkpoint(checkpoint, dataset, &test, &mut report)?,
-        (ModelFile::Weights(bytes), Some(checkpoint)) => {
-            let model = bytes.model(request.file)?;
-            let outputs =
-                Outputs::of_build(request.build, &Networks::new(&checkpoint.parameters), &model, &test.images);
-            report.compare(&outputs.compare(&test.labels));
-            dequantized(&outputs.int8, outputs.logit_unit)
+    let outputs = match (request.model, request.checkpoint) {
+        (ModelFile::Checkpoint(checkpoint), _) => {
+            let forms = report.f32(&checkpoint.parameters, &test)?;
+            let calibration = ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0, fine_tuning: None };
+            report.hint(checkpoint);
+            match integers(&checkpoint.parameters, &calibration) {
+                Ok(bytes) => {
+                    let model = bytes.model(Path::new("weights.bin"))?;
+                    report.int8(&model, &test, Some(&forms.folded));
+                }
+                Err(refusal @ Error::Refused { .. }) => report.int8_refused = Some(refusal.to_string()),
+                Err(other) => return Err(other),
+            }
+            forms.unfolded
         }
-        (ModelFile::Weights(bytes), None) => {
+        (ModelFile::Weights(bytes), alongside) => {
             let model = bytes.model(request.file)?;
-            let predictions = inference::int8_of(request.build, &model, &test.images);
-            let classes: Vec<_> = predictions.iter().map(|p| p.class).collect();
-            report.accuracy_int8 = Some(inference::accuracy(&classes, &test.labels));
-            dequantized(&predictions, (-f64::from(model.logit_fraction_bits())).exp2())
+            check(&Network::lenet(), &test)?;
+            let forms = alongside.map(|checkpoint| report.f32(&checkpoint.parameters, &test)).transpose()?;
+            report.int8(&model, &test, forms.as_ref().map(|forms| &forms.folded))
         }
     };
     report.seconds = started.elapsed().as_secs_f64();
-    Ok(Evaluated { report, logits })
+    Ok(Evaluated { report, outputs })
 }
 
-/// A checkpoint in all three forms; in f32 alone where the exporter refuses it.
-fn of_checkpoint(
-    checkpoint: &Checkpoint,
-    dataset: &Dataset,
-    test: &Split,
-    report: &mut EvaluateReport,
-) -> Result<Vec<[f32; 10]>> {
-    let nets = Networks::new(&checkpoint.parameters);
-    let request = ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0, fine_tuning: None };
-    match export_weights(&checkpoint.parameters, &request) {
-        Ok(weights) => {
-            let bytes = AlignedBytes::new(&weights);
-            let outputs = Outputs::of_build(report.build, &nets, &bytes.model(Path::new("weights.bin"))?, &test.images);
-            report.compare(&outputs.compare(&test.labels));
-            Ok(outputs.unfolded)
-        }
-        Err(refusal @ Error::Refused { .. }) => {
-            let unfolded = inference::unfolded(&nets.unfolded, &test.images);
-            let folded = inference::folded(&nets.folded, &test.images);
-            let accuracy = |logits: &[_]| Some(inference::accuracy(&inference::classes(logits), &test.labels));
-            report.accuracy_f32_unfolded = accuracy(&unfolded);
-            report.accuracy_f32_folded = accuracy(&folded);
-            report.int8_refused = Some(refusal.to_string());
-            Ok(unfolded)
-        }
-        Err(other) => Err(other),
-    }
+/// A `weights.bin` in memory.
+fn integers(parameters: &Parameters, request: &ExportRequest<'_>) -> Result<AlignedBytes> {
+    export_weights(parameters, request).map(|weights| AlignedBytes::new(&weights))
+}
+
+/// Both forms in f32.
+struct Forms {
+    unfolded: Outputs,
+    folded: Outputs,
 }
 
 impl EvaluateReport {
-    fn compare(&mut self, comparison: &Comparison) {
-        self.accuracy_f32_unfolded = Some(comparison.accuracy_f32_unfolded);
-        self.accuracy_f32_folded = Some(comparison.accuracy_f32_folded);
-        self.accuracy_int8 = Some(comparison.accuracy_int8);
-        self.disagree_int8 = Some(comparison.disagree_int8);
-        self.fold_difference = Some(comparison.fold_difference);
-        self.int8_difference = Some(comparison.int8_difference);
+    /// Computes both forms in f32, and writes down how good they are.
+    fn f32(&mut self, parameters: &Parameters, test: &Split) -> Result<Forms> {
+        let network = &parameters.network;
+        check(network, test)?;
+        let forms = Forms {
+            unfolded: inference::outputs(parameters, &test.inputs),
+            folded: inference::folded_outputs(&fold(parameters), &test.inputs),
+        };
+        if Task::of(network) == Task::Reconstruction {
+            let error = |outputs| Some(inference::reconstruction_error(network, outputs, &test.inputs));
+            (self.error_f32_unfolded, self.error_f32_folded) = (error(&forms.unfolded), error(&forms.folded));
+        } else {
+            let accuracy = |outputs: &Outputs| Some(inference::accuracy(&outputs.classes(), &test.labels));
+            (self.accuracy_f32_unfolded, self.accuracy_f32_folded) =
+                (accuracy(&forms.unfolded), accuracy(&forms.folded));
+        }
+        self.fold_difference = Some(forms.folded.largest_difference(&forms.unfolded));
+        Ok(forms)
+    }
+
+    /// Runs the integers, and writes down how good they are, and how near to f32 folded. Returns their dequantised outputs.
+    fn int8(&mut self, model: &Model<'_>, test: &Split, folded: Option<&Outputs>) -> Outputs {
+        let predictions = inference::int8_of(self.build, model, test.images());
+        let classes: Vec<_> = predictions.iter().map(|p| p.class).collect();
+        let outputs = dequantized(&predictions, (-f64::from(model.logit_fraction_bits())).exp2());
+        self.accuracy_int8 = Some(inference::accuracy(&classes, &test.labels));
+        if let Some(folded) = folded {
+            self.disagree_int8 = Some(inference::disagreement(&classes, &folded.classes()));
+            self.int8_difference = Some(outputs.largest_difference(folded));
+        }
+        outputs
+    }
+
+    /// An imported model that does little better than guessing was most likely fed in another way.
+    fn hint(&mut self, checkpoint: &Checkpoint) {
+        let (network, is_trained_here) = (&checkpoint.parameters.network, checkpoint.training().is_some());
+        let poor = 0.5 * (1.0 + 1.0 / network.output().len() as f64);
+        if !is_trained_here && self.accuracy_f32_unfolded.is_some_and(|accuracy| accuracy < poor) {
+            self.hint = Some(format!(
+                "it takes its input with preprocessing {}; if it was trained with another, `import` it again with --scale, --mean and --std",
+                network.preprocessing().describe()
+            ));
+        }
     }
 }
 
 /// Logits as numbers; each is exact in f32 up to 24 bits.
-fn dequantized(predictions: &[Prediction], unit: f64) -> Vec<[f32; 10]> {
-    predictions.iter().map(|p| p.logits.map(|logit| (f64::from(logit) * unit) as f32)).collect()
+pub(crate) fn dequantized(predictions: &[Prediction], unit: f64) -> Outputs {
+    let width = bn_core::CLASSES;
+    let values = predictions.iter().flat_map(|p| p.logits).map(|logit| (f64::from(logit) * unit) as f32);
+    Outputs::new(width, values.collect())
 }

@@ -2,7 +2,7 @@
 //! quantise, re-read with the device's parser, compare. A file that would lie is refused with the reason.
 
 use bn_core::format::WeightsFile;
-use bn_core::lenet::{Role, TENSORS};
+use bn_core::network::Role;
 use bn_core::{CLASSES, FoldedLeNet, Image, LeNet, Model, Prediction};
 use serde::Serialize;
 
@@ -10,6 +10,7 @@ use crate::data::Split;
 use crate::device::builds::Build;
 use crate::error::{Error, Result};
 use crate::model::inference;
+use crate::model::lenet::to_lenet;
 use crate::model::parameters::Parameters;
 use crate::quantize::fine_tune::{FineTuned, FineTuning, fine_tune};
 use crate::quantize::measure::{Activations, measure};
@@ -93,9 +94,17 @@ pub struct Networks {
 
 impl Networks {
     /// Rounds to f32 and folds.
-    pub fn new(parameters: &Parameters) -> Self {
-        let unfolded = parameters.to_lenet();
-        Self { folded: Box::new(unfolded.fold()), unfolded }
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for a network that has no integers yet: any but LeNet.
+    pub fn new(parameters: &Parameters) -> Result<Self> {
+        let unfolded = to_lenet(parameters).ok_or_else(|| {
+            refused(
+                format!("integers and the device serve LeNet alone, and the network is {}", parameters.network.name()),
+                "take it in f32: evaluate, predict, report, export to .onnx or .safetensors",
+            )
+        })?;
+        Ok(Self { folded: Box::new(unfolded.fold()), unfolded })
     }
 }
 
@@ -106,7 +115,7 @@ impl Networks {
 /// unfolded f32 differ beyond [`FOLD_ATOL`] and [`FOLD_RTOL`], or the integers lose more accuracy than allowed.
 pub fn export(parameters: &Parameters, request: &ExportRequest<'_>) -> Result<Exported> {
     check_statistics(parameters)?;
-    let nets = Networks::new(parameters);
+    let nets = Networks::new(parameters)?;
     let sample = request.calibration.first(CALIBRATION_IMAGES);
     let Proved { file, layers, fine_tuned, comparison } = prove(&nets, &sample, request)?;
     let model = reread(file.bytes())?;
@@ -114,7 +123,7 @@ pub fn export(parameters: &Parameters, request: &ExportRequest<'_>) -> Result<Ex
         bytes: file.bytes().len(),
         checksum: model.checksum(),
         logit_fraction_bits: model.logit_fraction_bits(),
-        activations: measure(&nets.unfolded, &nets.folded, &model, &sample.images),
+        activations: measure(&nets.unfolded, &nets.folded, &model, sample.images()),
         layers,
         fine_tuned,
         calibration: comparison,
@@ -129,7 +138,7 @@ pub fn export(parameters: &Parameters, request: &ExportRequest<'_>) -> Result<Ex
 pub fn export_weights(parameters: &Parameters, request: &ExportRequest<'_>) -> Result<Vec<u8>> {
     check_statistics(parameters)?;
     let sample = request.calibration.first(CALIBRATION_IMAGES);
-    Ok(prove(&Networks::new(parameters), &sample, request)?.file.bytes().to_vec())
+    Ok(prove(&Networks::new(parameters)?, &sample, request)?.file.bytes().to_vec())
 }
 
 /// A file that passed every check.
@@ -142,7 +151,7 @@ struct Proved {
 
 /// Quantises with the images of `sample` and proves the file on them.
 fn prove(nets: &Networks, sample: &Split, request: &ExportRequest<'_>) -> Result<Proved> {
-    let (mut file, layers) = quantize(&nets.folded, &Calibration::new(&nets.folded, &sample.images))?;
+    let (mut file, layers) = quantize(&nets.folded, &Calibration::new(&nets.folded, sample.images()))?;
     let mut fine_tuned = None;
     if let Some(fine_tuning) = request.fine_tuning {
         reread(file.bytes())?;
@@ -150,7 +159,7 @@ fn prove(nets: &Networks, sample: &Split, request: &ExportRequest<'_>) -> Result
         (file, fine_tuned) = (tuned, Some(found));
     }
     let model = reread(file.bytes())?;
-    let outputs = Outputs::new(nets, &model, &sample.images);
+    let outputs = Outputs::new(nets, &model, sample.images());
     outputs.check_fold()?;
     let comparison = outputs.compare(&sample.labels);
     let lost = 100.0 * (comparison.accuracy_f32_folded - comparison.accuracy_int8);
@@ -241,30 +250,31 @@ fn reread(bytes: &[u8]) -> Result<Model<'_>> {
 /// A model can be folded only if its statistics were gathered and are numbers.
 pub(crate) fn check_statistics(parameters: &Parameters) -> Result<()> {
     check_finite(parameters)?;
-    for (i, spec) in TENSORS.iter().enumerate().filter(|(_, spec)| spec.role == Role::RunningVar) {
+    let network = &parameters.network;
+    for (i, parameter) in network.parameters().iter().enumerate().filter(|(_, p)| p.role == Role::RunningVar) {
         let (means, variances) = (&parameters.tensors[i - 1], &parameters.tensors[i]);
         if variances.iter().any(|&v| v < 0.0) {
-            return Err(refused(format!("{} is negative", spec.name), "the checkpoint is damaged; train again"));
+            let problem = format!("{} is negative", network.tensor_name(parameter));
+            return Err(refused(problem, "the checkpoint is damaged; train again"));
         }
         if means.iter().all(|&m| m == 0.0) && variances.iter().all(|&v| v == 1.0) {
             return Err(refused(
-                format!("the moving statistics of {} were never updated", spec.name.trim_end_matches(".running_var")),
+                format!("the moving statistics of {} were never updated", network.module(parameter.node)),
                 "train the model, or import one that was trained",
             ));
         }
-    }
-    if !(parameters.eps.is_finite() && parameters.eps > 0.0) {
-        return Err(refused(format!("eps is {}", parameters.eps), "give a positive --eps to `import`"));
     }
     Ok(())
 }
 
 /// Every value is a number.
 pub(crate) fn check_finite(parameters: &Parameters) -> Result<()> {
-    match TENSORS.iter().zip(&parameters.tensors).find(|(_, values)| !values.iter().all(|v| v.is_finite())) {
+    let mut tensors = parameters.network.parameters().iter().zip(&parameters.tensors);
+    match tensors.find(|(_, values)| !values.iter().all(|v| v.is_finite())) {
         None => Ok(()),
-        Some((spec, _)) => {
-            Err(refused(format!("{} holds a value that is not finite", spec.name), "train again with a smaller --lr"))
+        Some((parameter, _)) => {
+            let name = parameters.network.tensor_name(parameter);
+            Err(refused(format!("{name} holds a value that is not finite"), "train again with a smaller --lr"))
         }
     }
 }
@@ -281,10 +291,11 @@ fn refused(problem: String, remedy: &str) -> Error {
 mod tests {
     use super::*;
     use crate::model::parameters::Variance;
+    use crate::network::shipped;
 
     /// A network with statistics that belong to it, roughly, and a split whose labels it gets right.
     fn model() -> (Parameters, Split) {
-        let mut parameters = Parameters::zero(Variance::Biased);
+        let mut parameters = Parameters::zero(&crate::network::Network::lenet(), Variance::Biased);
         for (seed, tensor) in parameters.tensors.iter_mut().enumerate() {
             for (i, value) in tensor.iter_mut().enumerate() {
                 *value += (((i * 7919 + seed * 104_729) % 2003) as f64 / 1001.0 - 1.0) * 0.2;
@@ -294,9 +305,9 @@ mod tests {
             std::array::from_fn(|y| std::array::from_fn(|x| ((y * 31 + x * 17) * (seed + 3) % 256) as u8))
         };
         let images: Vec<Image> = (0..64).map(image).collect();
-        let logits = inference::unfolded(&parameters.to_lenet(), &images);
+        let logits = inference::unfolded(&to_lenet(&parameters).unwrap(), &images);
         let labels = inference::classes(&logits).into_iter().map(|class| class as u8).collect();
-        (parameters, Split { images, labels })
+        (parameters, Split::of_images(images, labels))
     }
 
     fn refusal(change: impl FnOnce(&mut Parameters)) -> String {
@@ -333,7 +344,9 @@ mod tests {
         assert!(refusal(|p| p.get_mut("13.running_mean")[3] = f64::NAN).contains("not finite"));
         assert!(refusal(|p| p.get_mut("9.weight")[3] = f64::INFINITY).contains("not finite"));
         assert!(refusal(|p| p.get_mut("12.weight")[3] = 1e9).contains("too large"));
-        assert!(refusal(|p| p.eps = 0.0).contains("eps"));
+        let small = Parameters::zero(&shipped::get("small28").unwrap(), Variance::Biased);
+        let text = Networks::new(&small).unwrap_err().to_string();
+        assert!(text.contains("the device serve LeNet alone, and the network is small28"), "{text}");
     }
 
     #[test]

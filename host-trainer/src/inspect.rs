@@ -1,12 +1,13 @@
-//! What is in a model's file, tensor by tensor or field by field.
+//! What is in a model's file, tensor by tensor or field by field, and what a network is made of.
 
 use bn_core::format::{FIELDS, Field};
-use bn_core::lenet::TENSORS;
+use bn_core::network::{Node, Value};
 use serde::Serialize;
 
 use crate::model::parameters::Variance;
 use crate::model::weights::AlignedBytes;
 use crate::model_file::ModelFile;
+use crate::network::{Network, text};
 use crate::train::checkpoint::{Checkpoint, Origin, TrainingState};
 
 /// The content of a file, for people and for JSON.
@@ -17,13 +18,74 @@ pub enum Inspection {
     Checkpoint(Box<CheckpointInspection>),
     /// A `weights.bin`.
     Weights(WeightsInspection),
+    /// A description.
+    Network(NetworkInspection),
+}
+
+/// What follows from a description.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NetworkInspection {
+    /// The network as text.
+    pub network: String,
+    /// Digest of nodes and shapes, in hexadecimal.
+    pub topology: String,
+    /// Digest of topology, preprocessing and class names, in hexadecimal.
+    pub identity: String,
+    /// Numbers that gradient descent changes.
+    pub trained_parameters: usize,
+    /// Multiply-accumulates of one example.
+    pub macs: usize,
+    /// One entry a node.
+    pub nodes: Vec<NodeSummary>,
+}
+
+/// One node.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NodeSummary {
+    /// Its name, or its position.
+    pub name: String,
+    /// What it does, as in the text form.
+    pub op: String,
+    /// Shape of its output: channels, rows, columns.
+    pub output: [usize; 3],
+    /// Numbers of its tensors.
+    pub parameters: usize,
+    /// Multiply-accumulates of one example.
+    pub macs: usize,
+}
+
+/// Summarises a description.
+pub fn inspect_network(network: &Network) -> NetworkInspection {
+    let name = |value| match value {
+        Value::Input => "input".to_owned(),
+        Value::Node(at) => network.module(at).into_owned(),
+    };
+    let summary = |(at, node): (usize, &Node)| NodeSummary {
+        name: network.module(at).into_owned(),
+        op: text::op(&node.op, network.input_of(at).channels, name),
+        output: network.shape(Value::Node(at)).dims(),
+        parameters: network.parameters().iter().filter(|p| p.node == at).map(|p| p.dims.len()).sum(),
+        macs: node.op.macs(network.input_of(at)),
+    };
+    NetworkInspection {
+        network: text::print(network),
+        topology: format!("{:08x}", network.topology().digest()),
+        identity: format!("{:08x}", network.view().identity()),
+        trained_parameters: network.topology().trained_parameters(),
+        macs: network.topology().macs(),
+        nodes: network.nodes().iter().enumerate().map(summary).collect(),
+    }
 }
 
 /// A checkpoint's tensors and metadata.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CheckpointInspection {
-    /// BatchNorm's eps.
-    pub eps: f32,
+    /// The network as text.
+    pub network: String,
+    /// Numbers that gradient descent changes.
+    pub trained_parameters: usize,
+    /// Multiply-accumulates of one example.
+    pub macs: usize,
     /// What `running_var` holds.
     pub variance: Variance,
     /// Batches that the statistics have seen.
@@ -40,9 +102,9 @@ pub struct CheckpointInspection {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TensorSummary {
     /// PyTorch's name.
-    pub name: &'static str,
+    pub name: String,
     /// Shape, row-major.
-    pub shape: &'static [usize],
+    pub shape: Vec<usize>,
     /// Smallest value.
     pub min: f64,
     /// Largest value.
@@ -86,19 +148,23 @@ pub fn inspect(model: &ModelFile) -> Inspection {
 }
 
 fn of_checkpoint(checkpoint: &Checkpoint) -> CheckpointInspection {
-    let tensors = TENSORS.iter().zip(&checkpoint.parameters.tensors).map(|(spec, values)| TensorSummary {
-        name: spec.name,
-        shape: spec.shape,
-        min: values.iter().copied().fold(f64::INFINITY, f64::min),
-        max: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-        mean: values.iter().sum::<f64>() / values.len() as f64,
-    });
+    let network = &checkpoint.parameters.network;
+    let tensors =
+        network.parameters().iter().zip(&checkpoint.parameters.tensors).map(|(parameter, values)| TensorSummary {
+            name: network.tensor_name(parameter),
+            shape: parameter.dims.as_slice().to_vec(),
+            min: values.iter().copied().fold(f64::INFINITY, f64::min),
+            max: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            mean: values.iter().sum::<f64>() / values.len() as f64,
+        });
     let imported_from = match &checkpoint.origin {
         Origin::Imported(name) => Some(name.clone()),
-        Origin::Trained(_) => None,
+        Origin::Trained(_) | Origin::Initial(_) => None,
     };
     CheckpointInspection {
-        eps: checkpoint.parameters.eps as f32,
+        network: text::print(network),
+        trained_parameters: network.topology().trained_parameters(),
+        macs: network.topology().macs(),
         variance: checkpoint.parameters.variance,
         batches_tracked: checkpoint.batches_tracked,
         imported_from,

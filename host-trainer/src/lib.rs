@@ -21,6 +21,7 @@ pub mod inspect;
 pub mod interrupt;
 pub mod model;
 pub mod model_file;
+pub mod network;
 mod notice;
 mod numbers;
 pub mod process;

@@ -2,8 +2,10 @@
 //! bounded time on stable Rust, `tests/fuzz` under libFuzzer. Each panics where a property does not hold. Touches no file.
 
 mod edits;
+mod forged_onnx;
 mod memory;
 mod models;
+mod networks;
 mod weights;
 
 use std::io::Read;
@@ -20,7 +22,9 @@ use host_trainer::data::idx;
 use memory::within;
 
 pub use edits::Files;
+pub use forged_onnx::onnx_forged;
 pub use models::Models;
+pub use networks::{composed, files as network_files, network};
 pub use weights::{Forge, Weights};
 
 /// An IDX file: whatever is accepted holds as many examples as its header says, and a label is a class. A file that lies about
@@ -88,12 +92,12 @@ fn content(bytes: &[u8], kind: Kind) -> usize {
 }
 
 /// What the reader makes of a file of that name, in memory for the content and for a copy of it.
-fn idx_values(name: &str, bytes: &[u8], kind: Kind) -> Option<idx::Values> {
+fn idx_values(name: &str, bytes: &[u8], kind: Kind) -> Option<idx::Content> {
     let room = 2 * content(bytes, kind);
     match within(room, || idx::parse(name, bytes, kind, None)) {
         Ok(values) => {
             assert!((1..=idx::MAX_EXAMPLES).contains(&values.len()));
-            if let idx::Values::Labels(labels) = &values {
+            if let idx::Content::Labels(labels) = &values {
                 assert!(labels.iter().all(|&label| label < 10));
             }
             let other = idx::parse(name, bytes, kind, Some(values.len() + 1));

@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use bn_core::lenet::TENSORS;
 use host_trainer::Error;
 use host_trainer::engine::{Moments, Totals};
 use host_trainer::exchange::{self, Form, Format, ImportOptions};
-use host_trainer::model::parameters::Variance;
+use host_trainer::model::parameters::{Parameters, Variance};
+use host_trainer::network::{Network, shipped};
 use host_trainer::train::checkpoint::{Checkpoint, EpochTotals, METADATA_KEY, Origin, TrainingState};
 use host_trainer::train::recipe::{Recipe, SEED};
 use serde_json::Value;
@@ -55,14 +55,14 @@ impl Models {
         Self::new(good.map(with_head).into(), import)
     }
 
-    /// ONNX files: ours, and those of PyTorch's exporters, one of which keeps its tensors in another file.
+    /// ONNX files: ours, of a sequence too, and those of PyTorch's exporters, one of which keeps its tensors in another file.
     ///
     /// # Panics
     /// If a golden file is damaged.
     pub fn onnx_files() -> Self {
         let ours = exchange::to_bytes(&trained(false), Format::Onnx, Form::Unfolded).expect("a trained model");
         let names = ["onnx/torchscript.onnx", "onnx/dynamo_plain.onnx", "onnx/dynamo.onnx"];
-        let good = std::iter::once(ours).chain(names.map(golden));
+        let good = [ours, sequence()].into_iter().chain(names.map(golden));
         Self::new(good.map(|bytes| (bytes.len().min(ONNX_HEAD), bytes)).map(|(head, b)| (b, head)).collect(), import)
     }
 
@@ -82,7 +82,7 @@ impl Models {
     /// If a property does not hold.
     pub fn check(&mut self, description: &[u8]) -> bool {
         let (file, read) = (self.files.damaged(description), self.read);
-        let model: usize = TENSORS.iter().map(|spec| size_of::<f64>() * spec.len()).sum();
+        let model: usize = Network::lenet().parameters().iter().map(|p| size_of::<f64>() * p.dims.len()).sum();
         match within(MEMORY * file.len() + model, || read(file)) {
             Ok(model) => {
                 if sampled(description, WRITTEN_ONE_IN) {
@@ -98,10 +98,22 @@ impl Models {
     }
 }
 
+/// A network of other layers than LeNet's, as a file of ours.
+fn sequence() -> Vec<u8> {
+    let network = shipped::get("sequence").expect("a shipped network");
+    let mut parameters = Parameters::zero(&network, Variance::Biased);
+    for (at, value) in parameters.tensors.iter_mut().flatten().enumerate() {
+        *value = f64::from((at % 7) as f32 / 8.0 + 0.125);
+    }
+    let origin = Origin::Imported("sequence".into());
+    let checkpoint = Checkpoint { parameters, batches_tracked: 1, origin, moments: None };
+    exchange::to_bytes(&checkpoint, Format::Onnx, Form::Unfolded).expect("sound numbers")
+}
+
 fn import(bytes: &[u8]) -> Result<Checkpoint, Error> {
     // A place without files: what an ONNX file names is not there.
     let path = Path::new("/nowhere/hostile");
-    exchange::from_bytes(path, bytes, ImportOptions::default()).map(|imported| imported.checkpoint)
+    exchange::from_bytes(path, bytes, &ImportOptions::default()).map(|imported| imported.checkpoint)
 }
 
 fn written(model: &Checkpoint) {
@@ -119,7 +131,7 @@ fn written(model: &Checkpoint) {
 /// PyTorch's model as the checkpoint of a run; `unfinished`, with the moments of AdamW and a mean of weights.
 fn trained(unfinished: bool) -> Checkpoint {
     let parameters = golden_parameters("trained.safetensors", Variance::Unbiased);
-    let tensors = || parameters.tensors.each_ref().map(|values| values.iter().map(|v| v.abs()).collect());
+    let tensors = || parameters.tensors.iter().map(|values| values.iter().map(|v| v.abs()).collect()).collect();
     let totals = |examples| Totals { examples, loss: 1.25, correct: 5 };
     let state = TrainingState {
         engine: "reference".into(),

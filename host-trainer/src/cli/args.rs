@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::init::InitArgs;
+use super::predict::PredictArgs;
 use super::recipe_args::RecipeArgs;
 use super::reestimate::ReestimateArgs;
-use super::shared_args::{ConsoleArgs, DataArgs, QatArgs, between_0_and_1, positive};
+use super::shared_args::{ConsoleArgs, DataArgs, QatArgs, between_0_and_1, positive, ratio};
 use crate::device::board::Board;
 use crate::device::emulate::Machine;
 use crate::device::firmware::Build;
@@ -47,9 +49,13 @@ pub enum Command {
     Export(ExportArgs),
     /// Turn another program's model, a PyTorch state_dict (safetensors) or ONNX, into a checkpoint
     Import(ImportArgs),
+    /// Write an untrained model of a network, with statistics from seeded noise: for measuring what a network takes
+    Init(InitArgs),
+    /// Compute a model's outputs in f32 for inputs from a file
+    Predict(PredictArgs),
     /// Replace BatchNorm's moving statistics in a checkpoint by the exact ones of the training images; say what that changes
     Reestimate(ReestimateArgs),
-    /// Show what is in a checkpoint or a weights.bin
+    /// Show what is in a checkpoint or a weights.bin, or what a network is made of
     Inspect(InspectArgs),
     /// Write one HTML file about a run: curves, BatchNorm, mistakes, quantiser, device
     Report(ReportArgs),
@@ -67,6 +73,9 @@ pub enum Command {
 /// `train`.
 #[derive(Args, Debug)]
 pub struct TrainArgs {
+    /// What is trained: a shipped network's name, or a .net file [default: lenet]
+    #[arg(long, value_name = "FILE|NAME", conflicts_with = "resume")]
+    pub network: Option<String>,
     /// What trains [default: auto; of a resumed run, the engine it began on]
     #[arg(long, value_enum)]
     pub engine: Option<EngineName>,
@@ -150,13 +159,28 @@ pub struct ExportArgs {
 /// `import`.
 #[derive(Args, Debug)]
 pub struct ImportArgs {
-    /// d2l's BatchNorm LeNet as a state_dict in safetensors, with nn.BatchNorm's names or d2l's own (gamma, beta, moving_mean,
-    /// moving_var), or as ONNX; BatchNorm may be folded
+    /// An ONNX file; or a state_dict in safetensors, with nn.BatchNorm's names or d2l's own (gamma, beta, moving_mean, moving_var).
+    /// BatchNorm may be folded
     pub file: PathBuf,
+    /// The network of a state_dict: a shipped one's name, or a .net file [default: lenet]
+    #[arg(long, value_name = "FILE|NAME")]
+    pub network: Option<String>,
+    /// What raw values are multiplied by before the network reads them: 1/255, or 0.5 [default: the network's, 1 for ONNX]
+    #[arg(long, value_name = "S", value_parser = ratio)]
+    pub scale: Option<(f32, f32)>,
+    /// What is taken off after that: one number, or one a channel [default: the network's, 0 for ONNX]
+    #[arg(long, value_name = "M,..", value_delimiter = ',', allow_negative_numbers = true)]
+    pub mean: Option<Vec<f32>>,
+    /// What is divided by in the end: one number, or one a channel [default: the network's, 1 for ONNX]
+    #[arg(long, value_name = "S,..", value_delimiter = ',')]
+    pub std: Option<Vec<f32>>,
+    /// Names of the classes, by label [default: the network's, none for ONNX]
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+    pub classes: Option<Vec<String>>,
     /// Where the checkpoint goes
     #[arg(long, value_name = "CHECKPOINT")]
     pub out: PathBuf,
-    /// BatchNorm's eps, which a state_dict does not hold [default: the ONNX file's, or PyTorch's 1e-5]
+    /// BatchNorm's eps, which a state_dict does not hold [default: the network's]
     #[arg(long, value_parser = between_0_and_1)]
     pub eps: Option<f64>,
     /// Which variance the running statistics hold [default: unbiased for nn.BatchNorm's names, biased for d2l's]
@@ -173,7 +197,7 @@ pub struct ImportArgs {
 /// `inspect`.
 #[derive(Args, Debug)]
 pub struct InspectArgs {
-    /// A checkpoint, or a weights.bin
+    /// A checkpoint, a weights.bin, a .net file, or the name of a shipped network
     pub file: PathBuf,
     /// Print one JSON object on stdout instead of text
     #[arg(long)]

@@ -12,6 +12,7 @@ use crate::data::{Dataset, DatasetName};
 use crate::demo::{DemoReport, DemoRequest, check_outputs, demo};
 use crate::draw::{Picture, Shades, columns_of_stdout, draw};
 use crate::error::{Error, Result};
+use crate::network::Network;
 use crate::train::recipe::SEED;
 
 pub(super) fn run(args: DemoArgs, out: &mut dyn Write) -> Result<()> {
@@ -37,11 +38,11 @@ pub(super) fn run(args: DemoArgs, out: &mut dyn Write) -> Result<()> {
 
 /// Fashion-MNIST; where nobody asked for it by name and it cannot be had, garments with a notice.
 fn dataset(args: &DataArgs) -> Result<Dataset> {
-    match args.load(None) {
+    match args.load(None, Network::lenet().input()) {
         Err(error @ Error::Missing { .. }) if args.dataset.is_none() && args.data_dir.is_none() => {
             output::notice(&format!("notice: {error}"));
             output::notice("going on with the built-in garments instead: THE FIGURES BELOW ARE NOT FASHION-MNIST'S");
-            DataArgs { dataset: Some(DatasetName::Garments), ..args.clone() }.load(None)
+            DataArgs { dataset: Some(DatasetName::Garments), ..args.clone() }.load(None, Network::lenet().input())
         }
         other => other,
     }
@@ -66,7 +67,7 @@ fn pictures(report: &DemoReport, dataset: &Dataset) -> String {
     let picture = |shown: &crate::demo::Shown| {
         let mark = if shown.prediction == usize::from(shown.label) { "✓" } else { "✗" };
         Picture {
-            image: &dataset.test.images[shown.index],
+            image: &dataset.test.images()[shown.index],
             caption: vec![
                 format!("label      {}", CLASS_NAMES[usize::from(shown.label)]),
                 format!("prediction {} {mark}", CLASS_NAMES[shown.prediction]),

@@ -9,6 +9,7 @@ use crate::device::emulate::{Cost, EmulateReport, EmulateRequest, LogLine, run_d
 use crate::device::firmware::{Inputs, shipped_weights};
 use crate::error::{Error, Result};
 use crate::model::weights::AlignedBytes;
+use crate::network::Network;
 
 pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
     if let Some(elf) = &args.elf {
@@ -38,7 +39,7 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
             out,
         );
     }
-    let dataset = args.data.load(None)?;
+    let dataset = args.data.load(None, Network::lenet().input())?;
     let images = dataset.test.first(args.images.map_or(usize::MAX, |n| n as usize));
     output::notice(&format!("weights of {}, test images of {} ({})", path.display(), dataset.name, dataset.source));
     let request = EmulateRequest { weights, machine: args.machine, images: &images, build: args.build() };

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateReport, Request, evaluate};
 use crate::files;
 use crate::model_file::ModelFile;
+use crate::network::Network;
 use crate::train::checkpoint::Checkpoint;
 
 pub(super) fn run(args: EvaluateArgs, out: &mut dyn Write) -> Result<()> {
@@ -29,13 +30,14 @@ pub(super) fn run(args: EvaluateArgs, out: &mut dyn Write) -> Result<()> {
         (ModelFile::Checkpoint(checkpoint), None) => Some(&**checkpoint),
         (ModelFile::Weights(_), alongside) => alongside.as_ref(),
     };
-    let dataset = args.data.load(checkpoint.and_then(Checkpoint::training))?;
+    let input = checkpoint.map_or_else(|| Network::lenet().input(), |c| c.parameters.network.input());
+    let dataset = args.data.load(checkpoint.and_then(Checkpoint::training), input)?;
     let images = args.images.map(|n| n as usize);
     let build = if args.fast { Build::Fast } else { Build::Default };
     let request = Request { file: &args.file, model: &model, checkpoint: alongside.as_ref(), images, build };
     let evaluated = evaluate(&request, &dataset)?;
     if let Some(path) = &args.logits {
-        let bytes: Vec<u8> = evaluated.logits.as_flattened().iter().flat_map(|v| v.to_le_bytes()).collect();
+        let bytes: Vec<u8> = evaluated.outputs.values().iter().flat_map(|v| v.to_le_bytes()).collect();
         files::write(path, &bytes)?;
     }
     if args.json { output::json(out, &evaluated.report) } else { output::text(out, &figures(&evaluated.report)) }
@@ -56,14 +58,26 @@ fn figures(report: &EvaluateReport) -> String {
             table.row(label, percent(share));
         }
     }
+    let errors = [
+        ("mean squared error, f32 unfolded", report.error_f32_unfolded),
+        ("mean squared error, f32 folded", report.error_f32_folded),
+    ];
+    for (label, error) in errors {
+        if let Some(error) = error {
+            table.row(label, format!("{error:.6}"));
+        }
+    }
     let differences = [
-        ("largest logit difference, folding", report.fold_difference),
-        ("largest logit difference, int8", report.int8_difference),
+        ("largest output difference, folding", report.fold_difference),
+        ("largest output difference, int8", report.int8_difference),
     ];
     for (label, difference) in differences {
         if let Some(difference) = difference {
             table.row(label, format!("{difference:.2e}"));
         }
+    }
+    if let Some(hint) = &report.hint {
+        table.row("hint", hint);
     }
     if let Some(refusal) = &report.int8_refused {
         table.row("no int8", refusal);

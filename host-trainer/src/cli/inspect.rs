@@ -2,17 +2,27 @@
 
 use std::io::Write;
 
-use bn_core::lenet::TRAINED_PARAMETERS;
+use bn_core::network::Shape;
 
 use super::args::InspectArgs;
 use super::output::{self, Table, thousands};
 use crate::error::Result;
-use crate::inspect::{CheckpointInspection, Inspection, WeightsInspection, inspect};
+use crate::inspect::{
+    CheckpointInspection, Inspection, NetworkInspection, NodeSummary, WeightsInspection, inspect, inspect_network,
+};
 use crate::model_file::ModelFile;
+use crate::network::shipped;
 use crate::train::checkpoint::TrainingState;
 
 pub(super) fn run(args: InspectArgs, out: &mut dyn Write) -> Result<()> {
-    let inspection = inspect(&ModelFile::read(&args.file)?);
+    let name = args.file.to_string_lossy();
+    let is_network =
+        args.file.extension().is_some_and(|e| e == "net") || (shipped::get(&name).is_some() && !args.file.exists());
+    let inspection = if is_network {
+        Inspection::Network(inspect_network(&*shipped::find(&name)?))
+    } else {
+        inspect(&ModelFile::read(&args.file)?)
+    };
     if args.json {
         return output::json(out, &inspection);
     }
@@ -21,6 +31,7 @@ pub(super) fn run(args: InspectArgs, out: &mut dyn Write) -> Result<()> {
         &match &inspection {
             Inspection::Checkpoint(checkpoint) => of_checkpoint(checkpoint),
             Inspection::Weights(weights) => of_weights(weights),
+            Inspection::Network(network) => of_network(network),
         },
     )
 }
@@ -29,8 +40,8 @@ fn of_checkpoint(checkpoint: &CheckpointInspection) -> String {
     let mut table = Table::default();
     table
         .row("kind", "checkpoint: the unfolded network in f32")
-        .row("trained parameters", thousands(TRAINED_PARAMETERS))
-        .row("eps", format!("{:e}", checkpoint.eps))
+        .row("trained parameters", thousands(checkpoint.trained_parameters))
+        .row("multiply-accumulates", thousands(checkpoint.macs))
         .row("running variance", checkpoint.variance.name())
         .row("batches tracked", thousands(checkpoint.batches_tracked as usize));
     if let Some(name) = &checkpoint.imported_from {
@@ -39,7 +50,7 @@ fn of_checkpoint(checkpoint: &CheckpointInspection) -> String {
     if let Some(training) = &checkpoint.training {
         describe_training(training, &mut table);
     }
-    let mut text = table.render();
+    let mut text = format!("{}\n{}", table.render(), checkpoint.network);
     text += &format!("\n{:<16} {:<14} {:>11} {:>11} {:>11}\n", "tensor", "shape", "min", "max", "mean");
     for tensor in &checkpoint.tensors {
         let shape = format!("{:?}", tensor.shape);
@@ -49,6 +60,27 @@ fn of_checkpoint(checkpoint: &CheckpointInspection) -> String {
         );
     }
     text
+}
+
+/// The text, which is a .net file by itself: what follows from it is in comments.
+fn of_network(network: &NetworkInspection) -> String {
+    let name = |node: &NodeSummary| format!("{} {}", node.name, node.op.split(' ').next().unwrap_or_default());
+    let width = network.nodes.iter().map(|node| name(node).len()).max().unwrap_or(0);
+    let mut text = format!(
+        "{}\n# {:width$}  {:<11} {:>10}  multiply-accumulates\n",
+        network.network, "node", "output", "parameters"
+    );
+    for node in &network.nodes {
+        let [channels, height, columns] = node.output;
+        let output = Shape::new(channels, height, columns).to_string();
+        let (parameters, macs) = (thousands(node.parameters), thousands(node.macs));
+        text += &format!("# {:width$}  {output:<11} {parameters:>10}  {macs:>20}\n", name(node));
+    }
+    let (trained, macs) = (thousands(network.trained_parameters), thousands(network.macs));
+    text + &format!(
+        "# {trained} trained parameters, {macs} multiply-accumulates, topology {}, identity {}\n",
+        network.topology, network.identity
+    )
 }
 
 fn describe_training(training: &TrainingState, table: &mut Table) {

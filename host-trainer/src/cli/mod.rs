@@ -9,8 +9,10 @@ mod emulate;
 mod evaluate;
 mod export;
 mod import;
+mod init;
 mod inspect;
 mod output;
+mod predict;
 mod profile;
 mod recipe_args;
 mod reestimate;
@@ -33,6 +35,8 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<()> {
     match cli.command {
         Command::Train(args) => train::run(*args, out),
         Command::Import(args) => import::run(args, out),
+        Command::Init(args) => init::run(args, out),
+        Command::Predict(args) => predict::run(args, out),
         Command::Reestimate(args) => reestimate::run(args, out),
         Command::Evaluate(args) => evaluate::run(args, out),
         Command::Export(args) => export::run(args, out),

@@ -11,6 +11,7 @@ use crate::device::emulate::{
 use crate::device::firmware::{self, Inputs, Program, workspace_root};
 use crate::error::Result;
 use crate::exchange::{self, ImportOptions};
+use crate::export::Networks;
 use crate::train::checkpoint::Checkpoint;
 
 /// The f32 network of those who name none.
@@ -44,10 +45,14 @@ pub(super) fn emulate_and_profile(request: &EmulateRequest<'_>, checkpoint: Opti
 /// The f32 network, and where it is from.
 fn float_network(checkpoint: Option<&Path>) -> Result<(String, Box<LeNet>)> {
     match checkpoint {
-        Some(path) => Ok((path.display().to_string(), Checkpoint::read(path)?.parameters.to_lenet())),
+        Some(path) => {
+            let networks = Networks::new(&Checkpoint::read(path)?.parameters)?;
+            Ok((path.display().to_string(), networks.unfolded))
+        }
         None => {
-            let imported = exchange::import(&workspace_root()?.join(GOLDEN), ImportOptions::default())?;
-            Ok((format!("PyTorch's trained model, {GOLDEN}"), imported.checkpoint.parameters.to_lenet()))
+            let imported = exchange::import(&workspace_root()?.join(GOLDEN), &ImportOptions::default())?;
+            let networks = Networks::new(&imported.checkpoint.parameters)?;
+            Ok((format!("PyTorch's trained model, {GOLDEN}"), networks.unfolded))
         }
     }
 }

@@ -38,16 +38,15 @@ pub(super) fn run(args: ReestimateArgs, out: &mut dyn Write) -> Result<()> {
     check_finite(&checkpoint.parameters)?;
     let training = checkpoint.training();
     let holdout = training.map_or(0, |training| training.holdout);
-    let dataset = args.data.load(training)?.hold_out(holdout)?;
+    let dataset = args.data.load(training, checkpoint.parameters.network.input())?.hold_out(holdout)?;
     if dataset.train.len() < 2 {
         return Err(Error::BadArgument {
             problem: format!("{} has too few training images for statistics", dataset.source),
             remedy: "name other data with --data-dir".into(),
         });
     }
-    let mut engine = create(EngineName::Auto, 0, checkpoint.parameters.variance)?;
-    engine.set_parameters(&checkpoint.parameters);
-    let reestimated = reestimate_model(&mut *engine, &dataset.train.images, &dataset.train)?;
+    let mut engine = create(EngineName::Auto, &checkpoint.parameters)?;
+    let reestimated = reestimate_model(&mut *engine, &dataset.train.inputs, &dataset.train)?;
     let after = engine.parameters();
     let layers = changes(&checkpoint.parameters, &after);
     checkpoint.parameters = after;

@@ -15,7 +15,7 @@ pub(super) fn run(args: ReportArgs, out: &mut dyn Write) -> Result<()> {
     let report = args.out.unwrap_or_else(|| run.report());
     files::check_output(&report, &[&run.checkpoint(), &run.previous_checkpoint(), &run.metrics(), &run.weights()])?;
     let checkpoint = Checkpoint::read(&run.checkpoint())?;
-    let dataset = args.data.load(checkpoint.training())?;
+    let dataset = args.data.load(checkpoint.training(), checkpoint.parameters.network.input())?;
     let request = ReportRequest {
         run: &run,
         checkpoint: &checkpoint,
@@ -34,12 +34,22 @@ pub(super) fn run(args: ReportArgs, out: &mut dyn Write) -> Result<()> {
         format!("{} test images of {} ({})", thousands(summary.images), dataset.name, dataset.source),
     );
     for (label, accuracy) in [
-        ("accuracy, f32 unfolded", Some(summary.accuracy_f32_unfolded)),
-        ("accuracy, f32 folded", Some(summary.accuracy_f32_folded)),
+        ("accuracy, f32 unfolded", summary.accuracy_f32_unfolded),
+        ("accuracy, f32 folded", summary.accuracy_f32_folded),
         ("accuracy, int8", summary.accuracy_int8),
         ("accuracy, int8 on the device", summary.accuracy_int8_device),
     ] {
-        table.row(label, accuracy.map_or("none".into(), percent));
+        if summary.error_f32_unfolded.is_none() {
+            table.row(label, accuracy.map_or("none".into(), percent));
+        }
+    }
+    for (label, error) in [
+        ("mean squared error, f32 unfolded", summary.error_f32_unfolded),
+        ("mean squared error, f32 folded", summary.error_f32_folded),
+    ] {
+        if let Some(error) = error {
+            table.row(label, format!("{error:.6}"));
+        }
     }
     if let Some(why) = &summary.device_not_run {
         table.row("device not run", why);

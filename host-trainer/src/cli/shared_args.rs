@@ -1,11 +1,12 @@
 //! Flags that several verbs have, and what a number among them may be. The texts here are `--help`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use bn_core::network::Shape;
 use clap::Args;
 
 use super::output;
-use crate::data::{self, Dataset, DatasetName, Request};
+use crate::data::{self, Dataset, DatasetName, Request, tensors};
 use crate::error::{Error, Result};
 use crate::quantize::fine_tune::{DEFAULT_EPOCHS, FineTuning};
 use crate::train::checkpoint::{Checkpoint, TrainingState};
@@ -24,15 +25,25 @@ pub struct DataArgs {
     /// Take another data set of the same four-file format for Fashion-MNIST
     #[arg(long)]
     pub no_checksum: bool,
+    /// A .safetensors with the tensors `input` and, for classes, `label`, or a .npy, before the network's preprocessing. It is the
+    /// training and the test data; `train` tests on what --holdout keeps back
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dataset", "data_dir", "no_checksum"])]
+    pub data: Option<PathBuf>,
 }
 
 impl DataArgs {
-    /// Loads the data set: of a model that is used again the one that it was trained on, unless the flags name another.
+    /// Loads the data set: of a model that is used again the one that it was trained on, unless the flags name another. A file
+    /// of arrays holds examples of the shape `input`.
     ///
     /// # Errors
     /// As [`data::load`]; [`Error::BadArgument`] when other data lies where the model's own was.
-    pub fn load(&self, training: Option<&TrainingState>) -> Result<Dataset> {
-        let dataset = data::load(&self.request(training.map(|training| training.dataset.as_str())))?;
+    pub fn load(&self, training: Option<&TrainingState>, input: Shape) -> Result<Dataset> {
+        let trained_on = training.map(|training| training.dataset.as_str());
+        let own = trained_on.filter(|name| !self.names_data() && Path::new(name).is_file()).map(Path::new);
+        let dataset = match self.data.as_deref().or(own) {
+            Some(file) => tensors::dataset(file, input)?,
+            None => data::load(&self.request(trained_on))?,
+        };
         let Some(training) = training.filter(|training| !is_trained_on(&dataset, training)) else { return Ok(dataset) };
         let differs =
             format!("{} is not the data that the model was trained on ({})", dataset.source, training.dataset);
@@ -42,12 +53,12 @@ impl DataArgs {
         }
         Err(Error::BadArgument {
             problem: format!("{differs}: its digest is another than {}", training.dataset_digest),
-            remedy: "name that data, or other data all the same, with --data-dir or --dataset".into(),
+            remedy: "name that data, or other data all the same, with --data, --data-dir or --dataset".into(),
         })
     }
 
     fn names_data(&self) -> bool {
-        self.dataset.is_some() || self.data_dir.is_some()
+        self.dataset.is_some() || self.data_dir.is_some() || self.data.is_some()
     }
 
     /// What the data module is asked for. `trained_on` is the name in a checkpoint, for a model that is used again.
@@ -102,6 +113,11 @@ impl QatArgs {
             FineTuning { epochs: epochs as usize, seed }
         })
     }
+}
+
+/// A number, or a fraction of two.
+pub(super) fn ratio(text: &str) -> Result<(f32, f32), String> {
+    crate::network::text::ratio(text)
 }
 
 /// A finite number above zero.

@@ -4,9 +4,12 @@ use std::io::Write;
 
 use super::args::TrainArgs;
 use super::output;
-use crate::engine::EngineName;
 use crate::engine::select::create;
-use crate::error::Result;
+use crate::engine::{EngineName, initial_parameters};
+use crate::error::{Error, Result};
+use crate::model::parameters::Parameters;
+use crate::network::{Network, shipped};
+use crate::train;
 use crate::train::run::{NewRun, Run, TrainReport};
 use crate::train::run_dir::RunDir;
 use crate::train::saves::Saves;
@@ -19,22 +22,35 @@ pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
                 output::notice(&format!("notice: {notice}"));
             }
             let training = saved.checkpoint.training();
-            let dataset = args.data.load(training)?.hold_out(training.map_or(0, |t| t.holdout))?;
+            let input = saved.checkpoint.parameters.network.input();
+            let dataset = args.data.load(training, input)?.hold_out(training.map_or(0, |t| t.holdout))?;
             let epochs = args.recipe.epochs.map(|n| n as usize);
             (Run::resume(saved, &dataset, args.engine, epochs)?, dataset)
         }
         None => {
             // Everything that can be refused at once is, before the data is read.
-            let engine = create(args.engine.unwrap_or(EngineName::Auto), args.seed, args.variance)?;
+            let network = args.network.as_deref().map_or_else(|| Ok(Network::lenet()), shipped::find)?;
+            let parameters = initial_parameters(&network, args.seed, args.variance);
+            let mut engine = create(args.engine.unwrap_or(EngineName::Auto), &parameters)?;
             if let Some(path) = &args.out {
                 RunDir::new(path, args.force)?;
             }
-            let dataset = args.data.load(None)?.hold_out(args.holdout)?;
+            if args.data.data.is_some() && args.holdout == 0 {
+                return Err(Error::BadArgument {
+                    problem: "--data names no test examples".into(),
+                    remedy: "keep some of them back with --holdout N".into(),
+                });
+            }
+            let dataset = args.data.load(None, network.input())?.hold_out(args.holdout)?;
+            engine.set_parameters(&Parameters { network: train::of_data(&network, &dataset)?, ..parameters });
             (Run::new(engine, new_run(&args), &dataset)?, dataset)
         }
     };
     if !args.console.quiet {
         output::notice(&run.describe(&dataset));
+        if let Some(why) = run.why_auto(args.engine) {
+            output::notice(why);
+        }
     }
     let report = run.train(&dataset, args.console.quiet)?;
     if args.console.json { output::json(out, &report) } else { output::text(out, &figures(&report)) }
@@ -60,16 +76,30 @@ fn figures(report: &TrainReport) -> String {
     format!("{}\n{}", learned(report), files.render())
 }
 
+/// Channels of gamma and beta that are printed.
+const SHOWN: usize = 8;
+
 /// What d2l's chapter prints: loss, accuracies, speed, gamma and beta of the first BatchNorm layer.
 pub(super) fn learned(report: &TrainReport) -> String {
-    let TrainReport { train_loss, train_accuracy, test_accuracy, examples_per_second, engine, device, .. } = report;
-    let row = |values: &[f64]| values.iter().map(|v| format!(" {v:7.4}")).collect::<String>();
+    let TrainReport { train_loss, test_loss, examples_per_second, engine, device, .. } = report;
+    let row = |values: &[f64]| values.iter().take(SHOWN).map(|v| format!(" {v:7.4}")).collect::<String>();
     let mut parameters = output::Table::default();
-    parameters
-        .row("gamma of the first BatchNorm layer", row(&report.gamma))
-        .row("beta of the first BatchNorm layer", row(&report.beta));
+    if !report.gamma.is_empty() {
+        let more = if report.gamma.len() > SHOWN {
+            format!(" and {} more", report.gamma.len() - SHOWN)
+        } else {
+            String::new()
+        };
+        parameters
+            .row("gamma of the first BatchNorm layer", row(&report.gamma) + &more)
+            .row("beta of the first BatchNorm layer", row(&report.beta) + &more);
+    }
+    let figures = match (report.train_accuracy, report.test_accuracy) {
+        (Some(train), Some(test)) => format!("train acc {train:.3}, test acc {test:.3}"),
+        _ => format!("test loss {test_loss:.3}"),
+    };
     format!(
-        "loss {train_loss:.3}, train acc {train_accuracy:.3}, test acc {test_accuracy:.3}\n\
+        "loss {train_loss:.3}, {figures}\n\
          {examples_per_second:.1} examples/sec on {device} (engine {engine})\n{}",
         parameters.render()
     )

@@ -3,6 +3,7 @@
 //! An engine is handed one word an example, a *sample*: the example's number and what is done to it. So every engine, a GPU
 //! too, shows the same pixels, and none needs a random generator. A plain number is that example as it is.
 
+use super::{Inputs, Values};
 use bn_core::lenet::{IMAGE_SIDE, Image};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -61,22 +62,48 @@ pub fn draw(augmentation: Augmentation, seed: u64, epoch: usize, order: &mut [u3
 pub fn show(image: &Image, sample: u32) -> Image {
     let mut shown = [[0; IMAGE_SIDE]; IMAGE_SIDE];
     for (y, row) in shown.iter_mut().enumerate() {
-        let Some(from) = moved(y, shift(sample, DOWN_AT)) else { continue };
         for (x, pixel) in row.iter_mut().enumerate() {
-            let Some(x) = moved(x, shift(sample, RIGHT_AT)) else { continue };
-            *pixel = image[from][if sample & FLIP != 0 { IMAGE_SIDE - 1 - x } else { x }];
+            let Some([y, x]) = source(sample, [IMAGE_SIDE; 2], [y, x]) else { continue };
+            *pixel = image[y][x];
         }
     }
     shown
+}
+
+/// Inputs as an epoch shows them, one a sample.
+pub fn shown(inputs: &Inputs, samples: &[u32]) -> Inputs {
+    fn of<T: Copy + Default>(values: &[T], sample: u32, map: [usize; 2]) -> Vec<T> {
+        let moved = |plane: &[T], at: usize| {
+            let from = source(sample, map, [at / map[1], at % map[1]]);
+            from.map_or(T::default(), |[row, column]| plane[row * map[1] + column])
+        };
+        let planes = values.chunks_exact(map[0] * map[1]);
+        planes.flat_map(|plane| (0..plane.len()).map(move |at| moved(plane, at))).collect()
+    }
+    let (shape, map) = (inputs.shape(), [inputs.shape().height, inputs.shape().width]);
+    let at = |&sample: &u32| example(sample) * shape.len()..(example(sample) + 1) * shape.len();
+    Inputs::new(
+        shape,
+        match inputs.values() {
+            Values::U8(values) => Values::U8(samples.iter().flat_map(|s| of(&values[at(s)], *s, map)).collect()),
+            Values::F32(values) => Values::F32(samples.iter().flat_map(|s| of(&values[at(s)], *s, map)).collect()),
+        },
+    )
+}
+
+/// Where row and column of a sample come from in its example, a map `[height, width]`; `None` where they are shifted in.
+pub fn source(sample: u32, [height, width]: [usize; 2], [y, x]: [usize; 2]) -> Option<[usize; 2]> {
+    let [y, x] = [moved(y, shift(sample, DOWN_AT), height)?, moved(x, shift(sample, RIGHT_AT), width)?];
+    Some([y, if sample & FLIP != 0 { width - 1 - x } else { x }])
 }
 
 fn shift(sample: u32, at: u32) -> i32 {
     (sample << (32 - SHIFT_BITS - at)) as i32 >> (32 - SHIFT_BITS)
 }
 
-/// Where a row or a column comes from; nowhere if that is outside the image.
-fn moved(to: usize, by: i32) -> Option<usize> {
-    usize::try_from(to as i32 - by).ok().filter(|&from| from < IMAGE_SIDE)
+/// Where a row or a column comes from; nowhere if that is outside the image of that side.
+fn moved(to: usize, by: i32, side: usize) -> Option<usize> {
+    usize::try_from(to as i32 - by).ok().filter(|&from| from < side)
 }
 
 #[cfg(test)]

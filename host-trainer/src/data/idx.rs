@@ -21,19 +21,19 @@ pub const MAX_FILE_BYTES: u64 = (MAX_EXAMPLES * PIXELS + 1024) as u64;
 
 /// The values of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Values {
+pub enum Content {
     /// Of an image file: `[n][28][28]`.
     Images(Vec<Image>),
     /// Of a label file: `[n]`, each below 10.
     Labels(Vec<u8>),
 }
 
-impl Values {
+impl Content {
     /// Number of examples.
     pub fn len(&self) -> usize {
         match self {
-            Values::Images(images) => images.len(),
-            Values::Labels(labels) => labels.len(),
+            Content::Images(images) => images.len(),
+            Content::Labels(labels) => labels.len(),
         }
     }
 
@@ -129,7 +129,7 @@ impl Damage {
 
 /// Parses the bytes of a file named `name`: unpacks them when the name ends in `.gz`, then reads the IDX format to its last byte.
 /// `count` is the number of examples it must hold, where that is known.
-pub fn parse(name: &str, bytes: &[u8], kind: Kind, count: Option<usize>) -> Result<Values, Damage> {
+pub fn parse(name: &str, bytes: &[u8], kind: Kind, count: Option<usize>) -> Result<Content, Damage> {
     if !is_compressed(name, bytes)? {
         return values(&mut &bytes[..], kind, count);
     }
@@ -165,7 +165,7 @@ fn is_compressed(name: &str, bytes: &[u8]) -> Result<bool, Damage> {
 }
 
 /// Reads the IDX format from a stream that may be endless: never more than the header claims and one byte.
-fn values(stream: &mut impl Read, kind: Kind, expected: Option<usize>) -> Result<Values, Damage> {
+fn values(stream: &mut impl Read, kind: Kind, expected: Option<usize>) -> Result<Content, Damage> {
     let count = header(stream, kind)?;
     if let Some(expected) = expected.filter(|&expected| expected != count) {
         return Err(Damage::Count(count, expected));
@@ -186,12 +186,12 @@ fn values(stream: &mut impl Read, kind: Kind, expected: Option<usize>) -> Result
     match kind {
         Kind::Labels => match bytes.iter().position(|&label| usize::from(label) >= CLASSES) {
             Some(at) => Err(Damage::Label(bytes[at], at)),
-            None => Ok(Values::Labels(bytes)),
+            None => Ok(Content::Labels(bytes)),
         },
         Kind::Images => {
             let mut images = vec![[[0; IMAGE_SIDE]; IMAGE_SIDE]; count];
             images.as_flattened_mut().as_flattened_mut().copy_from_slice(&bytes);
-            Ok(Values::Images(images))
+            Ok(Content::Images(images))
         }
     }
 }

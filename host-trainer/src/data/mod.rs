@@ -9,63 +9,22 @@ pub mod files;
 pub mod garments;
 pub mod idx;
 pub mod locate;
+mod split;
+pub mod tensors;
 
 use std::path::{Path, PathBuf};
 
-use bn_core::Image;
-use bn_core::lenet::PIXELS;
 use serde::Serialize;
 
 use self::download::Network;
 use self::files::{DataFile, FILES, md5_hex};
-use self::idx::Values;
+use self::idx::Content;
 use self::locate::Places;
+pub use self::split::{Inputs, Raw, Split, Values};
 use crate::{Error, Result};
 
-/// Images and labels in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Split {
-    /// Pixels, `[n][28][28]` row-major.
-    pub images: Vec<Image>,
-    /// Classes, `[n]`, each below 10.
-    pub labels: Vec<u8>,
-}
-
-impl Split {
-    /// Number of examples.
-    pub fn len(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// Whether it holds no example.
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-
-    /// A copy of its first examples; of all where it has fewer.
-    pub fn first(&self, count: usize) -> Self {
-        let count = count.min(self.len());
-        Self { images: self.images[..count].to_vec(), labels: self.labels[..count].to_vec() }
-    }
-
-    /// All but the last `count` examples, and those.
-    pub fn split_last(&self, count: usize) -> (Self, Self) {
-        let (images, last_images) = self.images.split_at(self.len() - count);
-        let (labels, last_labels) = self.labels.split_at(self.len() - count);
-        let of = |images: &[Image], labels: &[u8]| Self { images: images.to_vec(), labels: labels.to_vec() };
-        (of(images, labels), of(last_images, last_labels))
-    }
-
-    /// Pixels of one image, flat.
-    pub fn pixels(&self, index: usize) -> &[u8] {
-        let pixels = self.images[index].as_flattened();
-        debug_assert_eq!(pixels.len(), PIXELS);
-        pixels
-    }
-}
-
 /// A training and a test split, and where they came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     /// `fashion-mnist`, `garments`, or the directory of an unchecked one: its whole path, which no built-in name is.
     pub name: String,
@@ -91,7 +50,7 @@ impl Dataset {
             problem: format!("{} has {} training images, {count} cannot be held out", self.source, self.train.len()),
             remedy: "give a smaller --holdout".into(),
         })?;
-        self.test = Split { images: self.train.images.split_off(left), labels: self.train.labels.split_off(left) };
+        (self.train, self.test) = self.train.split_last(self.train.len() - left);
         Ok(self)
     }
 }
@@ -258,7 +217,7 @@ fn read_split(
 ) -> Result<(Split, Vec<FileSummary>)> {
     let (images, images_summary) = read_file(directory, images, checksum)?;
     let (labels, labels_summary) = read_file(directory, labels, checksum)?;
-    let (Values::Images(images), Values::Labels(labels)) = (images, labels) else {
+    let (Content::Images(images), Content::Labels(labels)) = (images, labels) else {
         unreachable!("the parser returns the kind of values it was asked for");
     };
     if images.len() != labels.len() {
@@ -266,10 +225,10 @@ fn read_split(
         let remedy = "use the label file that belongs to the image file";
         return Err(Error::bad_file(&labels_summary.path, problem, remedy));
     }
-    Ok((Split { images, labels }, vec![images_summary, labels_summary]))
+    Ok((Split::of_images(images, labels), vec![images_summary, labels_summary]))
 }
 
-fn read_file(directory: &Path, file: &DataFile, checksum: bool) -> Result<(Values, FileSummary)> {
+fn read_file(directory: &Path, file: &DataFile, checksum: bool) -> Result<(Content, FileSummary)> {
     // It was there a moment ago; if not, reading it says so.
     let path = locate::path_in(directory, file).unwrap_or_else(|| directory.join(file.name));
     let name = path.to_string_lossy();

@@ -81,7 +81,7 @@ fn any_data_set_in_the_format_loads_without_checksums() {
     let dataset = load_from(&unchecked(directory.path()), &Places::default(), &offline()).unwrap();
     assert_eq!((dataset.train.len(), dataset.test.len()), (6, 4));
     assert_eq!(dataset.train.labels, [0, 1, 2, 3, 4, 5]);
-    assert_eq!(dataset.test.pixels(1)[..3], [4, 5, 6]);
+    assert_eq!(dataset.test.images()[1].as_flattened()[..3], [4, 5, 6]);
     assert_eq!(dataset.name, directory.path().canonicalize().unwrap().display().to_string());
     assert_eq!(dataset.source, dataset.name);
 }
@@ -320,7 +320,7 @@ fn the_real_data_set_loads() {
     assert_eq!((dataset.train.len(), dataset.test.len()), (60_000, 10_000));
     assert_eq!((dataset.name.as_str(), summary.official), ("fashion-mnist", true));
     assert_eq!(dataset.source, directory.canonicalize().unwrap().display().to_string());
-    let pixels = dataset.train.images.as_flattened().as_flattened();
+    let pixels = dataset.train.images().as_flattened().as_flattened();
     let mean = pixels.iter().map(|&pixel| f64::from(pixel)).sum::<f64>() / pixels.len() as f64 / 255.0;
     assert!((mean - 0.2860).abs() < 5e-5, "{mean}");
     for split in [&dataset.train, &dataset.test] {

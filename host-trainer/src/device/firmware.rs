@@ -192,9 +192,9 @@ fn bake(inputs: &Inputs<'_>, folder: &Path) -> Result<Vec<(&'static str, PathBuf
 /// The file of baked images: for each its label, then its pixels.
 pub fn demo_images(images: &Split) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(images.len() * crate::device::emulate::protocol::DEMO_IMAGE_BYTES);
-    for (index, &label) in images.labels.iter().enumerate() {
+    for (image, &label) in images.images().iter().zip(&images.labels) {
         bytes.push(label);
-        bytes.extend_from_slice(images.pixels(index));
+        bytes.extend_from_slice(image.as_flattened());
     }
     bytes
 }
@@ -233,7 +233,7 @@ mod tests {
         let mut image = [[0; 28]; 28];
         image[0][0] = 5;
         image[27][27] = 6;
-        let bytes = demo_images(&Split { images: vec![image, image], labels: vec![3, 9] });
+        let bytes = demo_images(&Split::of_images(vec![image, image], vec![3, 9]));
         assert_eq!(bytes.len(), 2 * 785);
         assert_eq!((bytes[0], bytes[1], bytes[784], bytes[785]), (3, 5, 6, 9));
     }

@@ -14,16 +14,34 @@ pub use steps::{Moments, Optimizer, Steps};
 use crate::data::Split;
 use crate::error::Result;
 use crate::model::parameters::Parameters;
+use crate::network::Network;
 
 /// Weight of the newest batch in BatchNorm's moving statistics, as PyTorch means it; d2l's 0.9 is `1 - MOMENTUM`.
 pub const MOMENTUM: f64 = 0.1;
+
+/// What a network is trained for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// To tell classes apart: cross-entropy.
+    Classes,
+    /// To give its input back, as its first node reads it: mean squared error.
+    Reconstruction,
+}
+
+impl Task {
+    /// That of a network: one without classes and with as many outputs as inputs gives its input back.
+    pub fn of(network: &Network) -> Self {
+        let is_reconstruction = !network.has_classes() && network.output().len() == network.input().len();
+        if is_reconstruction { Task::Reconstruction } else { Task::Classes }
+    }
+}
 
 /// Sums over the examples that an engine has seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Totals {
     /// Examples.
     pub examples: usize,
-    /// Sum of the examples' cross-entropy losses.
+    /// Sum of the examples' losses.
     pub loss: f64,
     /// Examples whose largest logit is at the label (lowest index wins a tie).
     pub correct: usize,

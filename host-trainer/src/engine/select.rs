@@ -6,8 +6,10 @@ use super::Engine;
 use super::cpu::Cpu;
 use super::cuda::{Cuda, Level};
 use super::reference::Reference;
-use crate::error::Result;
-use crate::model::parameters::Variance;
+use crate::error::{Error, Result};
+use crate::model::lenet::is_lenet;
+use crate::model::parameters::Parameters;
+use crate::network::Network;
 
 /// An engine by its command-line name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -22,11 +24,11 @@ pub enum EngineName {
     CudaGraph,
     /// The GPU engine, in one persistent kernel or not at all
     CudaPersistent,
-    /// The fastest that has proved itself: cpu
+    /// The fastest that has proved itself and takes the network: cpu for LeNet, else reference
     Auto,
 }
 
-/// What `auto` stands for. The CUDA engine has passed its tests on a CPU build of its kernels, never yet on a GPU, so it trains only
+/// What `auto` stands for where the network is LeNet. The CUDA engine has passed its tests on a CPU build of its kernels, never yet on a GPU, so it trains only
 /// where it is asked for by name.
 pub const AUTO: EngineName = EngineName::Cpu;
 
@@ -52,29 +54,54 @@ impl EngineName {
     }
 }
 
-/// An engine with an untrained model drawn from `seed`.
+/// An engine with that model. `auto` takes [`AUTO`] where the network is LeNet, which is what the fast engines are made for, else
+/// the reference engine.
 ///
 /// # Errors
-/// [`Error::Missing`](crate::Error::Missing) if this machine has no such device; [`Error::Tool`](crate::Error::Tool) if the device refuses.
-pub fn create(name: EngineName, seed: u64, variance: Variance) -> Result<Box<dyn Engine>> {
-    match name {
-        EngineName::Auto => create(AUTO, seed, variance),
-        EngineName::Reference => Ok(Box::new(Reference::<f32>::new(seed, variance))),
-        EngineName::Cpu => Ok(Box::new(Cpu::new(seed, variance, None))),
-        EngineName::Cuda => Ok(Box::new(Cuda::new(seed, variance, Level::Auto)?)),
-        EngineName::CudaGraph => Ok(Box::new(Cuda::new(seed, variance, Level::Graph)?)),
-        EngineName::CudaPersistent => Ok(Box::new(Cuda::new(seed, variance, Level::Persistent)?)),
+/// [`Error::BadArgument`] if the engine is made for another network; [`Error::Missing`] if this machine has no such device;
+/// [`Error::Tool`] if the device refuses.
+pub fn create(name: EngineName, parameters: &Parameters) -> Result<Box<dyn Engine>> {
+    let network = &parameters.network;
+    let variance = parameters.variance;
+    let mut engine: Box<dyn Engine> = match name {
+        EngineName::Auto if is_lenet(network) => return create(AUTO, parameters),
+        EngineName::Auto => return create(EngineName::Reference, parameters),
+        EngineName::Reference => Box::new(Reference::<f32>::of(parameters)),
+        _ if !is_lenet(network) => return Err(not_lenet(name, network)),
+        EngineName::Cpu => Box::new(Cpu::new(0, variance, None)),
+        EngineName::Cuda => Box::new(Cuda::new(0, variance, Level::Auto)?),
+        EngineName::CudaGraph => Box::new(Cuda::new(0, variance, Level::Graph)?),
+        EngineName::CudaPersistent => Box::new(Cuda::new(0, variance, Level::Persistent)?),
+    };
+    engine.set_parameters(parameters);
+    Ok(engine)
+}
+
+fn not_lenet(name: EngineName, network: &Network) -> Error {
+    Error::BadArgument {
+        problem: format!(
+            "engine {} is made for LeNet, one eps and pixels as shares of white; the network is {}",
+            name.name(),
+            network.name()
+        ),
+        remedy: "take --engine reference, or --engine auto, which finds it".into(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::parameters::Variance;
+    use crate::network::shipped;
 
     #[test]
-    fn auto_is_what_it_stands_for() {
-        let engine = create(EngineName::Auto, 0, Variance::Biased).unwrap();
-        assert_eq!(engine.name(), AUTO.name());
+    fn auto_is_the_first_that_takes_the_network() {
+        let engine =
+            |name, network: &str| create(name, &Parameters::zero(&shipped::get(network).unwrap(), Variance::Biased));
+        assert_eq!(engine(EngineName::Auto, "lenet").unwrap().name(), AUTO.name());
+        assert_eq!(engine(EngineName::Auto, "small28").unwrap().name(), "reference");
+        let refused = engine(EngineName::Cpu, "small28").err().unwrap();
+        assert!(refused.to_string().contains("the network is small28; take --engine reference"), "{refused}");
     }
 
     #[test]

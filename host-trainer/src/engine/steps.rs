@@ -1,14 +1,15 @@
 //! What a call of [`Engine::train_steps`](super::Engine::train_steps) does with its batches: the optimiser, and the numbers
 //! of each step. They are worked out here, in f64, so that every engine takes the same steps.
 
-use bn_core::lenet::{Role, TENSOR_COUNT, TENSORS};
+use bn_core::network::{Op, Role, Value};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::Totals;
+use crate::network::Network;
 
-/// One flat row-major vector a tensor, in the order of [`TENSORS`].
-pub type Tensors<T> = [Vec<T>; TENSOR_COUNT];
+/// One flat row-major vector a tensor, in the order of [`Network::parameters`].
+pub type Tensors<T> = Vec<Vec<T>>;
 
 /// How a gradient becomes a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -119,8 +120,8 @@ pub struct Moments<T> {
 
 impl<T: Copy + From<f32>> Moments<T> {
     /// Before the first step.
-    pub fn zero() -> Self {
-        let zero = || TENSORS.each_ref().map(|spec| vec![T::from(0.0); spec.len()]);
+    pub fn zero(network: &Network) -> Self {
+        let zero = || network.parameters().iter().map(|p| vec![T::from(0.0); p.dims.len()]).collect();
         Self { first: zero(), second: zero() }
     }
 }
@@ -128,7 +129,8 @@ impl<T: Copy + From<f32>> Moments<T> {
 impl<T: Copy> Moments<T> {
     /// In another precision.
     pub fn map<U>(&self, to: impl Fn(T) -> U) -> Moments<U> {
-        let tensors = |from: &Tensors<T>| from.each_ref().map(|tensor| tensor.iter().map(|&value| to(value)).collect());
+        let tensor = |from: &Vec<T>| from.iter().map(|&value| to(value)).collect();
+        let tensors = |from: &Tensors<T>| from.iter().map(tensor).collect();
         Moments { first: tensors(&self.first), second: tensors(&self.second) }
     }
 }
@@ -146,14 +148,21 @@ pub enum Treatment {
     StepAndDecay,
 }
 
-/// What AdamW does with the tensor at that position of [`TENSORS`].
-pub fn treatment(position: usize) -> Treatment {
-    match TENSORS[position].role {
+/// What AdamW does with each tensor of a network.
+pub fn treatments(network: &Network) -> Vec<Treatment> {
+    let (topology, nodes) = (network.topology(), network.nodes());
+    // A BatchNorm takes off whatever its input has in common: where nothing else reads a layer, its bias has no effect.
+    let is_normalized = |node: usize| {
+        let mut readers = topology.readers(Value::Node(node)).peekable();
+        readers.peek().is_some() && readers.all(|at| matches!(nodes[at].op, Op::BatchNorm { .. }))
+    };
+    let of = |parameter: &bn_core::network::Parameter| match parameter.role {
         Role::Weight => Treatment::StepAndDecay,
-        Role::Bias if TENSORS.get(position + 1).is_some_and(|next| next.role == Role::Gamma) => Treatment::Keep,
+        Role::Bias if is_normalized(parameter.node) => Treatment::Keep,
         role if role.is_trained() => Treatment::Step,
         _ => Treatment::Keep,
-    }
+    };
+    network.parameters().iter().map(of).collect()
 }
 
 /// Adds a step's loss and hits; false if the loss is not finite, which ends the call.
@@ -168,7 +177,8 @@ mod tests {
 
     #[test]
     fn weights_decay_and_biases_before_a_batch_norm_stay() {
-        let of = |name| treatment(crate::model::parameters::index(name));
+        let (lenet, treatments) = (Network::lenet(), treatments(&Network::lenet()));
+        let of = |name| treatments[lenet.index(name).unwrap()];
         for name in ["0.weight", "4.weight", "9.weight", "12.weight", "15.weight"] {
             assert_eq!(of(name), Treatment::StepAndDecay, "{name}");
         }

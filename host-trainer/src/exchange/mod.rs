@@ -1,57 +1,56 @@
-//! Models that other programs wrote or will read: PyTorch state_dicts in safetensors, and ONNX, with BatchNorm on its own or
-//! folded away. A checkpoint is always unfolded; where a file has folded a layer's BatchNorm, the checkpoint gets one that
-//! changes no bit (`pass_through`).
+//! Models that other programs wrote or will read: PyTorch state_dicts in safetensors, which go with a description, and ONNX,
+//! which is one. BatchNorm may stand on its own or be folded away.
 //!
-//! `tests/exchange.rs` holds both directions to ONNX Runtime and to files that PyTorch wrote.
+//! `tests/exchange.rs` and `tests/zoo.rs` hold both directions to ONNX Runtime and to files that others wrote.
 
+mod modules;
 mod onnx;
 mod pytorch;
 
 use std::path::Path;
+use std::sync::Arc;
 
-use bn_core::lenet::{FoldedLeNet, TENSORS};
 use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::export::check_statistics;
 use crate::files;
-use crate::model::parameters::{Parameters, Variance, index};
+use crate::model::fold::fold_batch_norm;
+use crate::model::lenet::to_lenet;
+use crate::model::parameters::{Parameters, Variance};
 use crate::model::state_dict::check_values;
+use crate::network::Network;
 use crate::train::checkpoint::{Checkpoint, Origin};
 
 const REMEDY_EPS: &str = "leave --eps away";
 
-/// A layer with weights, by its tensors, and the module of the BatchNorm behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Layer {
-    weight: &'static str,
-    bias: &'static str,
-    batch_norm: Option<&'static str>,
-}
-
-const fn layer(weight: &'static str, bias: &'static str, batch_norm: Option<&'static str>) -> Layer {
-    Layer { weight, bias, batch_norm }
-}
-
-/// The layers in order. A test holds them to bn-core's table.
-const LAYERS: [Layer; 5] = [
-    layer("0.weight", "0.bias", Some("1")),
-    layer("4.weight", "4.bias", Some("5")),
-    layer("9.weight", "9.bias", Some("10")),
-    layer("12.weight", "12.bias", Some("13")),
-    layer("15.weight", "15.bias", None),
-];
-
 /// What the file itself may not say.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ImportOptions {
-    /// BatchNorm's `eps`, between 0 and 1. A `state_dict` does not hold it, and `None` is PyTorch's default; an ONNX file
-    /// does, and must agree.
+    /// The network of a state_dict; `None` is LeNet. An ONNX file describes its own.
+    pub network: Option<Arc<Network>>,
+    /// BatchNorm's `eps`, between 0 and 1. A `state_dict` does not hold it, and `None` is what the description says; an ONNX
+    /// file does, and must agree.
     pub eps: Option<f32>,
     /// What `running_var` holds; `None` takes what the layer of that vocabulary does: unbiased for `nn.BatchNorm`, biased
     /// for d2l's own.
     pub variance: Option<Variance>,
+    /// How raw values are taken.
+    pub preprocessing: GivenPreprocessing,
+    /// Names of the outputs; `None` is what the description says.
+    pub classes: Option<Vec<String>>,
+}
+
+/// Preprocessing as the command line gives it, see [`crate::network::Preprocessing`]. What is not given is as the description says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GivenPreprocessing {
+    /// Factor and divisor of a raw value.
+    pub scale: Option<(f32, f32)>,
+    /// Mean of each channel, or one for all.
+    pub mean: Option<Vec<f32>>,
+    /// Standard deviation of each channel, or one for all.
+    pub std: Option<Vec<f32>>,
 }
 
 /// Who wrote an imported file.
@@ -79,19 +78,19 @@ impl Source {
 /// A model from elsewhere.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Imported {
-    /// The model, unfolded.
+    /// The model.
     pub checkpoint: Checkpoint,
     /// Who wrote it.
     pub source: Source,
-    /// BatchNorm modules that the file had folded into the layer before; the checkpoint's change nothing.
-    pub folded: Vec<&'static str>,
+    /// What was left out, filled in or renamed, one line each.
+    pub notes: Vec<String>,
 }
 
 /// Reads a safetensors or ONNX file; its content decides.
 ///
 /// # Errors
 /// [`Error::BadFile`] with the first thing that is wrong.
-pub fn import(path: &Path, options: ImportOptions) -> Result<Imported> {
+pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
     from_bytes(path, &files::read(path, &files::FOREIGN_MODEL)?, options)
 }
 
@@ -100,18 +99,15 @@ pub fn import(path: &Path, options: ImportOptions) -> Result<Imported> {
 ///
 /// # Errors
 /// [`Error::BadFile`] with the first thing that is wrong.
-pub fn from_bytes(path: &Path, bytes: &[u8], options: ImportOptions) -> Result<Imported> {
+pub fn from_bytes(path: &Path, bytes: &[u8], options: &ImportOptions) -> Result<Imported> {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    let origin = Origin::Imported(name);
-    if !looks_like_onnx(path, bytes) {
-        return pytorch::read(path, bytes, options, origin);
-    }
-    let onnx::Read { parameters, folded } = onnx::read(path, bytes, options)?;
-    Ok(Imported {
-        checkpoint: Checkpoint { parameters, batches_tracked: 0, origin, moments: None },
-        source: Source::Onnx,
-        folded,
-    })
+    let is_onnx = looks_like_onnx(path, bytes);
+    let (mut read, source) =
+        if is_onnx { (of_onnx(path, bytes, options)?, Source::Onnx) } else { pytorch::read(path, bytes, options)? };
+    take(&mut read.parameters, options)?;
+    let pytorch::Read { parameters, batches_tracked, notes } = read;
+    let checkpoint = Checkpoint { parameters, batches_tracked, origin: Origin::Imported(name), moments: None };
+    Ok(Imported { checkpoint, source, notes })
 }
 
 /// By content where that is clear (an ONNX file begins with the field of its version, a safetensors file has its header at
@@ -120,6 +116,64 @@ fn looks_like_onnx(path: &Path, bytes: &[u8]) -> bool {
     let is_safetensors = bytes.get(8) == Some(&b'{');
     let begins = bytes.first() == Some(&0x08) && bytes.get(1).is_some_and(|&version| version < 0x80);
     !is_safetensors && (begins || path.extension().is_some_and(|e| e == "onnx"))
+}
+
+fn of_onnx(path: &Path, bytes: &[u8], options: &ImportOptions) -> Result<pytorch::Read> {
+    if options.network.is_some() {
+        return Err(Error::BadArgument {
+            problem: "an ONNX file describes its own network".into(),
+            remedy: "leave --network away".into(),
+        });
+    }
+    let onnx::Read { description, tensors, variance, mut notes } = onnx::read(path, bytes)?;
+    let network = Network::new(description).map_err(|fault| {
+        Error::bad_file(path, format!("its network cannot be taken: {fault}"), "see docs/networks.md for what can")
+    })?;
+    if let Some(eps) = options.eps
+        && let Some(other) = network.batch_norms().map(|node| network.eps(node)).find(|&other| other != eps)
+    {
+        return Err(Error::bad_file(path, format!("its BatchNorm has eps {other}, not {eps}"), REMEDY_EPS));
+    }
+    let variance = options.variance.or(variance).unwrap_or(Variance::Unbiased);
+    let mut parameters = Parameters { network: Arc::new(network), tensors, variance };
+    let lenet = Network::lenet();
+    if parameters.network.preprocessing().is_none()
+        && !parameters.network.has_classes()
+        && to_lenet(&parameters).is_some()
+    {
+        // The chapter's own network: what its reader feeds it is known.
+        let known = parameters.network.with_preprocessing(lenet.preprocessing().clone());
+        let known = known.and_then(|network| network.with_classes(lenet.class_names().map(String::from).collect()));
+        parameters.network = Arc::new(known.expect("LeNet's own fit LeNet"));
+        notes.push(
+            "it is LeNet, so pixels are taken as shares of white (--scale 1/255) and classes are Fashion-MNIST's"
+                .into(),
+        );
+    }
+    Ok(pytorch::Read { parameters, batches_tracked: 0, notes })
+}
+
+/// Lets a model take its input and name its outputs as the command line says.
+fn take(parameters: &mut Parameters, options: &ImportOptions) -> Result<()> {
+    let network = &parameters.network;
+    let GivenPreprocessing { scale, mean, std } = &options.preprocessing;
+    let mut preprocessing = network.preprocessing().clone();
+    if let Some((multiply, divide)) = *scale {
+        (preprocessing.multiply, preprocessing.divide) = (multiply, divide);
+    }
+    preprocessing.mean = mean.clone().unwrap_or(preprocessing.mean);
+    preprocessing.std = std.clone().unwrap_or(preprocessing.std);
+    let refused = |fault: crate::network::Fault, flags: &str| Error::BadArgument {
+        problem: fault.to_string(),
+        remedy: format!("give other {flags}"),
+    };
+    let mut new =
+        network.with_preprocessing(preprocessing).map_err(|fault| refused(fault, "--scale, --mean or --std"))?;
+    if let Some(classes) = &options.classes {
+        new = new.with_classes(classes.clone()).map_err(|fault| refused(fault, "--classes"))?;
+    }
+    parameters.network = Arc::new(new);
+    Ok(())
 }
 
 /// What `export` writes.
@@ -147,12 +201,12 @@ impl Format {
 }
 
 /// Whether BatchNorm stands on its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Form {
-    /// As trained.
+    /// As trained
     Unfolded,
-    /// In the weights and biases of the layers before.
+    /// In the weights and biases of the layers beside it
     Folded,
 }
 
@@ -165,144 +219,104 @@ pub enum Form {
 /// For [`Format::Weights`], which [`crate::export::export`] makes.
 pub fn to_bytes(checkpoint: &Checkpoint, format: Format, form: Form) -> Result<Vec<u8>> {
     check_statistics(&checkpoint.parameters)?;
-    let parameters = match form {
-        Form::Unfolded => checkpoint.parameters.clone(),
+    let (parameters, modules) = match form {
+        Form::Unfolded => (checkpoint.parameters.clone(), modules_of(&checkpoint.parameters.network)),
         Form::Folded => folded(&checkpoint.parameters)?,
     };
-    let bytes = match format {
+    let (bytes, back) = match format {
         Format::Weights => panic!("a weights.bin is made by export::export"),
-        Format::Safetensors => pytorch::to_bytes(&parameters, checkpoint.batches_tracked, form),
-        Format::Onnx => onnx::to_bytes(&parameters, form),
-    };
-    let options = ImportOptions { eps: None, variance: Some(parameters.variance) };
-    let back = match format {
-        Format::Onnx => onnx::read(Path::new("the ONNX file"), &bytes, options)?.parameters,
-        _ => {
-            pytorch::read(Path::new("the state_dict"), &bytes, options, checkpoint.origin.clone())?
-                .checkpoint
-                .parameters
+        Format::Safetensors => {
+            let bytes = pytorch::to_bytes(&parameters, &modules, checkpoint.batches_tracked);
+            let options = ImportOptions { network: Some(checkpoint.parameters.network.clone()), ..Default::default() };
+            let back = from_bytes(Path::new("the state_dict"), &bytes, &options)?.checkpoint.parameters;
+            let back = if form == Form::Folded { fold_batch_norm(&back).0 } else { back };
+            (bytes, back)
+        }
+        Format::Onnx => {
+            let bytes = onnx::to_bytes(&parameters.network, &parameters.tensors, parameters.variance);
+            let back = from_bytes(Path::new("model.onnx"), &bytes, &ImportOptions::default())?.checkpoint.parameters;
+            (bytes, back)
         }
     };
-    let same = |(a, b): (&Vec<f64>, &Vec<f64>)| a.iter().zip(b).all(|(&a, &b)| a as f32 == b as f32);
-    if back.tensors.iter().zip(&parameters.tensors).all(same) {
+    let same =
+        |(a, b): (&Vec<f64>, &Vec<f64>)| a.len() == b.len() && a.iter().zip(b).all(|(&a, &b)| a as f32 == b as f32);
+    let count = parameters.tensors.len();
+    if back.tensors.len() == count && back.tensors.iter().zip(&parameters.tensors).all(same) {
         return Ok(bytes);
     }
     Err(Error::Disagreement { problem: "the file that was made reads back as another model".into() })
 }
 
-/// The same model with BatchNorm in the layers before it, and BatchNorm that changes nothing.
+/// The names of a network's modules, node by node.
+fn modules_of(network: &Network) -> Vec<String> {
+    (0..network.nodes().len()).map(|node| network.module(node).into_owned()).collect()
+}
+
+/// The same model with BatchNorm in the layers beside it, and its modules' names as they were.
 ///
 /// # Errors
 /// [`Error::Refused`] if a product of two numbers that f32 holds is one that it does not.
-fn folded(parameters: &Parameters) -> Result<Parameters> {
-    let FoldedLeNet { conv1, conv2, linear1, linear2, linear3 } = parameters.to_lenet().fold();
-    let mut folded = parameters.clone();
-    // PyTorch's own, which is what a folded file is read back with.
-    folded.eps = Parameters::zero(parameters.variance).eps;
-    let values: [(&[f32], &[f32]); 5] = [
-        (conv1.flat(), &conv1.bias),
-        (conv2.flat(), &conv2.bias),
-        (linear1.flat(), &linear1.bias),
-        (linear2.flat(), &linear2.bias),
-        (linear3.flat(), &linear3.bias),
-    ];
-    for (layer, (weight, bias)) in LAYERS.iter().zip(values) {
-        *folded.get_mut(layer.weight) = weight.iter().map(|&v| f64::from(v)).collect();
-        *folded.get_mut(layer.bias) = bias.iter().map(|&v| f64::from(v)).collect();
-        if let Some(module) = layer.batch_norm {
-            pass_through(&mut folded, module);
-        }
-    }
-    for (spec, values) in TENSORS.iter().zip(&folded.tensors) {
-        check_values(spec.name, spec.role, values).map_err(|problem| Error::Refused {
+fn folded(parameters: &Parameters) -> Result<(Parameters, Vec<String>)> {
+    let (folded, origins) = fold_batch_norm(parameters);
+    let all = modules_of(&parameters.network);
+    let modules: Vec<String> = origins.into_iter().map(|node| all[node].clone()).collect();
+    for (parameter, values) in folded.network.parameters().iter().zip(&folded.tensors) {
+        let name = format!("{}.{}", modules[parameter.node], parameter.role.name());
+        check_values(&name, parameter.role, values).map_err(|problem| Error::Refused {
             problem: format!("with BatchNorm folded into it, {problem}"),
             remedy: "export it without --folded, or train again with a smaller --lr".into(),
         })?;
     }
-    Ok(folded)
-}
-
-/// Makes the BatchNorm of a module one that changes no bit: gamma 1, beta 0, mean 0, and the variance whose sum with `eps`
-/// rounds to 1. In f32 the deviation is then 1. In f64, where the sum is off by at most 2^-25, its root is off by at most
-/// 2^-26, less than half a unit of an f32, so that folding gives the layer back as it was.
-fn pass_through(parameters: &mut Parameters, module: &str) {
-    let variance = f64::from(1.0 - parameters.eps as f32);
-    for (part, value) in [("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", variance)] {
-        parameters.tensors[index(&format!("{module}.{part}"))].fill(value);
-    }
-}
-
-/// The modules of all BatchNorm layers.
-fn batch_norms() -> impl Iterator<Item = &'static str> {
-    LAYERS.iter().filter_map(|layer| layer.batch_norm)
+    Ok((folded, modules))
 }
 
 #[cfg(test)]
-mod tests {
-    use bn_core::lenet::Role;
+pub(crate) mod tests {
+    use bn_core::network::Role;
 
     use super::*;
+    use crate::network::shipped;
 
     /// A model of arbitrary numbers with statistics that could be.
-    pub(super) fn model() -> Checkpoint {
-        let mut parameters = Parameters::zero(Variance::Biased);
-        for (seed, (spec, tensor)) in TENSORS.iter().zip(&mut parameters.tensors).enumerate() {
+    pub(crate) fn model(network: &Arc<Network>) -> Checkpoint {
+        let mut parameters = Parameters::zero(network, Variance::Biased);
+        for (seed, (parameter, tensor)) in network.parameters().iter().zip(&mut parameters.tensors).enumerate() {
             for (i, value) in tensor.iter_mut().enumerate() {
                 let noise = ((i * 7919 + seed * 104_729) % 2003) as f64 / 1001.0 - 1.0;
-                *value = f64::from(if spec.role == Role::RunningVar { 1.1 + noise } else { noise * 0.2 } as f32);
+                *value = f64::from(if parameter.role == Role::RunningVar { 1.1 + noise } else { noise * 0.2 } as f32);
             }
         }
         Checkpoint { parameters, batches_tracked: 7, origin: Origin::Imported("model".into()), moments: None }
     }
 
     #[test]
-    fn the_layers_are_those_of_the_table() {
-        let mut names = Vec::new();
-        for Layer { weight, bias, batch_norm } in LAYERS {
-            names.extend([weight.to_owned(), bias.to_owned()]);
-            let parts = ["weight", "bias", "running_mean", "running_var"];
-            names.extend(batch_norm.iter().flat_map(|module| parts.map(|part| format!("{module}.{part}"))));
-        }
-        assert_eq!(names, TENSORS.map(|t| t.name));
-    }
-
-    #[test]
-    fn a_batch_norm_that_is_passed_through_changes_no_bit() {
-        for eps in [1e-5_f32, 1e-3, 7e-7, 0.3, 0.999, f32::MIN_POSITIVE] {
-            let mut checkpoint = model();
-            checkpoint.parameters.eps = f64::from(eps);
-            batch_norms().for_each(|module| pass_through(&mut checkpoint.parameters, module));
-            let net = checkpoint.parameters.to_lenet();
-            let folded = net.fold();
-            assert_eq!(net.bn1.running_var[0] + eps, 1.0, "{eps}");
-            assert!(folded.conv1 == net.conv1 && folded.conv2 == net.conv2, "{eps}");
-            assert!(folded.linear1 == net.linear1 && folded.linear2 == net.linear2, "{eps}");
-        }
-    }
-
-    #[test]
     fn every_format_and_form_reads_back_as_the_model_that_was_written() {
         let directory = tempfile::tempdir().unwrap();
-        let ours = model();
-        let net = ours.parameters.to_lenet();
-        for (format, name) in [(Format::Safetensors, "x.safetensors"), (Format::Onnx, "x.onnx")] {
-            let path = directory.path().join(name);
-            assert_eq!(Format::of_name(&path), Some(format));
-            std::fs::write(&path, to_bytes(&ours, format, Form::Unfolded).unwrap()).unwrap();
-            let back = import(&path, ImportOptions::default()).unwrap();
-            assert_eq!(back.folded, [""; 0]);
-            assert_eq!(*back.checkpoint.parameters.to_lenet(), *net, "{name}");
+        for network in shipped::all().iter().filter(|network| network.topology().macs() < 3_000_000) {
+            let ours = model(network);
+            let unfolded = &ours.parameters;
+            for (format, name) in [(Format::Safetensors, "x.safetensors"), (Format::Onnx, "x.onnx")] {
+                let path = directory.path().join(name);
+                assert_eq!(Format::of_name(&path), Some(format));
+                let described = (format == Format::Safetensors).then(|| network.clone());
+                let options = ImportOptions { network: described, ..Default::default() };
+                let bytes = |form| {
+                    to_bytes(&ours, format, form).unwrap_or_else(|e| panic!("{} {form:?} {name}: {e}", network.name()))
+                };
+                std::fs::write(&path, bytes(Form::Unfolded)).unwrap();
+                let back = import(&path, &options).unwrap().checkpoint.parameters;
+                assert_eq!((&back.tensors, &back.network), (&unfolded.tensors, &unfolded.network), "{name}");
 
-            std::fs::write(&path, to_bytes(&ours, format, Form::Folded).unwrap()).unwrap();
-            let back = import(&path, ImportOptions::default()).unwrap();
-            assert_eq!(back.folded, ["1", "5", "10", "13"]);
-            assert_eq!(back.checkpoint.parameters.to_lenet().fold(), net.fold(), "{name}");
+                std::fs::write(&path, bytes(Form::Folded)).unwrap();
+                let back = import(&path, &options).unwrap().checkpoint.parameters;
+                assert_eq!(fold_batch_norm(&back).0.tensors, fold_batch_norm(unfolded).0.tensors, "{name}");
+            }
         }
     }
 
     #[test]
     fn a_fold_that_leaves_f32_is_refused_as_that() {
-        let mut extreme = model();
+        let mut extreme = model(&Network::lenet());
         extreme.parameters.get_mut("9.weight")[7] = f64::from(f32::MAX);
         extreme.parameters.get_mut("10.weight").fill(2.0);
         assert!(to_bytes(&extreme, Format::Onnx, Form::Unfolded).is_ok());
@@ -313,10 +327,25 @@ mod tests {
 
     #[test]
     fn a_model_that_was_never_trained_is_refused() {
-        let mut untouched = model();
+        let mut untouched = model(&Network::lenet());
         untouched.parameters.get_mut("5.running_mean").fill(0.0);
         untouched.parameters.get_mut("5.running_var").fill(1.0);
         let error = to_bytes(&untouched, Format::Onnx, Form::Folded).unwrap_err();
         assert!(error.to_string().contains("5 were never updated"), "{error}");
+    }
+
+    #[test]
+    fn preprocessing_and_classes_are_what_the_command_line_says() {
+        let mut parameters = model(&Network::lenet()).parameters;
+        let preprocessing = GivenPreprocessing { mean: Some(vec![0.286]), std: Some(vec![0.353]), scale: None };
+        take(&mut parameters, &ImportOptions { preprocessing, ..Default::default() }).unwrap();
+        let taken = parameters.network.preprocessing();
+        assert_eq!((taken.divide, &taken.mean[..], &taken.std[..]), (255.0, &[0.286][..], &[0.353][..]));
+        let two = ImportOptions { classes: Some(vec!["a".into(), "b".into()]), ..Default::default() };
+        let error = take(&mut parameters, &two).unwrap_err();
+        assert!(
+            error.to_string().contains("2 classes are named, the network has 10 outputs; give other --classes"),
+            "{error}"
+        );
     }
 }

@@ -34,7 +34,7 @@ const MIB: u64 = 1 << 20;
 pub const CHECKPOINT: Wanted = Wanted {
     name: "a checkpoint",
     kinds: &[Kind::Safetensors],
-    limit: 32 * MIB,
+    limit: 512 * MIB,
     remedy: "name a checkpoint that `train` or `import` wrote",
 };
 /// A `weights.bin`: more than the flash of any microcontroller.
@@ -55,8 +55,22 @@ pub const MODEL: Wanted = Wanted {
 pub const FOREIGN_MODEL: Wanted = Wanted {
     name: "a state_dict in safetensors or an ONNX file",
     kinds: &[Kind::Safetensors, Kind::Onnx],
-    limit: 16 * MIB,
+    limit: 256 * MIB,
     remedy: "save the model with safetensors.torch.save_file(net.state_dict(), FILE) or torch.onnx.export",
+};
+/// A description of a network.
+pub const NETWORK: Wanted = Wanted {
+    name: "a network's description (.net)",
+    kinds: &[Kind::Other("a text file"), Kind::Empty],
+    limit: MIB,
+    remedy: "see `host-trainer inspect lenet` for the form",
+};
+/// Inputs, and labels.
+pub const TENSORS: Wanted = Wanted {
+    name: "an array",
+    kinds: &[Kind::Safetensors, Kind::Numpy],
+    limit: 4096 * MIB,
+    remedy: "give a .safetensors with a tensor `input`, or a .npy",
 };
 /// A file of a data set, gzipped or not.
 pub const IDX: Wanted = Wanted {

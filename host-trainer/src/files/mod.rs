@@ -5,6 +5,9 @@ mod input;
 mod kind;
 mod output;
 
-pub use input::{CHECKPOINT, ELF, FOREIGN_MODEL, IDX, MODEL, WEIGHTS, Wanted, read, read_checked, read_part, try_read};
+pub use input::{
+    CHECKPOINT, ELF, FOREIGN_MODEL, IDX, MODEL, NETWORK, TENSORS, WEIGHTS, Wanted, read, read_checked, read_part,
+    try_read,
+};
 pub use kind::Kind;
 pub use output::{check_output, is_leftover_of, remove, write, write_if_different, write_proved};

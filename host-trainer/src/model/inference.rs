@@ -1,13 +1,127 @@
-//! bn-core's inference over many images, on all cores. Results do not depend on the number of threads.
+//! Inference over many inputs, on all cores: any network in f32, LeNet by bn-core's own code, in integers too. Results do not
+//! depend on the number of threads.
 
 use bn_core::fast;
 use bn_core::infer::{self, ScratchF32, argmax};
 use bn_core::lenet::FLAT;
 use bn_core::wide::{WideInt8Scratch, WideLeNet, WideModel, WideScratch};
 use bn_core::{CLASSES, FoldedLeNet, Image, LeNet, Model, Prediction, Scratch};
+use ndarray::Array4;
 
+use super::fold::{Folded, InputPadding};
+use super::input::gather;
+use super::parameters::Parameters;
 use crate::cores::cores;
+use crate::data::Inputs;
 use crate::device::builds::Build;
+use crate::engine::reference::network::Net;
+use crate::network::Network;
+
+/// Examples of one pass of the interpreter: few enough to stay in the cache.
+pub const BATCH: usize = 32;
+
+/// What a network says of many inputs, `[n][outputs]`, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outputs {
+    width: usize,
+    values: Vec<f32>,
+}
+
+impl Outputs {
+    /// Rows of that many values.
+    ///
+    /// # Panics
+    /// If the values are not whole rows.
+    pub fn new(width: usize, values: Vec<f32>) -> Self {
+        assert!(values.len().is_multiple_of(width), "{} values are no whole rows of {width}", values.len());
+        Self { width, values }
+    }
+
+    /// Values of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// All values.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// One row an input.
+    pub fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
+        self.values.chunks_exact(self.width)
+    }
+
+    /// Class of each row: its largest value, the first of several.
+    pub fn classes(&self) -> Vec<usize> {
+        self.rows().map(argmax).collect()
+    }
+
+    /// Largest difference of two values at the same place.
+    pub fn largest_difference(&self, other: &Self) -> f64 {
+        let pairs = self.values.iter().zip(&other.values);
+        pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs()).fold(0.0, f64::max)
+    }
+}
+
+/// What a network says of raw inputs, in f32, as it is described: its preprocessing, then its nodes.
+pub fn outputs(parameters: &Parameters, inputs: &Inputs) -> Outputs {
+    let net = Net::from_parameters(parameters);
+    interpret(&net, inputs, |range| gather(net.network(), inputs, samples(range)))
+}
+
+/// Examples as they are, as [`augment`](crate::data::augment) numbers them.
+pub fn samples(range: std::ops::Range<usize>) -> std::ops::Range<u32> {
+    range.start as u32..range.end as u32
+}
+
+/// The same of a folded model.
+pub fn folded_outputs(folded: &Folded, inputs: &Inputs) -> Outputs {
+    let net = Net::from_parameters(&folded.parameters);
+    interpret(&net, inputs, |range| {
+        let x = gather(net.network(), inputs, samples(range));
+        folded.padding.as_ref().map_or(x.clone(), |padding| pad(&x, padding))
+    })
+}
+
+/// Mean over all inputs of the mean squared difference between output and what the first node read.
+pub fn reconstruction_error(network: &Network, outputs: &Outputs, inputs: &Inputs) -> f64 {
+    let error = |(example, row): (usize, &[f32])| {
+        let x: Array4<f32> = gather(network, inputs, [example as u32]);
+        let squares = row.iter().zip(&x).map(|(&y, &x)| (f64::from(y) - f64::from(x)).powi(2));
+        squares.sum::<f64>() / row.len() as f64
+    };
+    outputs.rows().enumerate().map(error).sum::<f64>() / inputs.len() as f64
+}
+
+/// Rows and columns of a stated value around every map.
+fn pad(x: &Array4<f32>, padding: &InputPadding) -> Array4<f32> {
+    let (n, c, h, w) = x.dim();
+    let pads = padding.pads;
+    let shape = (n, c, h + pads.top + pads.bottom, w + pads.left + pads.right);
+    Array4::from_shape_fn(shape, |(n, c, row, column)| {
+        let (row, column) = (row.wrapping_sub(pads.top), column.wrapping_sub(pads.left));
+        if row < h && column < w { x[(n, c, row, column)] } else { padding.values[c] }
+    })
+}
+
+/// The outputs of all inputs; each thread interprets a run of batches.
+fn interpret(net: &Net<f32>, inputs: &Inputs, batch: impl Fn(std::ops::Range<usize>) -> Array4<f32> + Sync) -> Outputs {
+    let share = inputs.len().div_ceil(cores()).next_multiple_of(BATCH).max(BATCH);
+    let run = |start: usize| {
+        let end = inputs.len().min(start + share);
+        let batches = (start..end).step_by(BATCH);
+        batches
+            .flat_map(|at| net.infer(batch(at..end.min(at + BATCH))).into_raw_vec_and_offset().0)
+            .collect::<Vec<f32>>()
+    };
+    let run = &run;
+    let values = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..inputs.len()).step_by(share).map(|start| scope.spawn(move || run(start))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("inference does not panic")).collect()
+    });
+    Outputs::new(net.network().output().len(), values)
+}
 
 /// f32 logits with BatchNorm computed on its own, one row an image.
 pub fn unfolded(net: &LeNet, images: &[Image]) -> Vec<[f32; CLASSES]> {

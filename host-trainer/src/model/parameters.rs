@@ -1,8 +1,11 @@
-//! Every number of a model on the host: the tensors of [`bn_core::lenet::TENSORS`], their `eps`, and the convention of
-//! their statistics. The form in which models pass between engines, checkpoints and the exporter.
+//! Every number of a model on the host: the network and its tensors. The form in which models pass between engines,
+//! checkpoints, other programs' files and the exporter.
 
-use bn_core::batch_norm::DEFAULT_EPS;
-use bn_core::lenet::{LeNet, TENSOR_COUNT, TENSORS};
+use std::sync::Arc;
+
+use bn_core::network::Role;
+
+use crate::network::Network;
 
 /// Which variance the moving statistics track. Normalisation itself always uses the biased one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
@@ -24,22 +27,31 @@ impl Variance {
     }
 }
 
-/// All tensors of the unfolded network. Values are held as f64, which keeps every f32 exactly.
+/// A network and all its tensors. Values are held as f64, which keeps every f32 exactly.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameters {
-    /// One flat row-major vector a tensor, in the order of [`TENSORS`].
-    pub tensors: [Vec<f64>; TENSOR_COUNT],
-    /// BatchNorm's `eps`, one for all layers.
-    pub eps: f64,
+    /// The network. Each BatchNorm's `eps` is in its node.
+    pub network: Arc<Network>,
+    /// One flat row-major vector a tensor, in the order of [`Network::parameters`].
+    pub tensors: Vec<Vec<f64>>,
     /// What `running_var` holds.
     pub variance: Variance,
 }
 
 impl Parameters {
-    /// All weights zero, BatchNorm untouched.
-    pub fn zero(variance: Variance) -> Self {
-        let tensors = LeNet::zero().tensors().map(|t| t.iter().map(|&v| f64::from(v)).collect());
-        Self { tensors, eps: f64::from(DEFAULT_EPS), variance }
+    /// All weights zero, BatchNorm untouched: gamma 1, beta 0, mean 0, variance 1.
+    pub fn zero(network: &Arc<Network>, variance: Variance) -> Self {
+        let untouched = |role| if matches!(role, Role::Gamma | Role::RunningVar) { 1.0 } else { 0.0 };
+        let tensors = network.parameters().iter().map(|p| vec![untouched(p.role); p.dims.len()]).collect();
+        Self { network: network.clone(), tensors, variance }
+    }
+
+    /// Position of the tensor of that `state_dict` name.
+    ///
+    /// # Panics
+    /// If the network has no tensor of that name.
+    pub fn index(&self, name: &str) -> usize {
+        self.network.index(name).unwrap_or_else(|| panic!("the network has no tensor {name}"))
     }
 
     /// The tensor of that `state_dict` name.
@@ -47,7 +59,7 @@ impl Parameters {
     /// # Panics
     /// If the network has no tensor of that name.
     pub fn get(&self, name: &str) -> &[f64] {
-        &self.tensors[index(name)]
+        &self.tensors[self.index(name)]
     }
 
     /// The tensor of that `state_dict` name, to be changed.
@@ -55,26 +67,19 @@ impl Parameters {
     /// # Panics
     /// If the network has no tensor of that name.
     pub fn get_mut(&mut self, name: &str) -> &mut Vec<f64> {
-        &mut self.tensors[index(name)]
+        let at = self.index(name);
+        &mut self.tensors[at]
     }
 
-    /// As bn-core's network, every value rounded to f32.
-    pub fn to_lenet(&self) -> Box<LeNet> {
-        let mut net = Box::new(LeNet::zero());
-        net.set_eps(self.eps as f32);
-        for (to, from) in net.tensors_mut().into_iter().zip(&self.tensors) {
-            for (to, from) in to.iter_mut().zip(from) {
-                *to = *from as f32;
-            }
-        }
-        net
+    /// A node's tensors, in the order of its [`Op::roles`](bn_core::network::Op::roles).
+    pub fn of(&self, node: usize) -> &[Vec<f64>] {
+        let Some(first) = self.network.first_parameter(node) else { return &[] };
+        &self.tensors[first..first + self.network.nodes()[node].op.roles().len()]
     }
-}
 
-/// Position in [`TENSORS`] of a `state_dict` name.
-///
-/// # Panics
-/// If the network has no tensor of that name.
-pub fn index(name: &str) -> usize {
-    TENSORS.iter().position(|t| t.name == name).unwrap_or_else(|| panic!("the network has no tensor {name}"))
+    /// [`of`](Self::of), to be changed.
+    pub fn of_mut(&mut self, node: usize) -> &mut [Vec<f64>] {
+        let Some(first) = self.network.first_parameter(node) else { return &mut [] };
+        &mut self.tensors[first..first + self.network.nodes()[node].op.roles().len()]
+    }
 }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use bn_core::lenet::{Role, TENSORS, TensorSpec};
+use bn_core::network::{Parameter, Role};
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
@@ -38,21 +38,27 @@ impl<'a> StateDict<'a> {
         self.file.names()
     }
 
-    /// The values of tensor `name`, which must have the shape and sense of `spec`. Dimensions of one count only where
-    /// `unit_dimensions` says so: d2l's BatchNorm keeps its parameters as `[1, C, 1, 1]`.
-    pub(crate) fn values(
-        &self,
-        name: &str,
-        spec: &TensorSpec,
-        dtypes: &[Dtype],
-        unit_dimensions: UnitDimensions,
-    ) -> Result<Vec<f64>> {
+    /// Names and shapes of all tensors, by name.
+    pub(crate) fn shapes(&self) -> Vec<(String, Vec<usize>)> {
+        let mut shapes: Vec<_> =
+            self.file.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec())).collect();
+        shapes.sort_unstable();
+        shapes
+    }
+
+    /// The values of tensor `name`, which must have the shape and sense of `parameter`.
+    pub(crate) fn values(&self, name: &str, parameter: &Parameter) -> Result<Vec<f64>> {
         let tensor = self.file.tensor(name).map_err(|_| self.damaged(format!("it has no tensor {name}")))?;
-        if !unit_dimensions.same_shape(tensor.shape(), spec.shape) {
-            let problem =
-                format!("tensor {name} has the shape {:?}, the network's is {:?}", tensor.shape(), spec.shape);
-            return Err(self.damaged(problem));
+        let (found, wanted) = (tensor.shape(), parameter.dims.as_slice());
+        if found != wanted {
+            return Err(self.damaged(format!("tensor {name} has the shape {found:?}, the network's is {wanted:?}")));
         }
+        self.floats(name, parameter.role, &[Dtype::F32])
+    }
+
+    /// The values of tensor `name`, whatever its shape, of one of these types.
+    pub(crate) fn floats(&self, name: &str, role: Role, dtypes: &[Dtype]) -> Result<Vec<f64>> {
+        let tensor = self.file.tensor(name).map_err(|_| self.damaged(format!("it has no tensor {name}")))?;
         if !dtypes.contains(&tensor.dtype()) {
             let wanted: Vec<_> = dtypes.iter().map(Dtype::to_string).collect();
             let problem = format!("tensor {name} holds {}, not {}", tensor.dtype(), wanted.join(" or "));
@@ -64,7 +70,7 @@ impl<'a> StateDict<'a> {
             Dtype::BF16 => tensor.data().as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f64()).collect(),
             _ => tensor.data().as_chunks().0.iter().map(|&b| f64::from(f32::from_le_bytes(b))).collect::<Vec<_>>(),
         };
-        check_values(name, spec.role, &values).map_err(|problem| self.damaged(problem))?;
+        check_values(name, role, &values).map_err(|problem| self.damaged(problem))?;
         Ok(values)
     }
 
@@ -81,24 +87,6 @@ impl<'a> StateDict<'a> {
     }
 }
 
-/// Whether dimensions of length one are part of a shape.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum UnitDimensions {
-    /// `[1, 6, 1, 1]` is not `[6]`.
-    Count,
-    /// `[1, 6, 1, 1]` is as good as `[6]`.
-    Ignored,
-}
-
-impl UnitDimensions {
-    fn same_shape(self, found: &[usize], wanted: &[usize]) -> bool {
-        match self {
-            UnitDimensions::Count => found == wanted,
-            UnitDimensions::Ignored => found.iter().filter(|&&d| d != 1).eq(wanted.iter().filter(|&&d| d != 1)),
-        }
-    }
-}
-
 /// Every value must be a finite f32, and a variance must not be negative.
 pub(crate) fn check_values(name: &str, role: Role, values: &[f64]) -> Result<(), String> {
     if let Some(at) = values.iter().position(|&v| !(v as f32).is_finite()) {
@@ -110,11 +98,6 @@ pub(crate) fn check_values(name: &str, role: Role, values: &[f64]) -> Result<(),
         return Err(format!("tensor {name} holds a negative variance, {}, at position {at}", values[at]));
     }
     Ok(())
-}
-
-/// The modules of the network that are BatchNorm layers, by their place in the `nn.Sequential`: `1`, `5`, `10`, `13`.
-pub(crate) fn batch_norm_modules() -> impl Iterator<Item = &'static str> {
-    TENSORS.iter().filter_map(|t| t.name.strip_suffix(".running_var"))
 }
 
 fn header_problem(error: &SafeTensorError, length: usize) -> String {

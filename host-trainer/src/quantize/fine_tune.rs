@@ -130,13 +130,13 @@ struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     fn new(net: &FoldedLeNet, split: &'a Split) -> Self {
-        let logits = inference::folded(net, &split.images);
+        let logits = inference::folded(net, split.images());
         Self { split, classes: inference::classes(&logits), probabilities: logits.iter().map(softmax).collect() }
     }
 
     fn judge(&self, model: &Model<'_>) -> Agreement {
         let unit = (-f32::from(model.logit_fraction_bits())).exp2();
-        let predictions = inference::int8(model, &self.split.images);
+        let predictions = inference::int8(model, self.split.images());
         let classes: Vec<usize> = predictions.iter().map(|p| p.class).collect();
         let divergences = predictions.iter().zip(&self.probabilities).map(|(p, wanted)| {
             let given = softmax(&p.logits.map(|logit| logit as f32 * unit));
@@ -160,8 +160,8 @@ struct Lessons {
 
 impl Lessons {
     fn new(model: &Model<'_>, net: &FoldedLeNet, split: &Split) -> Self {
-        let flat = inference::flat(model, &split.images);
-        Self { flat, probabilities: inference::folded(net, &split.images).iter().map(softmax).collect() }
+        let flat = inference::flat(model, split.images());
+        Self { flat, probabilities: inference::folded(net, split.images()).iter().map(softmax).collect() }
     }
 }
 

@@ -1,55 +1,63 @@
 //! The BatchNorm layers: what they learned and what they tracked, channel by channel.
 
-use bn_core::lenet::{Role, TENSORS};
+use bn_core::network::Value;
 use maud::{Markup, html};
 
 use super::chart::bars;
 use super::table::{figures, wide};
 use crate::model::parameters::Parameters;
+use crate::network::text;
 
 /// One layer's values, `[channels]` each.
-struct Layer<'a> {
-    module: &'a str,
+struct Layer {
+    /// Name of its module.
+    module: String,
+    /// What it stands behind.
+    behind: String,
     /// Name, formula and values of each part.
     parts: [(&'static str, &'static str, Vec<f64>); 5],
 }
 
 /// The section.
 pub(super) fn section(parameters: &Parameters) -> Markup {
-    let names = ["conv1", "conv2", "linear1", "linear2"];
     html! {
         p {
             "Each channel of a layer becomes gamma · (x − mean) / deviation + beta, where the deviation is √(variance + eps). The gain, "
             "gamma over deviation, is what folding multiplies the channel's weights by; near zero, the channel is dead."
         }
-        @for (i, (layer, name)) in layers(parameters).iter().zip(names).enumerate() {
-            h3 { "BatchNorm " (i + 1) ", behind " (name) " (module " (layer.module) ", " (layer.parts[0].2.len()) " channels)" }
+        @for (i, layer) in layers(parameters).iter().enumerate() {
+            h3 { "BatchNorm " (i + 1) ", behind " (layer.behind) " (module " (layer.module) ", " (layer.parts[0].2.len()) " channels)" }
             (one(layer, &format!("BatchNorm {}", i + 1)))
         }
     }
 }
 
-fn layers(parameters: &Parameters) -> Vec<Layer<'_>> {
-    let gammas = TENSORS.iter().enumerate().filter(|(_, spec)| spec.role == Role::Gamma);
-    let layer = |(at, spec): (usize, &'static bn_core::lenet::TensorSpec)| {
-        let [gamma, beta, mean, variance] = std::array::from_fn(|part| parameters.tensors[at + part].clone());
-        let deviation: Vec<_> = variance.iter().map(|v| (v + parameters.eps).sqrt()).collect();
+fn layers(parameters: &Parameters) -> Vec<Layer> {
+    let network = &parameters.network;
+    let layer = |node: usize| {
+        let [gamma, beta, mean, variance] = parameters.of(node) else { unreachable!("a BatchNorm has four tensors") };
+        let eps = f64::from(network.eps(node));
+        let deviation: Vec<_> = variance.iter().map(|v| (v + eps).sqrt()).collect();
         let gain = gamma.iter().zip(&deviation).map(|(gamma, deviation)| gamma / deviation).collect();
         Layer {
-            module: spec.name.split('.').next().unwrap_or_default(),
+            module: network.module(node).into_owned(),
+            behind: match network.nodes()[node].input {
+                Value::Input => "the input".into(),
+                Value::Node(at) => text::op(&network.nodes()[at].op, network.input_of(at).channels, |_| String::new()),
+            },
             parts: [
-                ("gamma", "learned scale", gamma),
-                ("beta", "learned shift", beta),
-                ("mean", "running mean", mean),
+                ("gamma", "learned scale", gamma.clone()),
+                ("beta", "learned shift", beta.clone()),
+                ("mean", "running mean", mean.clone()),
                 ("deviation", "square root of running variance and eps", deviation),
                 ("gain", "gamma over deviation", gain),
             ],
         }
     };
-    gammas.map(layer).collect()
+    network.batch_norms().map(layer).collect()
 }
 
-fn one(layer: &Layer<'_>, name: &str) -> Markup {
+fn one(layer: &Layer, name: &str) -> Markup {
     let channels = layer.parts[0].2.len();
     html! {
         (wide(&format!("{name}, summary"), html! {
@@ -112,9 +120,9 @@ mod tests {
 
     #[test]
     fn every_layer_and_channel_is_there() {
-        let parameters = Parameters::zero(Variance::Biased);
+        let parameters = Parameters::zero(&crate::network::Network::lenet(), Variance::Biased);
         let html = section(&parameters).into_string();
-        for text in ["behind conv1 (module 1, 6 channels)", "behind linear2 (module 13, 84 channels)"] {
+        for text in ["behind conv2d 6 5x5 (module 1, 6 channels)", "behind linear 84 (module 13, 84 channels)"] {
             assert!(html.contains(text), "{text}");
         }
         assert_eq!(html.matches("<th scope=\"row\">").count(), 4 * 5 + 6 + 16 + 120 + 84);

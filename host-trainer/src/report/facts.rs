@@ -1,15 +1,18 @@
-//! Everything that a report says, computed: the three forms of the model on the test images, and the emulated device.
-
-use bn_core::lenet::CLASSES;
+//! Everything that a report says, computed: the forms of the model on the test split, and the emulated device.
 
 use crate::data::{Dataset, Split};
 use crate::device::emulate::{EmulateReport, EmulateRequest, Machine, emulate};
 use crate::device::firmware::Build;
+use crate::engine::Task;
 use crate::error::{Error, Result};
-use crate::export::{ExportReport, ExportRequest, Networks, Outputs, export};
+use crate::evaluate::dequantized;
+use crate::export::{ExportReport, ExportRequest, export};
 use crate::files;
-use crate::model::inference;
+use crate::model::fold::fold;
+use crate::model::inference::{self, Outputs};
+use crate::model::input::check;
 use crate::model::weights::AlignedBytes;
+use crate::numbers::percent;
 use crate::quantize::fine_tune::FineTuning;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::run_dir::{EpochMetrics, RunDir};
@@ -34,15 +37,53 @@ pub struct ReportRequest<'a> {
     pub fine_tuning: Option<FineTuning>,
 }
 
-/// What one form of the model says of the test images.
+/// What one form of the model says of the test split.
 #[derive(Clone, Debug)]
 pub struct Stage {
-    /// Logits, one row an image.
-    pub logits: Vec<[f32; CLASSES]>,
+    /// One row an input.
+    pub outputs: Outputs,
     /// The class of each.
     pub classes: Vec<usize>,
-    /// Share correct.
-    pub accuracy: f64,
+    /// How good it is.
+    pub score: Score,
+}
+
+/// How good a form of the model is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Score {
+    /// Share of inputs that are classified right.
+    Accuracy(f64),
+    /// Mean squared error, of a network that gives its input back.
+    Error(f64),
+}
+
+impl Score {
+    /// What is scored.
+    pub fn name(self) -> &'static str {
+        match self {
+            Score::Accuracy(_) => "accuracy",
+            Score::Error(_) => "mean squared error",
+        }
+    }
+
+    /// The error, where it is one.
+    pub fn error(self) -> Option<f64> {
+        if let Score::Error(error) = self { Some(error) } else { None }
+    }
+
+    /// The accuracy, where it is one.
+    pub fn accuracy(self) -> Option<f64> {
+        if let Score::Accuracy(accuracy) = self { Some(accuracy) } else { None }
+    }
+}
+
+impl std::fmt::Display for Score {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            Score::Accuracy(share) => f.write_str(&percent(share)),
+            Score::Error(error) => write!(f, "{error:.6}"),
+        }
+    }
 }
 
 /// The integers.
@@ -113,39 +154,43 @@ pub fn gather<'a>(request: &ReportRequest<'a>) -> Result<Facts<'a>> {
             remedy: "name other data with --data-dir".into(),
         });
     }
-    let nets = Networks::new(&checkpoint.parameters);
-    let stage = |logits: Vec<[f32; CLASSES]>| {
-        let classes = inference::classes(&logits);
-        Stage { accuracy: inference::accuracy(&classes, &test.labels), classes, logits }
+    let (parameters, network) = (&checkpoint.parameters, &checkpoint.parameters.network);
+    check(network, &test)?;
+    let stage = |outputs: Outputs| {
+        let classes = outputs.classes();
+        let score = if Task::of(network) == Task::Reconstruction {
+            Score::Error(inference::reconstruction_error(network, &outputs, &test.inputs))
+        } else {
+            Score::Accuracy(inference::accuracy(&classes, &test.labels))
+        };
+        Stage { outputs, classes, score }
     };
     let calibration =
         ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0, fine_tuning: request.fine_tuning };
-    let facts = |unfolded, folded, int8, device| Facts {
+    let facts = |int8, device| Facts {
         checkpoint,
         dataset: &dataset.name,
-        metrics: checkpoint.training().map_or(Vec::new(), |training| run.metrics_of(&training.history)),
-        unfolded: stage(unfolded),
-        folded: stage(folded),
+        metrics: checkpoint
+            .training()
+            .map_or(Vec::new(), |training| run.metrics_of(&training.history, Task::of(network))),
+        unfolded: stage(inference::outputs(parameters, &test.inputs)),
+        folded: stage(inference::folded_outputs(&fold(parameters), &test.inputs)),
         int8,
         device,
         test: test.clone(),
     };
-    let exported = match export(&checkpoint.parameters, &calibration) {
+    let exported = match export(parameters, &calibration) {
         Ok(exported) => exported,
         Err(refusal @ Error::Refused { .. }) => {
-            let unfolded = inference::unfolded(&nets.unfolded, &test.images);
-            let folded = inference::folded(&nets.folded, &test.images);
-            let device = Device::NotRun("there are no integers to run".into());
-            return Ok(facts(unfolded, folded, Err(refusal.to_string()), device));
+            return Ok(facts(Err(refusal.to_string()), Device::NotRun("there are no integers to run".into())));
         }
         Err(other) => return Err(other),
     };
     let bytes = AlignedBytes::new(&exported.weights);
     let model = bytes.model(&run.weights())?;
-    let outputs = Outputs::new(&nets, &model, &test.images);
-    let logits = outputs.int8.iter().map(|p| p.logits.map(|v| (f64::from(v) * outputs.logit_unit) as f32));
+    let unit = (-f64::from(model.logit_fraction_bits())).exp2();
     let int8 = Int8 {
-        stage: stage(logits.collect()),
+        stage: stage(dequantized(&inference::int8(&model, test.images()), unit)),
         export: exported.report,
         is_the_runs_file: files::try_read(&run.weights(), files::WEIGHTS.limit).map(|file| file == exported.weights),
     };
@@ -155,7 +200,7 @@ pub fn gather<'a>(request: &ReportRequest<'a>) -> Result<Facts<'a>> {
         }
         None => Device::NotRun("it was left out by --host-only".into()),
     };
-    Ok(facts(outputs.unfolded, outputs.folded, Ok(int8), device))
+    Ok(facts(Ok(int8), device))
 }
 
 /// A report is worth having without the emulator; it then says so.
@@ -176,9 +221,16 @@ impl Facts<'_> {
         self.int8.as_ref().map_or(&self.unfolded, |int8| &int8.stage)
     }
 
-    /// Test images by label and by what is said of them.
-    pub(super) fn confusion(&self) -> [[usize; CLASSES]; CLASSES] {
-        let mut counts = [[0; CLASSES]; CLASSES];
+    /// Name of a class: the network's, or its number.
+    pub(super) fn class_name(&self, class: usize) -> String {
+        let name = self.checkpoint.parameters.network.class_names().nth(class);
+        name.map_or_else(|| class.to_string(), String::from)
+    }
+
+    /// Test inputs by label and by what is said of them.
+    pub(super) fn confusion(&self) -> Vec<Vec<usize>> {
+        let classes = self.shipped().outputs.width();
+        let mut counts = vec![vec![0; classes]; classes];
         for (&label, &class) in self.test.labels.iter().zip(&self.shipped().classes) {
             counts[usize::from(label)][class] += 1;
         }
@@ -187,7 +239,8 @@ impl Facts<'_> {
 
     /// The mistakes that the model is surest of, surest first.
     pub(super) fn mistakes(&self) -> Vec<Mistake> {
-        let Stage { logits, classes, .. } = self.shipped();
+        let Stage { outputs, classes, .. } = self.shipped();
+        let logits: Vec<&[f32]> = outputs.rows().collect();
         let labels = self.test.labels.iter().map(|&label| usize::from(label));
         let wrong = labels.zip(classes).enumerate().filter(|(_, (label, class))| label != *class);
         let mut mistakes: Vec<_> = wrong
@@ -195,7 +248,7 @@ impl Facts<'_> {
                 index,
                 label,
                 prediction,
-                confidence: softmax(&logits[index], prediction),
+                confidence: softmax(logits[index], prediction),
             })
             .collect();
         // A stable sort: equals stay in the order of the test split.
@@ -206,7 +259,7 @@ impl Facts<'_> {
 }
 
 /// Probability of a class.
-fn softmax(logits: &[f32; CLASSES], class: usize) -> f64 {
+fn softmax(logits: &[f32], class: usize) -> f64 {
     let of_class = f64::from(logits[class]);
     1.0 / logits.iter().map(|&logit| (f64::from(logit) - of_class).exp()).sum::<f64>()
 }
@@ -217,7 +270,7 @@ mod tests {
 
     #[test]
     fn softmax_is_a_probability() {
-        let mut logits = [0.0; CLASSES];
+        let mut logits = [0.0; 10];
         assert!((softmax(&logits, 3) - 0.1).abs() < 1e-12);
         logits[3] = 1000.0;
         assert_eq!((softmax(&logits, 3), softmax(&logits, 4)), (1.0, 0.0));

@@ -1,6 +1,5 @@
 //! Where the model errs: the confusion matrix, and pictures of the mistakes that it is surest of.
 
-use bn_core::CLASS_NAMES;
 use maud::{Markup, html};
 
 use super::facts::{Facts, Mistake};
@@ -11,6 +10,9 @@ use crate::numbers::percent;
 /// The section.
 pub(super) fn section(facts: &Facts<'_>) -> Markup {
     let form = if facts.int8.is_ok() { "the integers" } else { "f32, BatchNorm on its own," };
+    if facts.unfolded.score.accuracy().is_none() {
+        return html! { p { "The network has no classes: it gives its input back, and has no mistakes but the error above." } };
+    }
     let mistakes = facts.mistakes();
     html! {
         (confusion(facts, form))
@@ -35,7 +37,7 @@ fn confusion(facts: &Facts<'_>, form: &str) -> Markup {
                 thead {
                     tr {
                         th scope="col" { "label" }
-                        @for (class, name) in CLASS_NAMES.iter().enumerate() { th scope="col" { abbr title=(name) { (class) } } }
+                        @for class in 0..counts.len() { th scope="col" { abbr title=(facts.class_name(class)) { (class) } } }
                         th.total scope="col" { "right" }
                     }
                 }
@@ -43,7 +45,7 @@ fn confusion(facts: &Facts<'_>, form: &str) -> Markup {
                     @for (label, row) in counts.iter().enumerate() {
                         @let total = row.iter().sum::<usize>().max(1);
                         tr {
-                            th scope="row" { (label) " " (CLASS_NAMES[label]) }
+                            th scope="row" { (label) " " (if facts.checkpoint.parameters.network.has_classes() { facts.class_name(label) } else { String::new() }) }
                             @for (class, &count) in row.iter().enumerate() {
                                 @let share = format!("--share:{:.3}", shade(count, total, label == class));
                                 @let kind = if label == class { "right" } else if count == 0 { "none" } else { "wrong" };
@@ -65,11 +67,13 @@ fn shade(count: usize, total: usize, is_right: bool) -> f64 {
 }
 
 fn figure(facts: &Facts<'_>, mistake: &Mistake) -> Markup {
-    let (label, prediction) = (CLASS_NAMES[mistake.label], CLASS_NAMES[mistake.prediction]);
+    let (label, prediction) = (facts.class_name(mistake.label), facts.class_name(mistake.prediction));
     let alt = format!("test image {}, labelled {label}", mistake.index);
     html! {
         figure {
-            img src=(picture::source(&facts.test.images[mistake.index])) alt=(alt) width="84" height="84";
+            @if let Some(source) = picture::source(&facts.test.inputs, mistake.index) {
+                img src=(source) alt=(alt) width="84" height="84";
+            }
             figcaption {
                 "said " strong { (prediction) } br; "is " (label) br;
                 small { (percent(mistake.confidence)) br; "no. " (mistake.index) }

@@ -30,9 +30,13 @@ pub struct ReportSummary {
     /// Test images behind its figures.
     pub images: usize,
     /// Share correct in f32, BatchNorm on its own.
-    pub accuracy_f32_unfolded: f64,
+    pub accuracy_f32_unfolded: Option<f64>,
     /// Share correct in f32, BatchNorm folded.
-    pub accuracy_f32_folded: f64,
+    pub accuracy_f32_folded: Option<f64>,
+    /// Mean squared error in f32, BatchNorm on its own; of a network that gives its input back.
+    pub error_f32_unfolded: Option<f64>,
+    /// Mean squared error in f32, BatchNorm folded; likewise.
+    pub error_f32_folded: Option<f64>,
     /// Share correct in integers; null where the exporter refuses the model.
     pub accuracy_int8: Option<f64>,
     /// Share correct in integers on the emulated device; null where it was not run.
@@ -61,9 +65,11 @@ pub fn write(facts: &Facts<'_>, path: PathBuf) -> Result<ReportSummary> {
         report: path,
         bytes: text.len(),
         images: facts.test.len(),
-        accuracy_f32_unfolded: facts.unfolded.accuracy,
-        accuracy_f32_folded: facts.folded.accuracy,
-        accuracy_int8: facts.int8.as_ref().ok().map(|int8| int8.stage.accuracy),
+        accuracy_f32_unfolded: facts.unfolded.score.accuracy(),
+        accuracy_f32_folded: facts.folded.score.accuracy(),
+        error_f32_unfolded: facts.unfolded.score.error(),
+        error_f32_folded: facts.folded.score.error(),
+        accuracy_int8: facts.int8.as_ref().ok().and_then(|int8| int8.stage.score.accuracy()),
         accuracy_int8_device: device,
         device_not_run: why,
     })

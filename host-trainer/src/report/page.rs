@@ -1,7 +1,6 @@
 //! The page: head, key figures, training, stages, device. [`batch_norm`] and [`mistakes`]
 //! have sections of their own.
 
-use bn_core::lenet::TRAINED_PARAMETERS;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
@@ -18,7 +17,7 @@ const STYLE: &str = include_str!("style.css");
 
 /// The whole page.
 pub(super) fn page(facts: &Facts<'_>) -> Markup {
-    let title = format!("BatchNorm LeNet on {}", facts.dataset);
+    let title = format!("{} on {}", facts.checkpoint.parameters.network.name(), facts.dataset);
     let sections = [
         ("training", "Training", training(facts)),
         ("stages", "Accuracy at each stage", stages(facts)),
@@ -59,9 +58,10 @@ pub(super) fn page(facts: &Facts<'_>) -> Markup {
 }
 
 fn origin(facts: &Facts<'_>) -> String {
-    let parameters = thousands(TRAINED_PARAMETERS);
+    let parameters = thousands(facts.checkpoint.parameters.network.topology().trained_parameters());
     match &facts.checkpoint.origin {
         Origin::Imported(name) => format!("{parameters} trained parameters, imported from {name}."),
+        Origin::Initial(seed) => format!("{parameters} parameters, untrained, seed {seed}."),
         Origin::Trained(state) => format!(
             "{parameters} trained parameters, recipe {}, {} of {} epochs, seed {}, engine {}.",
             state.recipe.name, state.epoch, state.recipe.epochs, state.seed, state.engine
@@ -71,16 +71,17 @@ fn origin(facts: &Facts<'_>) -> String {
 
 /// What most readers came for.
 fn key_figures(facts: &Facts<'_>) -> Markup {
-    let mut figures = vec![("accuracy in f32", percent(facts.unfolded.accuracy))];
+    let score = facts.unfolded.score;
+    let mut figures = vec![(format!("{} in f32", score.name()), score.to_string())];
     if let Ok(int8) = &facts.int8 {
-        figures.push(("accuracy in integers", percent(int8.stage.accuracy)));
-        figures.push(("bytes of weights", thousands(int8.export.bytes)));
+        figures.push((format!("{} in integers", score.name()), int8.stage.score.to_string()));
+        figures.push(("bytes of weights".into(), thousands(int8.export.bytes)));
     }
     if let Device::Ran(report) = &facts.device
         && let Some(cost) = &report.cost
     {
-        figures.push(("instructions an image", thousands(cost.instructions_per_inference as usize)));
-        figures.push(("bytes of RAM", thousands(cost.ram_bytes as usize)));
+        figures.push(("instructions an image".into(), thousands(cost.instructions_per_inference as usize)));
+        figures.push(("bytes of RAM".into(), thousands(cost.ram_bytes as usize)));
     }
     html! {
         dl.key-figures { @for (name, value) in figures { div { dt { (name) } dd { (value) } } } }
@@ -90,7 +91,7 @@ fn key_figures(facts: &Facts<'_>) -> Markup {
 fn training(facts: &Facts<'_>) -> Markup {
     let Some(state) = facts.checkpoint.training() else {
         return html! {
-            p { "This model was imported. Its file says nothing of how it was trained, so there are no curves and no recipe." }
+            p { "This model was not trained here. Its file says nothing of how it was trained, so there are no curves and no recipe." }
         };
     };
     html! {
@@ -138,7 +139,7 @@ fn run(state: &TrainingState, facts: &Facts<'_>) -> Markup {
                 tr { th scope="row" { "data" } td { (state.dataset) " (digest " (state.dataset_digest) ")" } }
                 tr { th scope="row" { "engine" } td { (state.engine) } }
                 tr { th scope="row" { "seed" } td { (state.seed) } }
-                tr { th scope="row" { "BatchNorm's eps" } td { (table::figures(parameters.eps)) } }
+                tr { th scope="row" { "BatchNorm's eps" } td { (parameters.network.common_eps().map_or("one a layer".into(), |eps| table::figures(f64::from(eps)))) } }
                 tr { th scope="row" { "running variance" } td { (parameters.variance.name()) } }
                 tr { th scope="row" { "batches tracked" } td { (thousands(facts.checkpoint.batches_tracked as usize)) } }
                 @if state.holdout > 0 {
@@ -184,15 +185,15 @@ fn stages(facts: &Facts<'_>) -> Markup {
             caption { "Share of images that are classified right, and that are classified differently from the first line" }
             thead { tr { th scope="col" { "stage" } th scope="col" { "right" } th scope="col" { "differently" } } }
             tbody {
-                tr { th scope="row" { "f32, BatchNorm on its own" } td { (percent(facts.unfolded.accuracy)) } td { "–" } }
+                tr { th scope="row" { "f32, BatchNorm on its own" } td { (facts.unfolded.score) } td { "–" } }
                 tr {
                     th scope="row" { "f32, BatchNorm folded" }
-                    td { (percent(facts.folded.accuracy)) } td { (differ(&facts.folded)) }
+                    td { (facts.folded.score) } td { (differ(&facts.folded)) }
                 }
                 @if let Ok(int8) = &facts.int8 {
                     tr {
                         th scope="row" { "int8 on the host" }
-                        td { (percent(int8.stage.accuracy)) } td { (differ(&int8.stage)) }
+                        td { (int8.stage.score) } td { (differ(&int8.stage)) }
                     }
                     tr {
                         th scope="row" { "int8 on the device, emulated" }

@@ -191,9 +191,9 @@ mod tests {
 
     #[test]
     fn a_field_that_is_new_has_a_row() {
-        let layers = [json!({"layer": "conv1", "saturation": 0.25}), json!({"layer": "conv2", "saturation": 0.5})];
+        let layers = [json!({"layer": "first", "saturation": 0.25}), json!({"layer": "second", "saturation": 0.5})];
         let table = of_many("Layers", "layer", &layers).into_string();
-        for part in ["<th scope=\"col\">conv2</th>", "<th scope=\"row\">saturation</th><td>0.25</td><td>0.5</td>"] {
+        for part in ["<th scope=\"col\">second</th>", "<th scope=\"row\">saturation</th><td>0.25</td><td>0.5</td>"] {
             assert!(table.contains(part), "{table}");
         }
     }

@@ -1,5 +1,6 @@
 //! Checkpoints: safetensors files under PyTorch's `state_dict` names, so that `load_state_dict(strict=True)` takes them as
-//! they are. What PyTorch has no name for, the convention of the statistics and where training stands, is in the metadata.
+//! they are. What PyTorch has no name for is in the metadata: the network as text, the convention of the statistics, and
+//! where training stands.
 //! Only while a run is unfinished the file has more tensors, which `--resume` needs: what AdamW remembers
 //! (`optimizer.first.0.weight`, `optimizer.second.0.weight`) and a mean of weights that grows (`mean.0.weight`).
 //!
@@ -7,10 +8,11 @@
 
 mod seal;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
-use bn_core::lenet::{Role, TENSORS, TensorSpec};
+use bn_core::network::{Op, Parameter};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde::{Deserialize, Serialize};
@@ -20,12 +22,13 @@ use crate::engine::{Moments, Totals};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::parameters::{Parameters, Variance};
-use crate::model::state_dict::{StateDict, UnitDimensions, batch_norm_modules, check_values};
+use crate::model::state_dict::{StateDict, check_values};
+use crate::network::{Network, text};
 use crate::train::recipe::Recipe;
 use crate::train::reestimate::Reestimated;
 
 /// Version of what stands under [`METADATA_KEY`].
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// The one key of ours in the file's `__metadata__`; its value is a JSON object. One key, because safetensors does not
 /// keep several in order, and the same run must write the same bytes.
 pub const METADATA_KEY: &str = "host_trainer";
@@ -58,6 +61,8 @@ pub struct Checkpoint {
 pub enum Origin {
     /// `host-trainer import`: the file's name.
     Imported(String),
+    /// `host-trainer init`: the seed.
+    Initial(u64),
     /// `host-trainer train`: everything needed to go on.
     Trained(Box<TrainingState>),
 }
@@ -112,10 +117,11 @@ pub struct EpochTotals {
 #[serde(deny_unknown_fields)]
 struct Metadata {
     format: u32,
-    /// MD5 of the whole file, see [`seal`]. Files of before it have none.
+    /// MD5 of the whole file, see [`seal`]; who edits a file takes it out.
     #[serde(default)]
     digest: Option<String>,
-    eps: f64,
+    /// The network, see [`text`].
+    network: String,
     variance: Variance,
     origin: Origin,
 }
@@ -124,6 +130,14 @@ struct Metadata {
 #[derive(Deserialize)]
 struct Version {
     format: u32,
+}
+
+impl TrainingState {
+    /// Batches that were trained on.
+    fn steps_taken(&self) -> u64 {
+        let examples = self.history.iter().map(|epoch| epoch.train.examples).sum::<usize>() + self.partial.examples;
+        (examples / self.recipe.batch_size.max(1)) as u64
+    }
 }
 
 impl Checkpoint {
@@ -147,7 +161,7 @@ impl Checkpoint {
     pub fn training(&self) -> Option<&TrainingState> {
         match &self.origin {
             Origin::Trained(state) => Some(state),
-            Origin::Imported(_) => None,
+            Origin::Imported(_) | Origin::Initial(_) => None,
         }
     }
 
@@ -158,34 +172,35 @@ impl Checkpoint {
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let parameters = &self.parameters;
         let all = self.groups();
-        for (spec, values) in all.iter().flat_map(|(_, tensors)| TENSORS.iter().zip(*tensors)) {
-            check_values(spec.name, spec.role, values).map_err(|problem| Error::Refused {
+        let network = &parameters.network;
+        let named: Vec<(String, &Parameter)> = network.tensor_names().into_iter().zip(network.parameters()).collect();
+        for ((name, parameter), values) in all.iter().flat_map(|(_, tensors)| named.iter().zip(*tensors)) {
+            check_values(name, parameter.role, values).map_err(|problem| Error::Refused {
                 problem: format!("a checkpoint was not written, {problem}"),
                 remedy: "try a smaller --lr or another --seed".into(),
             })?;
         }
         let bytes = |values: &[f64]| values.iter().flat_map(|&v| (v as f32).to_le_bytes()).collect::<Vec<u8>>();
-        let named = |(group, tensors): &(&str, &Tensors<f64>)| {
-            let tensor = |(spec, values): (&'static TensorSpec, &Vec<f64>)| {
-                (format!("{group}{}", spec.name), spec, bytes(values))
+        let of_group = |(group, tensors): &(&str, &Tensors<f64>)| {
+            let tensor = |((name, parameter), values): (&(String, &Parameter), &Vec<f64>)| {
+                (format!("{group}{name}"), parameter.dims, bytes(values))
             };
-            TENSORS.iter().zip(*tensors).map(tensor).collect::<Vec<_>>()
+            named.iter().zip(*tensors).map(tensor).collect::<Vec<_>>()
         };
-        let tensors: Vec<_> = all.iter().flat_map(named).collect();
+        let tensors: Vec<_> = all.iter().flat_map(of_group).collect();
         let counter = self.batches_tracked.to_le_bytes();
         let mut views: Vec<(String, TensorView<'_>)> = Vec::new();
-        for (name, spec, data) in &tensors {
-            let view = TensorView::new(Dtype::F32, spec.shape.to_vec(), data).expect("four bytes a value");
+        for (name, dims, data) in &tensors {
+            let view = TensorView::new(Dtype::F32, dims.as_slice().to_vec(), data).expect("four bytes a value");
             views.push((name.clone(), view));
         }
-        for module in batch_norm_modules() {
-            let view = TensorView::new(Dtype::I64, vec![], &counter).expect("eight bytes");
-            views.push((format!("{module}.num_batches_tracked"), view));
+        for name in counters(network) {
+            views.push((name, TensorView::new(Dtype::I64, vec![], &counter).expect("eight bytes")));
         }
         let metadata = Metadata {
             format: FORMAT,
             digest: Some(seal::BLANK.into()),
-            eps: parameters.eps,
+            network: text::print(network),
             variance: parameters.variance,
             origin: self.origin.clone(),
         };
@@ -221,37 +236,34 @@ impl Checkpoint {
             ));
         };
         let metadata = parse_metadata(&file, metadata)?;
-        let mut parameters = Parameters::zero(metadata.variance);
-        parameters.eps = metadata.eps;
-        parameters.tensors = group(&file, "")?;
-        let batches_tracked = batches_tracked(&file)?;
-        refuse_unknown_tensors(&file)?;
+        let network = text::parse(&metadata.network)
+            .map_err(|mistake| file.damaged(format!("its network cannot be read: {mistake}")))?;
+        let tensors = group(&file, &network, "")?;
+        let batches_tracked = batches_tracked(&file, &network)?;
+        refuse_unknown_tensors(&file, &network)?;
         let has = |group: &str| file.names().iter().any(|name| name.starts_with(group));
         let moments = (has(FIRST) || has(SECOND))
-            .then(|| Ok(Moments { first: group(&file, FIRST)?, second: group(&file, SECOND)? }))
+            .then(|| Ok(Moments { first: group(&file, &network, FIRST)?, second: group(&file, &network, SECOND)? }))
             .transpose()?;
         let mut origin = metadata.origin;
         if let Origin::Trained(state) = &mut origin {
-            check_state(state, batches_tracked)
+            check_state(state, batches_tracked.unwrap_or_else(|| state.steps_taken()))
                 .map_err(|problem| file.damaged(format!("its metadata contradicts itself: {problem}")))?;
-            state.mean = has(MEAN).then(|| group(&file, MEAN).map(Box::new)).transpose()?;
+            state.mean = has(MEAN).then(|| group(&file, &network, MEAN).map(Box::new)).transpose()?;
         }
         // Last, because what is wrong in particular says more.
         if metadata.digest.is_some() && !seal::holds(bytes) {
             return Err(file.damaged("it is damaged: its digest is not that of its content"));
         }
-        Ok(Self { parameters, batches_tracked, origin, moments })
+        let parameters = Parameters { network: Arc::new(network), tensors, variance: metadata.variance };
+        Ok(Self { parameters, batches_tracked: batches_tracked.unwrap_or(0), origin, moments })
     }
 }
 
 /// One tensor for each of the network's, from those whose names begin with `prefix`.
-fn group(file: &StateDict<'_>, prefix: &str) -> Result<Tensors<f64>> {
-    let mut tensors = TENSORS.each_ref().map(|_| Vec::new());
-    for (spec, values) in TENSORS.iter().zip(&mut tensors) {
-        let name = format!("{prefix}{}", spec.name);
-        *values = file.values(&name, spec, &[Dtype::F32], UnitDimensions::Count)?;
-    }
-    Ok(tensors)
+fn group(file: &StateDict<'_>, network: &Network, prefix: &str) -> Result<Tensors<f64>> {
+    let tensor = |(name, parameter): (String, &Parameter)| file.values(&format!("{prefix}{name}"), parameter);
+    network.tensor_names().into_iter().zip(network.parameters()).map(tensor).collect()
 }
 
 fn parse_metadata(file: &StateDict<'_>, json: &str) -> Result<Metadata> {
@@ -260,32 +272,31 @@ fn parse_metadata(file: &StateDict<'_>, json: &str) -> Result<Metadata> {
     if format != FORMAT {
         return Err(file.damaged(format!("its metadata has version {format}, this program reads version {FORMAT}")));
     }
-    let metadata: Metadata = serde_json::from_str(json).map_err(unreadable)?;
-    // As every engine, `import` and other programs take it: in f32.
-    if !(metadata.eps as f32 > 0.0 && (metadata.eps as f32) < 1.0) {
-        return Err(file.damaged(format!("its eps is {}, which is not between 0 and 1", metadata.eps)));
-    }
-    Ok(metadata)
+    serde_json::from_str(json).map_err(unreadable)
 }
 
-/// The four layers' counters, which must agree.
-fn batches_tracked(file: &StateDict<'_>) -> Result<u64> {
+/// The names of what PyTorch's BatchNorm layers count their batches with.
+fn counters(network: &Network) -> impl Iterator<Item = String> {
+    network.batch_norms().map(|node| format!("{}.num_batches_tracked", network.module(node)))
+}
+
+/// The layers' counters, which must agree; `None` without a BatchNorm.
+fn batches_tracked(file: &StateDict<'_>, network: &Network) -> Result<Option<u64>> {
     let mut agreed = None;
-    for module in batch_norm_modules() {
-        let name = format!("{module}.num_batches_tracked");
+    for name in counters(network) {
         let count = file.counter(&name)?.ok_or_else(|| file.damaged(format!("it has no tensor {name}")))?;
         if *agreed.get_or_insert(count) != count {
             return Err(file.damaged("its BatchNorm layers have seen different numbers of batches"));
         }
     }
-    Ok(agreed.unwrap_or(0))
+    Ok(agreed)
 }
 
-fn refuse_unknown_tensors(file: &StateDict<'_>) -> Result<()> {
-    let is_counter = |name: &str| name.strip_suffix(".num_batches_tracked").is_some();
+fn refuse_unknown_tensors(file: &StateDict<'_>, network: &Network) -> Result<()> {
+    let known: HashSet<String> = network.tensor_names().into_iter().chain(counters(network)).collect();
     let mut unknown: Vec<_> = file.names();
     let bare = |name: &str| [FIRST, SECOND, MEAN].iter().find_map(|g| name.strip_prefix(g)).unwrap_or(name).to_owned();
-    unknown.retain(|&name| !is_counter(name) && TENSORS.iter().all(|t| t.name != bare(name)));
+    unknown.retain(|&name| !known.contains(name) && !known.contains(&bare(name)));
     unknown.sort_unstable();
     match unknown.first() {
         Some(name) => Err(file.damaged(format!("it has a tensor {name}, which the network has not"))),
@@ -316,13 +327,13 @@ fn check_state(state: &TrainingState, batches_tracked: u64) -> Result<(), String
     Ok(())
 }
 
-/// Gamma and beta of the first BatchNorm layer, which d2l prints.
+/// Gamma and beta of the first BatchNorm layer, which d2l prints; empty where the network has none.
 pub fn first_batch_norm(parameters: &Parameters) -> (&[f64], &[f64]) {
-    let first = |role| {
-        let at = TENSORS.iter().position(|t| t.role == role).expect("the network has BatchNorm");
-        parameters.tensors[at].as_slice()
-    };
-    (first(Role::Gamma), first(Role::Beta))
+    let first = parameters.network.nodes().iter().position(|node| matches!(node.op, Op::BatchNorm { .. }));
+    match first.map(|node| parameters.of(node)) {
+        Some([gamma, beta, ..]) => (gamma, beta),
+        _ => (&[], &[]),
+    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ struct Curve {
 
 const CURVES: [Curve; 3] = [
     Curve { label: "train loss", colour: RGBColor(0x1f, 0x77, 0xb4), value: |m| Some(m.train_loss) },
-    Curve { label: "train accuracy", colour: RGBColor(0xbf, 0x3f, 0xbf), value: |m| Some(m.train_accuracy) },
+    Curve { label: "train accuracy", colour: RGBColor(0xbf, 0x3f, 0xbf), value: |m| m.train_accuracy },
     Curve { label: "test accuracy", colour: RGBColor(0x2c, 0x8a, 0x3d), value: |m| m.test_accuracy },
 ];
 
@@ -57,6 +57,9 @@ fn draw(root: &DrawingArea<SVGBackend<'_>, Shift>, title: &str, epochs: &[EpochM
         .light_line_style(TRANSPARENT)
         .draw()?;
     for Curve { label, colour, value } in CURVES {
+        if epochs.iter().all(|epoch| value(epoch).is_none()) {
+            continue;
+        }
         let points = epochs.iter().filter_map(move |m| value(m).map(|value| (m.epoch as f64, value)));
         let style = colour.stroke_width(2);
         let series = chart.draw_series(LineSeries::new(points.clone(), style))?;
@@ -81,7 +84,7 @@ mod tests {
         let metrics = |i: usize| EpochMetrics {
             epoch: i + 1,
             train_loss: 0.7 / (i + 1) as f64,
-            train_accuracy: 0.8,
+            train_accuracy: Some(0.8),
             test_loss: Some(0.5),
             test_accuracy: i.is_multiple_of(2).then_some(0.75),
             examples_per_second: None,

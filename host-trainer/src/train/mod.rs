@@ -28,20 +28,23 @@ pub mod run_dir;
 pub mod saves;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bn_core::Image;
+use clap::ValueEnum;
 use md5::{Digest, Md5};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use crate::data::augment;
-use crate::data::{Dataset, Split};
+use crate::data::{Dataset, DatasetName, Inputs, Split};
 use crate::engine::steps::Tensors;
-use crate::engine::{Engine, Totals};
+use crate::engine::{Engine, Task, Totals};
 use crate::error::{Error, Result};
+use crate::model::input;
 use crate::model::parameters::Parameters;
+use crate::network::{Network, shipped};
 use crate::train::checkpoint::{EpochTotals, TrainingState};
 use crate::train::recipe::{Recipe, Reestimate};
 use crate::train::reestimate::reestimate_model;
@@ -101,6 +104,29 @@ pub enum End {
     Finished,
     /// The watcher asked to stop; the state says where.
     Stopped,
+}
+
+/// A network as it trains on a data set: what it reads must be what the data is, and where the description names no classes, or is
+/// a shipped one on other data than its own, the classes are the data's.
+///
+/// # Errors
+/// [`Error::BadArgument`] with what does not fit.
+pub fn of_data(network: &Arc<Network>, dataset: &Dataset) -> Result<Arc<Network>> {
+    input::check(network, &dataset.train)?;
+    input::check(network, &dataset.test)?;
+    let is_shipped = shipped::get(network.name()).is_some_and(|shipped| *shipped == **network);
+    let is_built_in = DatasetName::from_str(&dataset.name, true).is_ok();
+    let outputs = network.output().len();
+    let is_described = network.has_classes() && !is_shipped;
+    if Task::of(network) == Task::Reconstruction || is_described {
+        return Ok(network.clone());
+    }
+    let names: Vec<String> = if is_built_in && outputs == bn_core::CLASSES {
+        bn_core::CLASS_NAMES.map(String::from).into()
+    } else {
+        (0..outputs).map(|class| class.to_string()).collect()
+    };
+    Ok(Arc::new(network.with_classes(names).expect("one name an output")))
 }
 
 /// A new run's state, before its first step.
@@ -183,14 +209,13 @@ pub fn digest(dataset: &Dataset) -> String {
 fn held_out_digest(dataset: &Dataset, count: usize) -> String {
     let (train, test) = (&dataset.train, &dataset.test);
     let left = train.len() - count;
-    let held_out = (&train.images[left..], &train.labels[left..]);
-    let test = if count == 0 { (&test.images[..], &test.labels[..]) } else { held_out };
-    let train = (&train.images[..left], &train.labels[..left]);
+    let (held_out, rest) = ((train, left..train.len()), (train, 0..left));
+    let test = if count == 0 { (test, 0..test.len()) } else { held_out };
     let mut md5 = Md5::new();
-    for (images, labels) in [train, test] {
-        md5.update((labels.len() as u64).to_le_bytes());
-        md5.update(images.as_flattened().as_flattened());
-        md5.update(labels);
+    for (split, range) in [rest, test] {
+        md5.update((range.len() as u64).to_le_bytes());
+        md5.update(split.inputs.bytes(range.clone()));
+        md5.update(split.labels.get(range).unwrap_or_default());
     }
     md5.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -274,18 +299,18 @@ fn finish(engine: &mut dyn Engine, dataset: &Dataset, state: &mut TrainingState)
     engine.set_parameters(&before);
     let train = &dataset.train;
     state.reestimated = Some(if state.recipe.reestimate == Reestimate::Plain {
-        reestimate_model(engine, &train.images, train)?
+        reestimate_model(engine, &train.inputs, train)?
     } else {
         reestimate_model(engine, &shown(train, state), train)?
     });
     Ok(())
 }
 
-/// The training images as the last epoch showed them.
-fn shown(split: &Split, state: &TrainingState) -> Vec<Image> {
+/// The training inputs as the last epoch showed them.
+fn shown(split: &Split, state: &TrainingState) -> Inputs {
     let mut samples: Vec<u32> = (0..split.len() as u32).collect();
     augment::draw(state.recipe.augmentation(), state.seed, state.epoch, &mut samples);
-    split.images.iter().zip(samples).map(|(image, sample)| augment::show(image, sample)).collect()
+    augment::shown(&split.inputs, &samples)
 }
 
 fn diverged(state: &TrainingState, step: usize) -> Error {

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::engine::Task;
 use crate::train::Timing;
 use crate::train::checkpoint::TrainingState;
 use crate::train::run_dir::EpochMetrics;
@@ -14,12 +15,13 @@ pub struct Progress {
     bar: ProgressBar,
     epochs: usize,
     steps_per_epoch: usize,
+    task: Task,
     quiet: bool,
 }
 
 impl Progress {
     /// A bar over `epochs * steps_per_epoch` steps, of which `state`'s are done. `quiet` shows nothing.
-    pub fn new(state: &TrainingState, steps_per_epoch: usize, quiet: bool) -> Self {
+    pub fn new(state: &TrainingState, steps_per_epoch: usize, task: Task, quiet: bool) -> Self {
         let epochs = state.recipe.epochs;
         let bar = ProgressBar::new((epochs * steps_per_epoch) as u64);
         if quiet || !std::io::stderr().is_terminal() {
@@ -29,7 +31,7 @@ impl Progress {
         bar.set_style(ProgressStyle::with_template(template).expect("the template is sound").progress_chars("━╸─"));
         bar.set_prefix(format!("{}/{epochs}", state.epoch + 1));
         bar.set_message("starting");
-        let progress = Self { bar, epochs, steps_per_epoch, quiet };
+        let progress = Self { bar, epochs, steps_per_epoch, task, quiet };
         progress.bar.set_position((state.epoch * steps_per_epoch + state.step) as u64);
         progress.bar.reset_eta();
         progress
@@ -37,9 +39,12 @@ impl Progress {
 
     /// After some steps.
     pub fn update(&self, state: &TrainingState, timing: &Timing) {
-        let mut message = format!("loss {:.3}, train acc {:.3}", state.partial.mean_loss(), state.partial.accuracy());
-        if let Some(test) = state.history.last().and_then(|last| last.test) {
-            message += &format!(", test acc {:.3}", test.accuracy());
+        let mut message = format!("loss {:.3}", state.partial.mean_loss());
+        if self.task == Task::Classes {
+            message += &format!(", train acc {:.3}", state.partial.accuracy());
+            if let Some(test) = state.history.last().and_then(|last| last.test) {
+                message += &format!(", test acc {:.3}", test.accuracy());
+            }
         }
         message += &format!(", {:.0} examples/s", timing.epoch_examples_per_second());
         self.bar.set_prefix(format!("{}/{}", state.epoch + 1, self.epochs));
@@ -50,13 +55,13 @@ impl Progress {
     /// After an epoch.
     pub fn epoch(&self, metrics: &EpochMetrics) {
         let width = self.epochs.to_string().len();
-        let EpochMetrics { epoch, train_loss, train_accuracy, test_accuracy, .. } = metrics;
-        let test = test_accuracy.map(|accuracy| format!(", test acc {accuracy:.3}")).unwrap_or_default();
+        let EpochMetrics { epoch, train_loss, train_accuracy, test_accuracy, test_loss, .. } = metrics;
+        let test_loss = if train_accuracy.is_none() { *test_loss } else { None };
+        let figures = [("train acc", *train_accuracy), ("test acc", *test_accuracy), ("test loss", test_loss)];
+        let figure = |(name, value): (&str, Option<f64>)| value.map(|value| format!(", {name} {value:.3}"));
+        let figures: String = figures.into_iter().filter_map(figure).collect();
         let speed = metrics.examples_per_second.map(|s| format!(", {s:.0} examples/s")).unwrap_or_default();
-        self.notice(&format!(
-            "epoch {epoch:width$}/{}: loss {train_loss:.3}, train acc {train_accuracy:.3}{test}{speed}",
-            self.epochs
-        ));
+        self.notice(&format!("epoch {epoch:width$}/{}: loss {train_loss:.3}{figures}{speed}", self.epochs));
     }
 
     /// A line above the bar.

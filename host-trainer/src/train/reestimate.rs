@@ -4,17 +4,16 @@
 //! the result is what one batch of all examples would give in training mode (with the biased variance). Which thread does
 //! what never shows.
 
-use bn_core::lenet::{
-    CONV1_CHANNELS, CONV1_SIDE, CONV2_CHANNELS, CONV2_SIDE, IMAGE_SIDE, Image, LINEAR1, LINEAR2, LeNet, POOL1_SIDE,
-    POOL2_SIDE, Role, TENSORS,
-};
-use bn_core::ops::{avg_pool2d_f32, conv2d_f32, linear_f32, sigmoid_f32};
+use bn_core::network::Value;
 use serde::{Deserialize, Serialize};
 
 use crate::cores::cores;
-use crate::data::Split;
+use crate::data::{Inputs, Split};
+use crate::engine::reference::network::Net;
 use crate::engine::{Engine, Totals};
 use crate::error::Result;
+use crate::model::inference::{BATCH, samples};
+use crate::model::input::gather;
 use crate::model::parameters::{Parameters, Variance};
 
 /// Examples whose statistics one thread works out in one go. Part of the result's bits.
@@ -38,43 +37,45 @@ pub struct Reestimated {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LayerChange {
     /// Module of PyTorch's `state_dict`.
-    pub module: &'static str,
+    pub module: String,
     /// Largest change of a mean, in standard deviations of its channel.
     pub mean_shift: f64,
     /// Largest ratio between an old and a new variance, whichever is larger.
     pub variance_ratio: f64,
 }
 
-/// Gives the engine's model the statistics of `images`; says what that changed, on all of `train` too.
+/// Gives the engine's model the statistics of `inputs`; says what that changed, on all of `train` too.
 ///
 /// # Errors
 /// Only what the engine's device refuses.
 ///
 /// # Panics
-/// If there are fewer than two images.
-pub fn reestimate_model(engine: &mut dyn Engine, images: &[Image], train: &Split) -> Result<Reestimated> {
+/// If there are fewer than two inputs.
+pub fn reestimate_model(engine: &mut dyn Engine, inputs: &Inputs, train: &Split) -> Result<Reestimated> {
     let before = engine.parameters();
     let totals_before = engine.evaluate(train)?;
-    let after = reestimate(&before, images);
+    let after = reestimate(&before, inputs);
     engine.set_parameters(&after);
     let (mean_shift, variance_ratio) = largest_changes(&before, &after);
     Ok(Reestimated { mean_shift, variance_ratio, before: totals_before, after: engine.evaluate(train)? })
 }
 
-/// The parameters with the statistics of `images`. The convention of the variance stays.
+/// The parameters with the statistics of `inputs`. The convention of the variance stays.
 ///
 /// # Panics
-/// If there are fewer than two images.
-pub fn reestimate(parameters: &Parameters, images: &[Image]) -> Parameters {
-    assert!(images.len() > 1, "statistics of {} images", images.len());
+/// If there are fewer than two inputs.
+pub fn reestimate(parameters: &Parameters, inputs: &Inputs) -> Parameters {
+    assert!(inputs.len() > 1, "statistics of {} inputs", inputs.len());
     let mut parameters = parameters.clone();
-    let layers = TENSORS.iter().enumerate().filter(|(_, spec)| spec.role == Role::RunningMean);
-    for (layer, (mean_at, _)) in layers.enumerate() {
-        let moments = of_layer(&parameters.to_lenet(), layer, images);
+    let network = parameters.network.clone();
+    for node in network.batch_norms() {
+        let moments = before_node(&Net::from_parameters(&parameters), network.nodes()[node].input, inputs);
+        let unbiased = parameters.variance == Variance::Unbiased;
+        let [.., means, variances] = parameters.of_mut(node) else { unreachable!("a BatchNorm has four tensors") };
         for (channel, Moments { count, mean, m2 }) in moments.into_iter().enumerate() {
-            let divisor = if parameters.variance == Variance::Unbiased { count - 1.0 } else { count };
-            parameters.tensors[mean_at][channel] = f64::from(mean as f32);
-            parameters.tensors[mean_at + 1][channel] = f64::from((m2 / divisor) as f32);
+            let divisor = if unbiased { count - 1.0 } else { count };
+            means[channel] = f64::from(mean as f32);
+            variances[channel] = f64::from((m2 / divisor) as f32);
         }
     }
     parameters
@@ -89,18 +90,18 @@ pub fn largest_changes(before: &Parameters, after: &Parameters) -> (f64, f64) {
 
 /// The same of each BatchNorm layer.
 pub fn changes(before: &Parameters, after: &Parameters) -> Vec<LayerChange> {
-    let of_layer = |at: usize| {
-        let module = TENSORS[at].name.trim_end_matches(".running_mean");
+    let of_layer = |node: usize| {
+        let (module, eps) = (before.network.module(node).into_owned(), f64::from(before.network.eps(node)));
         let mut change = LayerChange { module, mean_shift: 0.0, variance_ratio: 1.0 };
-        let channels = |of: &Parameters| of.tensors[at].clone().into_iter().zip(of.tensors[at + 1].clone());
+        let channels = |of: &Parameters| of.of(node)[2].clone().into_iter().zip(of.of(node)[3].clone());
         for ((old_mean, old_var), (mean, var)) in channels(before).zip(channels(after)) {
-            let (old, new) = (old_var + before.eps, var + before.eps);
+            let (old, new) = (old_var + eps, var + eps);
             change.mean_shift = change.mean_shift.max((mean - old_mean).abs() / new.sqrt());
             change.variance_ratio = change.variance_ratio.max(old / new).max(new / old);
         }
         change
     };
-    (0..TENSORS.len()).filter(|&at| TENSORS[at].role == Role::RunningMean).map(of_layer).collect()
+    before.network.batch_norms().map(of_layer).collect()
 }
 
 /// Number of values, their mean, and the sum of squared distances from it.
@@ -129,23 +130,21 @@ impl Moments {
     }
 }
 
-/// Statistics of what reaches BatchNorm layer `layer`, counted from 0, a channel each.
-fn of_layer(net: &LeNet, layer: usize, images: &[Image]) -> Vec<Moments> {
-    let chunks: Vec<&[Image]> = images.chunks(CHUNK).collect();
-    let threads = cores().min(chunks.len());
+/// Statistics of a value over all inputs, a channel each.
+fn before_node(net: &Net<f32>, value: Value, inputs: &Inputs) -> Vec<Moments> {
+    let chunks: Vec<usize> = (0..inputs.len()).step_by(CHUNK).collect();
+    let share = chunks.len().div_ceil(cores().min(chunks.len()));
     let mut of_chunks = vec![Vec::new(); chunks.len()];
     std::thread::scope(|scope| {
-        for (part, results) in
-            chunks.chunks(chunks.len().div_ceil(threads)).zip(of_chunks.chunks_mut(chunks.len().div_ceil(threads)))
-        {
+        for (part, results) in chunks.chunks(share).zip(of_chunks.chunks_mut(share)) {
             scope.spawn(move || {
-                for (images, result) in part.iter().zip(results) {
-                    *result = of_images(net, layer, images);
+                for (&start, result) in part.iter().zip(results) {
+                    *result = of_examples(net, value, inputs, start..inputs.len().min(start + CHUNK));
                 }
             });
         }
     });
-    of_chunks.into_iter().reduce(combine).expect("there is an image")
+    of_chunks.into_iter().reduce(combine).expect("there is an input")
 }
 
 fn combine(mut sums: Vec<Moments>, others: Vec<Moments>) -> Vec<Moments> {
@@ -153,76 +152,19 @@ fn combine(mut sums: Vec<Moments>, others: Vec<Moments>) -> Vec<Moments> {
     sums
 }
 
-fn of_images(net: &LeNet, layer: usize, images: &[Image]) -> Vec<Moments> {
-    let channels = [CONV1_CHANNELS, CONV2_CHANNELS, LINEAR1, LINEAR2][layer];
-    let mut memory = Memory::new();
-    let mut sums = vec![Moments::default(); channels];
-    for image in images {
-        let values = memory.before_batch_norm(net, layer, image);
-        for (sum, values) in sums.iter_mut().zip(values.chunks_exact(values.len() / channels)) {
-            sum.add(Moments::of(values));
+fn of_examples(net: &Net<f32>, value: Value, inputs: &Inputs, examples: std::ops::Range<usize>) -> Vec<Moments> {
+    let mut sums = Vec::new();
+    for start in examples.clone().step_by(BATCH) {
+        let x = gather(net.network(), inputs, samples(start..examples.end.min(start + BATCH)));
+        for example in net.value(x, value).outer_iter() {
+            sums.resize(example.shape()[0], Moments::default());
+            for (sum, channel) in sums.iter_mut().zip(example.outer_iter()) {
+                let channel = channel.as_standard_layout();
+                sum.add(Moments::of(channel.as_slice().expect("it is contiguous now")));
+            }
         }
     }
     sums
-}
-
-/// A square map a channel.
-type Maps<const C: usize, const SIDE: usize> = Box<[[[f32; SIDE]; SIDE]; C]>;
-
-/// Activations of one image.
-struct Memory {
-    image: Maps<1, IMAGE_SIDE>,
-    map1: Maps<CONV1_CHANNELS, CONV1_SIDE>,
-    pooled1: Maps<CONV1_CHANNELS, POOL1_SIDE>,
-    map2: Maps<CONV2_CHANNELS, CONV2_SIDE>,
-    pooled2: Maps<CONV2_CHANNELS, POOL2_SIDE>,
-    linear1: [f32; LINEAR1],
-    linear2: [f32; LINEAR2],
-}
-
-impl Memory {
-    fn new() -> Self {
-        Self {
-            image: bytemuck::zeroed_box(),
-            map1: bytemuck::zeroed_box(),
-            pooled1: bytemuck::zeroed_box(),
-            map2: bytemuck::zeroed_box(),
-            pooled2: bytemuck::zeroed_box(),
-            linear1: [0.0; LINEAR1],
-            linear2: [0.0; LINEAR2],
-        }
-    }
-
-    /// What reaches BatchNorm layer `layer`, channel after channel; the layers behind it are not computed.
-    fn before_batch_norm(&mut self, net: &LeNet, layer: usize, image: &Image) -> &[f32] {
-        for (to, &from) in self.image.as_flattened_mut().as_flattened_mut().iter_mut().zip(image.as_flattened()) {
-            *to = f32::from(from) / 255.0;
-        }
-        conv2d_f32(&self.image, &net.conv1, &mut self.map1);
-        if layer == 0 {
-            return self.map1.as_flattened().as_flattened();
-        }
-        let map1 = self.map1.as_flattened_mut().as_flattened_mut();
-        net.bn1.infer(map1);
-        sigmoid_f32(map1);
-        avg_pool2d_f32(&self.map1, &mut self.pooled1);
-        conv2d_f32(&self.pooled1, &net.conv2, &mut self.map2);
-        if layer == 1 {
-            return self.map2.as_flattened().as_flattened();
-        }
-        let map2 = self.map2.as_flattened_mut().as_flattened_mut();
-        net.bn2.infer(map2);
-        sigmoid_f32(map2);
-        avg_pool2d_f32(&self.map2, &mut self.pooled2);
-        linear_f32(bytemuck::must_cast_ref(&*self.pooled2), &net.linear1, &mut self.linear1);
-        if layer == 2 {
-            return &self.linear1;
-        }
-        net.bn3.infer(&mut self.linear1);
-        sigmoid_f32(&mut self.linear1);
-        linear_f32(&self.linear1, &net.linear2, &mut self.linear2);
-        &self.linear2
-    }
 }
 
 #[cfg(test)]
@@ -231,6 +173,7 @@ mod tests {
 
     use super::*;
     use crate::engine::{MOMENTUM, initial_parameters, reference::Reference};
+    use crate::network::Network;
 
     fn examples(count: usize) -> Split {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(4);
@@ -240,42 +183,44 @@ mod tests {
             let brightness = rng.random_range(0..200);
             image.as_flattened_mut().fill_with(|| brightness + rng.random_range(0..56));
         }
-        Split { images, labels: vec![0; count] }
+        Split::of_images(images, vec![0; count])
     }
 
     /// A step of length zero over one batch of all examples moves the statistics by MOMENTUM of the way.
     #[test]
     fn it_is_what_one_batch_of_everything_gives() {
         let split = examples(40);
-        let start = initial_parameters(3, Variance::Biased);
+        let start = initial_parameters(&Network::lenet(), 3, Variance::Biased);
         let mut engine = Reference::<f64>::new(3, Variance::Biased);
         engine.train(&split, &(0..40).collect::<Vec<_>>(), 40, 0.0).unwrap();
-        let (stepped, found) = (engine.parameters(), reestimate(&start, &split.images));
-        for at in 0..TENSORS.len() {
+        let (stepped, found) = (engine.parameters(), reestimate(&start, &split.inputs));
+        for (at, parameter) in start.network.parameters().iter().enumerate() {
             for ((old, stepped), found) in start.tensors[at].iter().zip(&stepped.tensors[at]).zip(&found.tensors[at]) {
-                let is_statistic = !TENSORS[at].role.is_trained();
+                let is_statistic = !parameter.role.is_trained();
                 let expected = if is_statistic { old + (stepped - old) / MOMENTUM } else { *old };
                 let off = (found - expected).abs();
-                assert!(off <= 1e-4 * expected.abs().max(0.1), "{}: {found} {expected}", TENSORS[at].name);
+                assert!(off <= 1e-4 * expected.abs().max(0.1), "{parameter:?}: {found} {expected}");
             }
         }
     }
 
     #[test]
     fn the_convention_of_the_variance_stays() {
-        let images = examples(5).images;
-        let [biased, unbiased] = [Variance::Biased, Variance::Unbiased]
-            .map(|variance| reestimate(&initial_parameters(3, variance), &images).get("1.running_var")[2]);
-        let count = 5.0 * (CONV1_SIDE * CONV1_SIDE) as f64;
+        let inputs = examples(5).inputs;
+        let [biased, unbiased] = [Variance::Biased, Variance::Unbiased].map(|variance| {
+            reestimate(&initial_parameters(&Network::lenet(), 3, variance), &inputs).get("1.running_var")[2]
+        });
+        let count = 5.0 * 24.0 * 24.0;
         assert!((unbiased / biased - count / (count - 1.0)).abs() < 1e-6);
     }
 
     #[test]
     fn chunks_add_up_and_changes_are_measured() {
         let split = examples(CHUNK + 7);
-        let start = initial_parameters(3, Variance::Biased);
-        let found = of_layer(&start.to_lenet(), 0, &split.images);
-        let whole = of_images(&start.to_lenet(), 0, &split.images);
+        let start = initial_parameters(&Network::lenet(), 3, Variance::Biased);
+        let net = Net::from_parameters(&start);
+        let found = before_node(&net, Value::Node(0), &split.inputs);
+        let whole = of_examples(&net, Value::Node(0), &split.inputs, 0..split.len());
         for (a, b) in found.iter().zip(&whole) {
             assert!((a.mean - b.mean).abs() < 1e-9 && (a.m2 / b.m2 - 1.0).abs() < 1e-9 && a.count == b.count);
         }
@@ -286,8 +231,8 @@ mod tests {
         assert!((shift - 0.5).abs() < 1e-4 && (ratio - 4.0).abs() < 1e-3, "{shift} {ratio}");
         assert_eq!(largest_changes(&start, &start), (0.0, 1.0));
         let layers = changes(&start, &moved);
-        assert_eq!(layers.iter().map(|layer| layer.module).collect::<Vec<_>>(), ["1", "5", "10", "13"]);
+        assert_eq!(layers.iter().map(|layer| layer.module.as_str()).collect::<Vec<_>>(), ["1", "5", "10", "13"]);
         let changed = layers.iter().filter(|layer| (layer.mean_shift, layer.variance_ratio) != (0.0, 1.0));
-        assert_eq!(changed.map(|layer| (layer.module, layer.mean_shift)).collect::<Vec<_>>(), [("10", shift)]);
+        assert_eq!(changed.map(|layer| (layer.module.as_str(), layer.mean_shift)).collect::<Vec<_>>(), [("10", shift)]);
     }
 }

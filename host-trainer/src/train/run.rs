@@ -9,10 +9,12 @@ use serde::Serialize;
 
 use crate::data::{Dataset, DatasetName};
 use crate::engine::select::{EngineName, create};
-use crate::engine::{Engine, Totals};
+use crate::engine::{Engine, Task, Totals};
 use crate::error::{Error, Result};
 use crate::interrupt;
+use crate::model::lenet::is_lenet;
 use crate::model::parameters::Variance;
+use crate::network::Network;
 use crate::train::checkpoint::{Checkpoint, Origin, TrainingState, first_batch_norm};
 use crate::train::progress::Progress;
 use crate::train::recipe::Recipe;
@@ -67,21 +69,23 @@ pub struct TrainReport {
     pub epochs: usize,
     /// Mean loss of the last epoch's training steps.
     pub train_loss: f64,
-    /// Accuracy of the last epoch's training steps.
-    pub train_accuracy: f64,
+    /// Accuracy of the last epoch's training steps; null of a network without classes.
+    pub train_accuracy: Option<f64>,
     /// Mean loss on the test split.
     pub test_loss: f64,
-    /// Accuracy on the test split.
-    pub test_accuracy: f64,
+    /// Accuracy on the test split; null likewise.
+    pub test_accuracy: Option<f64>,
     /// What re-estimating the statistics changed, where that was done.
     pub reestimated: Option<Reestimated>,
     /// Training examples a second of this program's training time, evaluation left out.
     pub examples_per_second: f64,
     /// Wall-clock seconds of training and evaluation, of this program.
     pub seconds: f64,
-    /// Learned scale of the first BatchNorm layer, `[6]`.
+    /// Name of the network.
+    pub network: String,
+    /// Learned scale of the first BatchNorm layer, one a channel.
     pub gamma: Vec<f64>,
-    /// Learned shift of the first BatchNorm layer, `[6]`.
+    /// Learned shift of the first BatchNorm layer, one a channel.
     pub beta: Vec<f64>,
     /// The model.
     pub checkpoint: PathBuf,
@@ -92,14 +96,16 @@ pub struct TrainReport {
 }
 
 /// Where a run goes that was given no `--out`.
-pub fn default_directory(dataset: &Dataset, engine: &str, seed: u64, variance: Variance) -> PathBuf {
+pub fn default_directory(network: &Network, dataset: &Dataset, engine: &str, seed: u64, variance: Variance) -> PathBuf {
     let name = Path::new(&dataset.name);
     let folder = name.file_name().unwrap_or("data".as_ref()).to_string_lossy();
     // A folder may have the name of a data set that is built in.
     let own = name.is_absolute() && DatasetName::from_str(&folder, true).is_ok();
     let dataset = if own { format!("own-{folder}") } else { folder.into_owned() };
     let suffix = if variance == Variance::Unbiased { "-unbiased" } else { "" };
-    Path::new("runs").join(format!("{dataset}-{engine}-seed{seed}{suffix}"))
+    let network =
+        if network.name() == Network::lenet().name() { String::new() } else { format!("-{}", network.name()) };
+    Path::new("runs").join(format!("{dataset}{network}-{engine}-seed{seed}{suffix}"))
 }
 
 impl Run {
@@ -109,7 +115,8 @@ impl Run {
     /// A directory that holds a run, that another process is training in or that cannot be written; too little data.
     pub fn new(engine: Box<dyn Engine>, request: NewRun, dataset: &Dataset) -> Result<Self> {
         let variance = engine.parameters().variance;
-        let default = || default_directory(dataset, engine.name(), request.seed, variance);
+        let default =
+            || default_directory(&engine.parameters().network, dataset, engine.name(), request.seed, variance);
         let state = train::begin(engine.name(), dataset, request.seed, request.recipe)?;
         let saves = Saves::of_new_run(&request.out.unwrap_or_else(default), request.replace)?;
         Ok(Self { engine, state: TrainingState { holdout: request.holdout, ..state }, variance, saves })
@@ -128,8 +135,9 @@ impl Run {
         };
         train::check_resumable(dataset, &state)?;
         // A run that was killed between its last checkpoint and these has nothing left to train, but these to write.
-        let title = title(dataset, &state);
-        directory.write_figures(&title, &directory.metrics_of(&state.history))?;
+        let title = title(&checkpoint.parameters.network, dataset, &state);
+        let task = Task::of(&checkpoint.parameters.network);
+        directory.write_figures(&title, &directory.metrics_of(&state.history, task))?;
         if epochs.is_some_and(|epochs| epochs != state.recipe.epochs) && !state.recipe.is_open_ended() {
             return Err(Error::BadArgument {
                 problem: format!("recipe {} is laid out for its {} epochs", state.recipe.name, state.recipe.epochs),
@@ -152,8 +160,7 @@ impl Run {
             None => EngineName::of_run(&state.engine)
                 .ok_or_else(|| Error::bad_file(&path, "its engine is unknown", "name one with --engine"))?,
         };
-        let mut engine = create(name, state.seed, checkpoint.parameters.variance)?;
-        engine.set_parameters(&checkpoint.parameters);
+        let mut engine = create(name, &checkpoint.parameters)?;
         if let Some(moments) = &checkpoint.moments {
             engine.set_moments(moments);
         } else if state.recipe.optimizer.has_moments() && state.epoch + state.step > 0 {
@@ -161,6 +168,11 @@ impl Run {
         }
         state.engine = engine.name().into();
         Ok(Self { engine, state: *state, variance: checkpoint.parameters.variance, saves })
+    }
+
+    /// What the network is trained for.
+    fn task(&self) -> Task {
+        Task::of(&self.engine.parameters().network)
     }
 
     /// The run's directory.
@@ -176,7 +188,8 @@ impl Run {
             (epoch, step) => format!(", going on in epoch {} after step {step}", epoch + 1),
         };
         format!(
-            "training on {} ({}) with engine {} ({}), seed {}, recipe {}: {}, {} running variance{}{from}",
+            "training {} on {} ({}) with engine {} ({}), seed {}, recipe {}: {}, {} running variance{}{from}",
+            self.engine.parameters().network.name(),
             dataset.name,
             dataset.source,
             self.engine.name(),
@@ -189,6 +202,13 @@ impl Run {
         )
     }
 
+    /// Why `auto` took the engine that it took, where that is not the fastest.
+    pub fn why_auto(&self, asked: Option<EngineName>) -> Option<&'static str> {
+        let is_auto = matches!(asked, None | Some(EngineName::Auto));
+        (is_auto && !is_lenet(&self.engine.parameters().network))
+            .then_some("engine reference, because the faster ones are made for LeNet alone")
+    }
+
     /// Trains to the end of the recipe. The directory stays claimed as long as the run lives.
     ///
     /// # Errors
@@ -198,10 +218,12 @@ impl Run {
         let _deferred = interrupt::Deferred::new()?;
         let started = Instant::now();
         let steps = steps_per_epoch(&dataset.train, &self.state.recipe);
+        let task = self.task();
         let mut keeper = Keeper {
-            progress: Progress::new(&self.state, steps, quiet),
-            metrics: self.saves.directory().metrics_of(&self.state.history),
-            title: title(dataset, &self.state),
+            progress: Progress::new(&self.state, steps, task, quiet),
+            metrics: self.saves.directory().metrics_of(&self.state.history, task),
+            task,
+            title: title(&self.engine.parameters().network, dataset, &self.state),
             saves: &mut self.saves,
             examples_per_second: 0.0,
         };
@@ -259,12 +281,13 @@ impl Run {
             variance: self.variance,
             epochs: self.state.epoch,
             train_loss: last.train.mean_loss(),
-            train_accuracy: last.train.accuracy(),
+            train_accuracy: (self.task() == Task::Classes).then(|| last.train.accuracy()),
             test_loss: test.mean_loss(),
-            test_accuracy: test.accuracy(),
+            test_accuracy: (self.task() == Task::Classes).then(|| test.accuracy()),
             reestimated: self.state.reestimated,
             examples_per_second,
             seconds,
+            network: parameters.network.name().into(),
             gamma: gamma.to_vec(),
             beta: beta.to_vec(),
             checkpoint: self.directory().checkpoint(),
@@ -279,8 +302,8 @@ fn held_out(count: usize) -> String {
 }
 
 /// What stands above the curves.
-fn title(dataset: &Dataset, state: &TrainingState) -> String {
-    format!("BatchNorm LeNet on {}, engine {}, seed {}", dataset.name, state.engine, state.seed)
+fn title(network: &Network, dataset: &Dataset, state: &TrainingState) -> String {
+    format!("{} on {}, engine {}, seed {}", network.name(), dataset.name, state.engine, state.seed)
 }
 
 /// The model and state as they stand.
@@ -297,6 +320,7 @@ fn checkpoint(engine: &dyn Engine, state: &TrainingState, steps_per_epoch: usize
 
 /// Keeps the directory and the terminal up to date.
 struct Keeper<'a> {
+    task: Task,
     progress: Progress,
     metrics: Vec<EpochMetrics>,
     title: String,
@@ -316,7 +340,7 @@ impl Watcher for Keeper<'_> {
         self.examples_per_second = timing.examples_per_second();
         // An epoch that was continued has a part that this program did not time.
         let speed = (timing.epoch_examples == examples).then(|| timing.epoch_examples_per_second());
-        let metrics = EpochMetrics::new(state.epoch, totals, speed);
+        let metrics = EpochMetrics::new(state.epoch, totals, self.task, speed);
         self.metrics.push(metrics);
         self.saves.write(&checkpoint(engine, state, examples / state.recipe.batch_size))?;
         self.saves.directory().write_figures(&self.title, &self.metrics)?;

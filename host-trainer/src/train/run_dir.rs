@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::{Task, Totals};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::train::checkpoint::EpochTotals;
@@ -35,8 +36,8 @@ pub struct EpochMetrics {
     pub epoch: usize,
     /// Mean loss of the epoch's training steps.
     pub train_loss: f64,
-    /// Share of the epoch's training examples that were right when they were trained on.
-    pub train_accuracy: f64,
+    /// Share of the epoch's training examples that were right when they were trained on; null of a network without classes.
+    pub train_accuracy: Option<f64>,
     /// Mean loss on the test split after the epoch; null where the recipe did not ask for it.
     pub test_loss: Option<f64>,
     /// Accuracy on the test split after the epoch; null likewise.
@@ -47,13 +48,14 @@ pub struct EpochMetrics {
 
 impl EpochMetrics {
     /// Of an epoch, counted from 1.
-    pub fn new(epoch: usize, totals: &EpochTotals, examples_per_second: Option<f64>) -> Self {
+    pub fn new(epoch: usize, totals: &EpochTotals, task: Task, examples_per_second: Option<f64>) -> Self {
+        let accuracy = |totals: Totals| (task == Task::Classes).then(|| totals.accuracy());
         Self {
             epoch,
             train_loss: totals.train.mean_loss(),
-            train_accuracy: totals.train.accuracy(),
+            train_accuracy: accuracy(totals.train),
             test_loss: totals.test.map(|test| test.mean_loss()),
-            test_accuracy: totals.test.map(|test| test.accuracy()),
+            test_accuracy: totals.test.and_then(accuracy),
             examples_per_second,
         }
     }
@@ -160,12 +162,12 @@ impl RunDir {
     }
 
     /// The figures of the epochs in `history`: the checkpoint's, with the speeds that `metrics.jsonl` remembers.
-    pub fn metrics_of(&self, history: &[EpochTotals]) -> Vec<EpochMetrics> {
+    pub fn metrics_of(&self, history: &[EpochTotals], task: Task) -> Vec<EpochMetrics> {
         let file = files::try_read(&self.metrics(), MAX_METRICS).unwrap_or_default();
         let file = String::from_utf8_lossy(&file);
         let lines: Vec<EpochMetrics> = file.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let with_speed = |(i, totals)| {
-            let metrics = EpochMetrics::new(i + 1, totals, None);
+            let metrics = EpochMetrics::new(i + 1, totals, task, None);
             let same = lines.iter().find(|l| EpochMetrics { examples_per_second: None, ..**l } == metrics);
             same.copied().unwrap_or(metrics)
         };
@@ -176,7 +178,6 @@ impl RunDir {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Totals;
 
     fn history() -> [EpochTotals; 2] {
         let totals = |loss, correct| Totals { examples: 30, loss, correct };
@@ -201,14 +202,15 @@ mod tests {
     fn metrics_are_a_json_line_an_epoch_and_remember_speeds() {
         let directory = tempfile::tempdir().unwrap();
         let run = RunDir::new(directory.path(), false).unwrap();
-        let measured: Vec<_> = (0..2).map(|i| EpochMetrics::new(i + 1, &history()[i], Some(1234.5))).collect();
+        let measured: Vec<_> =
+            (0..2).map(|i| EpochMetrics::new(i + 1, &history()[i], Task::Classes, Some(1234.5))).collect();
         run.write_figures("a run", &measured).unwrap();
         let text = std::fs::read_to_string(run.metrics()).unwrap();
         assert_eq!(text.lines().count(), 2);
         assert!(text.starts_with(r#"{"epoch":1,"train_loss":2.33"#), "{text}");
-        assert_eq!(run.metrics_of(&history()), measured);
+        assert_eq!(run.metrics_of(&history(), Task::Classes), measured);
         assert_eq!(
-            run.metrics_of(&history()[..1]),
+            run.metrics_of(&history()[..1], Task::Classes),
             measured[..1],
             "a resumed run forgets what came after its checkpoint"
         );
@@ -220,9 +222,10 @@ mod tests {
     fn metrics_that_are_lost_or_another_runs_come_from_the_checkpoint() {
         let directory = tempfile::tempdir().unwrap();
         let run = RunDir::new(directory.path(), false).unwrap();
-        let from_checkpoint: Vec<_> = (0..2).map(|i| EpochMetrics::new(i + 1, &history()[i], None)).collect();
-        assert_eq!(run.metrics_of(&history()), from_checkpoint);
+        let from_checkpoint: Vec<_> =
+            (0..2).map(|i| EpochMetrics::new(i + 1, &history()[i], Task::Classes, None)).collect();
+        assert_eq!(run.metrics_of(&history(), Task::Classes), from_checkpoint);
         std::fs::write(run.metrics(), "{\"epoch\":1}\nnot json").unwrap();
-        assert_eq!(run.metrics_of(&history()), from_checkpoint);
+        assert_eq!(run.metrics_of(&history(), Task::Classes), from_checkpoint);
     }
 }

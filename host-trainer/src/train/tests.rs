@@ -15,7 +15,7 @@ struct Recorder {
 
 impl Recorder {
     fn new() -> Self {
-        Self { parameters: Parameters::zero(Variance::Biased), diverges_at_step: None, steps: 0 }
+        Self { parameters: Parameters::zero(&Network::lenet(), Variance::Biased), diverges_at_step: None, steps: 0 }
     }
 
     fn weight(&mut self) -> &mut f64 {
@@ -104,9 +104,8 @@ impl Watcher for StopAfter {
 const NEVER: StopAfter = StopAfter { chunks: usize::MAX, epochs: 0 };
 
 fn dataset() -> Dataset {
-    let split = |n: usize, shift: usize| Split {
-        images: vec![[[7; 28]; 28]; n],
-        labels: (0..n).map(|i| ((i + shift) % 10) as u8).collect(),
+    let split = |n: usize, shift: usize| {
+        Split::of_images(vec![[[7; 28]; 28]; n], (0..n).map(|i| ((i + shift) % 10) as u8).collect())
     };
     Dataset { name: "toy".into(), source: "a test".into(), train: split(203, 0), test: split(20, 3) }
 }
@@ -194,7 +193,7 @@ fn a_loss_that_is_not_finite_stops_at_its_step() {
 #[test]
 fn other_data_and_too_little_data_are_refused() {
     let mut other = dataset();
-    other.train.images[100][3][3] = 8;
+    other.train.images_mut()[100][3][3] = 8;
     let error = check_resumable(&other, &start(0)).unwrap_err();
     assert!(error.to_string().contains("not the data that this run was started on"), "{error}");
     let recipe = Recipe { name: "toy".into(), epochs: 1, batch_size: 204, ..SEED };

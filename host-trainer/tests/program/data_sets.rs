@@ -90,7 +90,7 @@ fn data_that_was_moved_or_changed_is_refused_by_every_verb_until_it_is_named() {
     for verb in verbs {
         let message = desk.refused(2, verb);
         assert!(message.contains("own is not the data that the model was trained on ("), "{message}");
-        assert!(message.contains("its digest is another than ") && message.contains("with --data-dir"), "{message}");
+        assert!(message.contains("its digest is another than ") && message.contains("--data-dir"), "{message}");
     }
     let output = desk.run("evaluate run/checkpoint.safetensors --data-dir own --no-checksum");
     assert_eq!(output.status.code(), Some(0));

@@ -87,7 +87,7 @@ fn main() -> Result<()> {
 fn write_inputs(dir: &Path, weights: &Path, dataset: &Dataset) -> Result<()> {
     std::fs::copy(weights, dir.join("trained.safetensors"))?;
     for (name, split) in [("test", &dataset.test), ("train", &dataset.train)] {
-        std::fs::write(dir.join(format!("{name}_images.u8")), split.images.as_flattened().as_flattened())?;
+        std::fs::write(dir.join(format!("{name}_images.u8")), split.images().as_flattened().as_flattened())?;
         std::fs::write(dir.join(format!("{name}_labels.u8")), &split.labels)?;
     }
     Ok(())
@@ -122,7 +122,7 @@ fn inference(dir: &Path, parameters: &Parameters, dataset: &Dataset) -> Result<(
         rust_peers::burn(&folded),
         rust_peers::candle(&folded)?,
     ];
-    let images = &dataset.test.images;
+    let images = dataset.test.images();
     agree(&mut f32_peers, &images[..COMPARED], 0)?;
     compare("f32, batch 1, one thread", &mut f32_peers, &images[..TIMED])?;
 

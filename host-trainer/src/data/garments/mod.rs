@@ -92,7 +92,7 @@ fn split(seed: u64, first_stream: u64, count: usize) -> Split {
             });
         }
     });
-    Split { images, labels }
+    Split::of_images(images, labels)
 }
 
 /// The ten classes in random order: every ten images hold each class once.

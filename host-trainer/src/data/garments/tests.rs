@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn every_platform_draws_the_same_pixels() {
     let (train, test) = garments(0, 200, 200);
-    let sum = |split: &Split| md5_hex(&[split.images.as_flattened().as_flattened(), &split.labels].concat());
+    let sum = |split: &Split| md5_hex(&[split.images().as_flattened().as_flattened(), &split.labels].concat());
     assert_eq!((sum(&train).as_str(), sum(&test).as_str()), GOLDEN, "the drawings of a seed must not change");
 }
 
@@ -18,7 +18,7 @@ const GOLDEN: (&str, &str) = ("9bea43b7f26d40ce41c4f3a6da79a227", "2e50556ae09e8
 fn a_longer_split_begins_with_a_shorter_one() {
     let (short, _) = garments(3, 37, 0);
     let (long, _) = garments(3, 120, 0);
-    assert_eq!(short.images, long.images[..37]);
+    assert_eq!(short.images(), &long.images()[..37]);
     assert_eq!(short.labels, long.labels[..37]);
     assert_eq!(garments(3, 0, 1).1.len(), 1);
 }
@@ -27,8 +27,8 @@ fn a_longer_split_begins_with_a_shorter_one() {
 fn seeds_and_splits_differ() {
     let (train, test) = garments(3, 50, 50);
     let (other, _) = garments(4, 50, 0);
-    assert_ne!(train.images, test.images);
-    assert_ne!(train.images, other.images);
+    assert_ne!(train.images(), test.images());
+    assert_ne!(train.images(), other.images());
     assert_ne!(draw(1, 8), draw(2, 8));
     assert_eq!(draw(1, 8), draw(1, 8));
 }
@@ -39,7 +39,7 @@ fn classes_are_balanced_and_images_are_drawn() {
     for class in 0..CLASSES as u8 {
         assert_eq!(train.labels.iter().filter(|&&label| label == class).count(), 100);
     }
-    for (image, label) in train.images.iter().zip(&train.labels) {
+    for (image, label) in train.images().iter().zip(&train.labels) {
         let pixels = image.as_flattened();
         let inked = pixels.iter().filter(|&&pixel| pixel > 0).count();
         let class = CLASS_NAMES[usize::from(*label)];
@@ -70,7 +70,7 @@ fn linear_accuracy(train: &Split, test: &Split, epochs: usize) -> f64 {
     for epoch in 0..epochs {
         let rate = 0.02 / (1.0 + 0.5 * epoch as f32);
         for index in 0..train.len() {
-            let pixels = train.pixels(index);
+            let pixels = train.images()[index].as_flattened();
             let scores = scores(&weights, pixels);
             let largest = scores.into_iter().fold(f32::MIN, f32::max);
             let powers = scores.map(|score| (score - largest).exp());
@@ -84,7 +84,7 @@ fn linear_accuracy(train: &Split, test: &Split, epochs: usize) -> f64 {
         }
     }
     let hits = (0..test.len()).filter(|&index| {
-        let scores = scores(&weights, test.pixels(index));
+        let scores = scores(&weights, test.images()[index].as_flattened());
         let best = (0..CLASSES).fold(0, |best, class| if scores[class] > scores[best] { class } else { best });
         best == usize::from(test.labels[index])
     });

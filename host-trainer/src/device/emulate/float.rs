@@ -92,7 +92,7 @@ pub fn float(request: &FloatRequest<'_>) -> Result<FloatReport> {
     let mut scratch = Box::new(ScratchF32::new());
     let mut host =
         |image: &Image| [infer::unfolded(net, image, &mut scratch), infer::folded(&folded, image, &mut scratch)];
-    let logits_differing = records.iter().zip(&images.images).map(|(record, image)| differing(record, host(image)));
+    let logits_differing = records.iter().zip(images.images()).map(|(record, image)| differing(record, host(image)));
     let costs = |way: usize| -> Result<FloatCost> {
         // The log of one image is long enough.
         let shard = Shard { range: 0..1, ..shard.clone() };
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_machine_without_a_floating_point_unit_is_refused() {
-        let (net, images) = (Box::new(LeNet::zero()), Split { images: vec![[[0; 28]; 28]], labels: vec![0] });
+        let (net, images) = (Box::new(LeNet::zero()), Split::of_images(vec![[[0; 28]; 28]], vec![0]));
         let request = FloatRequest { net: &net, model: "none", machine: Machine::Microbit, images: &images };
         assert!(matches!(float(&request), Err(Error::BadArgument { .. })));
     }

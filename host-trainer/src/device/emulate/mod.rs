@@ -277,7 +277,7 @@ fn report(
     sizes: Option<Sizes>,
     seconds: f64,
 ) -> EmulateReport {
-    let host = inference::int8_of(request.build, &request.weights, &request.images.images);
+    let host = inference::int8_of(request.build, &request.weights, request.images.images());
     let (mut right, mut logits_differing, mut classes_differing) = (0, 0, 0);
     let (mut start, mut images) = (0, 0);
     for Results { records, .. } in results {
@@ -329,9 +329,9 @@ mod tests {
         }
         file.seal();
         let weights = bn_core::parse(file.bytes()).unwrap();
-        let images = Split { images: vec![[[0; 28]; 28]; 3], labels: vec![9, 9, 1] };
+        let images = Split::of_images(vec![[[0; 28]; 28]; 3], vec![9, 9, 1]);
         let request = EmulateRequest { weights, machine: Machine::default(), images: &images, build: Build::default() };
-        let host = inference::int8(&weights, &images.images);
+        let host = inference::int8(&weights, images.images());
         let records: Vec<_> = host.iter().map(|p| Record { class: p.class as u32, logits: p.logits }).collect();
         let trailer = |images, low, high| Trailer {
             images,

@@ -68,7 +68,7 @@ impl Shard<'_> {
     pub(super) fn run_with<R>(&self, run: impl FnOnce(&Run<'_>) -> Result<R>) -> Result<R> {
         fs::create_dir_all(&self.directory).map_err(Error::io("create", &self.directory))?;
         let images = self.directory.join(IMAGES);
-        let pixels = self.images.images[self.range.clone()].as_flattened().as_flattened();
+        let pixels = self.images.images()[self.range.clone()].as_flattened().as_flattened();
         fs::write(&images, pixels).map_err(Error::io("write", &images))?;
         let rounds = self.rounds.to_string();
         let arguments: &[&str] = match self.machine.program() {

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use bn_core::Model;
-use bn_core::lenet::{FoldedLeNet, LeNet, Role, TENSORS};
+use bn_core::lenet::{FoldedLeNet, LeNet, TENSORS};
+use bn_core::network::Role;
 use object::{Object, ObjectSection, ObjectSymbol};
 
 use super::{Build, parse_elf};

@@ -1,5 +1,7 @@
 //! The ends of a step that concern no single example: folding BatchNorm 1, the gradient of layer 1, and the step itself.
 
+use std::sync::LazyLock;
+
 use bn_core::lenet::{CONV1_CHANNELS, CONV1_SIDE, CONV2_SIDE, Conv2d, LeNet, TENSORS};
 use pulp::Simd;
 
@@ -8,7 +10,7 @@ use super::kernels::Network;
 use super::lanes::Kernel;
 use super::moments::PATCH;
 use crate::engine::Moments;
-use crate::engine::steps::{ADAM_EPS, BETA1, BETA2, Coefficients, Treatment, treatment};
+use crate::engine::steps::{ADAM_EPS, BETA1, BETA2, Coefficients, Treatment, treatments};
 use crate::model::parameters::Variance;
 
 /// Largest pixel.
@@ -106,6 +108,9 @@ pub(super) fn sgd_step(net: &mut LeNet, gradient: &LeNet, lr: f32) {
     }
 }
 
+/// What AdamW does with each tensor.
+static TREATMENTS: LazyLock<Vec<Treatment>> = LazyLock::new(|| treatments(&crate::network::Network::lenet()));
+
 /// One step of AdamW; the formula stands at [`Coefficients`]. Plain loops, compiled for the instruction set.
 pub(super) struct AdamwStep<'a> {
     /// The model.
@@ -128,7 +133,7 @@ impl<S: Simd> Kernel<S> for AdamwStep<'_> {
         const BETAS: [f32; 2] = [BETA1 as f32, BETA2 as f32];
         for (at, (parameters, gradients)) in self.net.tensors_mut().into_iter().zip(self.gradient.tensors()).enumerate()
         {
-            let decay = match treatment(at) {
+            let decay = match TREATMENTS[at] {
                 Treatment::Keep => continue,
                 Treatment::Step => 0.0,
                 Treatment::StepAndDecay => decay,

@@ -97,7 +97,7 @@ impl<S: Simd> Trainer<S> {
         match update.optimizer {
             Optimizer::Sgd => sgd_step(&mut network.net, gradient, update.coefficients.rate as f32),
             Optimizer::Momentum | Optimizer::Adamw => {
-                let moments = moments.get_or_insert_with(Moments::zero);
+                let moments = moments.get_or_insert_with(|| Moments::zero(&crate::network::Network::lenet()));
                 let coefficients = &update.coefficients;
                 enter(self.simd, AdamwStep { net: &mut network.net, gradient, moments, coefficients });
             }

@@ -31,7 +31,7 @@ mod trainer;
 
 use std::num::NonZero;
 
-use bn_core::lenet::TENSORS;
+use bn_core::LeNet;
 use pulp::{Arch, Simd, WithSimd};
 
 use self::trainer::{Backend, Trainer};
@@ -39,11 +39,14 @@ use super::{Engine, Moments, Steps, Totals, initial_parameters};
 use crate::data::Split;
 use crate::data::augment;
 use crate::error::Result;
+use crate::model::lenet::{from_lenet, to_lenet};
 use crate::model::parameters::{Parameters, Variance};
+use crate::network::Network;
 
 /// The CPU engine.
 pub struct Cpu {
     backend: Box<dyn Backend>,
+    network: std::sync::Arc<Network>,
     instructions: &'static str,
 }
 
@@ -73,8 +76,9 @@ impl Cpu {
     fn on(arch: Arch, seed: u64, variance: Variance, threads: Option<usize>) -> Self {
         let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get));
         assert!(threads > 0, "no thread to train with; use one or more");
-        let backend = arch.dispatch(NewBackend { threads, parameters: initial_parameters(seed, variance) });
-        Self { backend, instructions: instructions(arch) }
+        let network = Network::lenet();
+        let backend = arch.dispatch(NewBackend { threads, parameters: initial_parameters(&network, seed, variance) });
+        Self { backend, network, instructions: instructions(arch) }
     }
 }
 
@@ -104,8 +108,8 @@ impl WithSimd for NewBackend {
     type Output = Box<dyn Backend>;
 
     fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
-        let Parameters { eps, variance, .. } = self.parameters;
-        Box::new(Trainer::new(simd, self.threads, *self.parameters.to_lenet(), eps, variance))
+        let (net, eps) = model(&self.parameters);
+        Box::new(Trainer::new(simd, self.threads, *net, eps, self.parameters.variance))
     }
 }
 
@@ -125,13 +129,14 @@ impl Engine for Cpu {
     }
 
     fn parameters(&self) -> Parameters {
-        let (net, eps, variance) = self.backend.model();
-        let tensors = net.tensors().map(|tensor| tensor.iter().map(|&value| f64::from(value)).collect());
-        Parameters { tensors, eps, variance }
+        let (net, _, variance) = self.backend.model();
+        from_lenet(&net, &self.network, variance)
     }
 
     fn set_parameters(&mut self, parameters: &Parameters) {
-        self.backend.set_model(*parameters.to_lenet(), parameters.eps, parameters.variance);
+        let (net, eps) = model(parameters);
+        self.network = parameters.network.clone();
+        self.backend.set_model(*net, eps, parameters.variance);
     }
 
     fn moments(&self) -> Option<Moments<f64>> {
@@ -157,7 +162,8 @@ impl Engine for Cpu {
         check_indices(split, batch);
         let (logits, gradient) = self.backend.gradients(split, batch);
         let mut parameters = self.parameters();
-        for ((spec, to), from) in TENSORS.iter().zip(&mut parameters.tensors).zip(gradient.tensors()) {
+        for ((spec, to), from) in self.network.parameters().iter().zip(&mut parameters.tensors).zip(gradient.tensors())
+        {
             for (to, &from) in to.iter_mut().zip(from) {
                 *to = if spec.role.is_trained() { f64::from(from) } else { 0.0 };
             }
@@ -166,9 +172,15 @@ impl Engine for Cpu {
     }
 }
 
+/// The network in f32 and its one eps, of parameters that [`crate::engine::select::create`] has found to be this engine's.
+fn model(parameters: &Parameters) -> (Box<LeNet>, f64) {
+    let eps = parameters.network.common_eps().expect("one eps for all layers");
+    (to_lenet(parameters).expect("the network is LeNet"), f64::from(eps))
+}
+
 /// An index out of range is found before any thread starts.
 fn check_indices(split: &Split, order: &[u32]) {
-    let examples = split.images.len().min(split.labels.len());
+    let examples = split.inputs.len().min(split.labels.len());
     assert!(
         order.iter().all(|&i| augment::example(i) < examples),
         "an index is beyond the split's {examples} examples"

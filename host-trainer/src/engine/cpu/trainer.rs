@@ -204,7 +204,7 @@ impl<S: Simd> Trainer<S> {
         let mut shown = [[[0; 28]; 28]; MAX_LANES];
         for ((image, shown), &sample) in images.iter_mut().zip(&mut shown).zip(examples) {
             let example = augment::example(sample);
-            *image = &split.images[example];
+            *image = &split.images()[example];
             if sample as usize != example {
                 *shown = augment::show(image, sample);
                 *image = shown;

@@ -11,7 +11,9 @@ mod shapes;
 mod split;
 mod step;
 
-use bn_core::lenet::{CLASSES, TENSORS};
+use std::sync::Arc;
+
+use bn_core::lenet::CLASSES;
 use cudarc::driver::{CudaGraph, CudaSlice};
 
 use self::launch::Device;
@@ -24,6 +26,7 @@ use crate::data::Split;
 use crate::data::augment;
 use crate::error::Result;
 use crate::model::parameters::{Parameters, Variance};
+use crate::network::Network;
 
 pub use persistent::Level;
 pub use shapes::definitions;
@@ -49,7 +52,8 @@ pub struct Cuda {
     parameters: Vec<f32>,
     /// Likewise what AdamW remembers, once it has taken a step.
     moments: Option<Moments<f32>>,
-    eps: f32,
+    /// LeNet, with the names and the eps of the model.
+    network: Arc<Network>,
     variance: Variance,
     /// Whether `parameters` and `moments` still have to go to the device.
     changed: bool,
@@ -88,11 +92,11 @@ impl Cuda {
             workspace: None,
             parameters: Vec::new(),
             moments: None,
-            eps: 0.0,
+            network: Network::lenet(),
             variance,
             changed: true,
         };
-        engine.set_parameters(&initial_parameters(seed, variance));
+        engine.set_parameters(&initial_parameters(&Network::lenet(), seed, variance));
         Ok(engine)
     }
 
@@ -127,14 +131,15 @@ impl Cuda {
     fn prepare(&mut self, label_smoothing: f64) -> Result<()> {
         if self.changed {
             self.device.write(&self.parameters, &mut self.model.parameters)?;
-            let Moments { first, second } = self.moments.clone().unwrap_or_else(Moments::zero);
+            let Moments { first, second } = self.moments.clone().unwrap_or_else(|| Moments::zero(&self.network));
             for (values, to) in [first, second].iter().zip(&mut self.model.moments) {
                 self.device.write(&values.concat(), to)?;
             }
             self.changed = false;
         }
         let unbiased = if self.variance == Variance::Unbiased { 1.0 } else { 0.0 };
-        self.device.write(&[self.eps, unbiased, label_smoothing as f32], &mut self.model.settings)?;
+        let eps = self.network.common_eps().expect("one eps for all layers");
+        self.device.write(&[eps, unbiased, label_smoothing as f32], &mut self.model.settings)?;
         self.device.write(&[0.0; TOTAL_COUNT], &mut self.model.totals)
     }
 
@@ -202,7 +207,7 @@ impl Cuda {
     /// Values in the places of the parameters, tensor by tensor.
     fn read_tensors(&self, from: &CudaSlice<f32>) -> Result<Tensors<f32>> {
         let mut rest = self.device.read(from)?.into_iter();
-        Ok(TENSORS.each_ref().map(|spec| rest.by_ref().take(spec.len()).collect()))
+        Ok(self.network.parameters().iter().map(|p| rest.by_ref().take(p.dims.len()).collect()).collect())
     }
 
     fn totals(&self) -> Result<Totals> {
@@ -235,14 +240,14 @@ impl Engine for Cuda {
 
     fn parameters(&self) -> Parameters {
         let mut rest = self.parameters.iter().map(|&value| f64::from(value));
-        let tensors = TENSORS.each_ref().map(|spec| rest.by_ref().take(spec.len()).collect());
-        Parameters { tensors, eps: f64::from(self.eps), variance: self.variance }
+        let tensors = self.network.parameters().iter().map(|p| rest.by_ref().take(p.dims.len()).collect()).collect();
+        Parameters { network: self.network.clone(), tensors, variance: self.variance }
     }
 
     fn set_parameters(&mut self, parameters: &Parameters) {
         self.parameters = parameters.tensors.iter().flatten().map(|&value| value as f32).collect();
         assert_eq!(self.parameters.len(), PARAMETERS, "parameters have their shapes");
-        self.eps = parameters.eps as f32;
+        self.network = parameters.network.clone();
         self.variance = parameters.variance;
         self.moments = None;
         self.changed = true;
@@ -311,8 +316,9 @@ impl Engine for Cuda {
         let buffers = self.batch.as_ref().expect("made above");
         let logits = self.device.read(&buffers.logits)?;
         let logits = (0..n * CLASSES).map(|i| f64::from(logits[i % CLASSES * n + i / CLASSES])).collect();
-        let tensors = self.read_tensors(&self.model.gradients)?.map(|t| t.into_iter().map(f64::from).collect());
-        Ok((logits, Parameters { tensors, eps: 0.0, variance: self.variance }))
+        let gradients = self.read_tensors(&self.model.gradients)?;
+        let tensors = gradients.into_iter().map(|t| t.into_iter().map(f64::from).collect()).collect();
+        Ok((logits, Parameters { network: self.network.clone(), tensors, variance: self.variance }))
     }
 }
 

@@ -5,12 +5,14 @@ use std::fmt::Write;
 
 use bn_core::lenet::{
     CLASSES, CONV1_CHANNELS, CONV1_SIDE, CONV2_CHANNELS, CONV2_SIDE, FLAT, IMAGE_SIDE, KERNEL, LINEAR1, LINEAR2,
-    PIXELS, POOL, POOL1_SIDE, POOL2_SIDE, Role, TENSORS, TensorSpec,
+    PIXELS, POOL, POOL1_SIDE, POOL2_SIDE, TENSORS,
 };
+use bn_core::network::Role;
 
 use crate::data::augment::{DOWN_AT, FLIP, RIGHT_AT, SHIFT_BITS};
 use crate::engine::MOMENTUM;
-use crate::engine::steps::{ADAM_EPS, BETA1, BETA2, Treatment, treatment};
+use crate::engine::steps::{ADAM_EPS, BETA1, BETA2, Treatment, treatments as of_network};
+use crate::network::Network;
 
 /// Threads of a warp.
 pub(super) const LANES: usize = 32;
@@ -157,8 +159,8 @@ const CODES: [(&str, u32); 7] = [
 
 /// What AdamW does with each of the [`PARAMETERS`], as the kernel reads it.
 pub(super) fn treatments() -> Vec<u8> {
-    let of_tensor = |(at, spec): (usize, &TensorSpec)| vec![treatment(at) as u8; spec.len()];
-    TENSORS.iter().enumerate().flat_map(of_tensor).collect()
+    let treatments = of_network(&Network::lenet());
+    TENSORS.iter().zip(treatments).flat_map(|(spec, treatment)| vec![treatment as u8; spec.len()]).collect()
 }
 
 /// The header `kernels/lenet.h`.

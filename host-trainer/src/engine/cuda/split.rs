@@ -29,7 +29,7 @@ struct Address(usize, usize, usize);
 
 impl Address {
     fn of(split: &Split) -> Self {
-        Self(split.images.as_ptr().addr(), split.labels.as_ptr().addr(), split.len())
+        Self(split.images().as_ptr().addr(), split.labels.as_ptr().addr(), split.len())
     }
 }
 
@@ -60,7 +60,7 @@ impl DeviceSplits {
             None => {
                 self.kept.truncate(KEPT - 1);
                 self.uploads += 1;
-                let images = device.upload(split.images.as_flattened().as_flattened())?;
+                let images = device.upload(split.images().as_flattened().as_flattened())?;
                 let labels = device.upload(&split.labels)?;
                 let new = DeviceSplit { id: self.uploads, examples: split.len(), images, labels, content, address };
                 self.kept.insert(0, new);
@@ -90,7 +90,7 @@ impl DeviceSplits {
 
 /// 64 bits of all pixels and labels.
 fn hash(split: &Split) -> u64 {
-    hash_bytes(split.images.as_flattened().as_flattened()) ^ hash_bytes(&split.labels).rotate_left(1)
+    hash_bytes(split.images().as_flattened().as_flattened()) ^ hash_bytes(&split.labels).rotate_left(1)
 }
 
 /// Eight independent lanes, so that the speed is that of the memory.
@@ -116,19 +116,17 @@ mod tests {
 
     #[test]
     fn one_changed_pixel_or_label_is_another_split() {
-        let split = Split { images: vec![[[7; 28]; 28]; 5], labels: vec![0, 1, 2, 3, 4] };
+        let split = Split::of_images(vec![[[7; 28]; 28]; 5], vec![0, 1, 2, 3, 4]);
         let mut hashes = vec![hash(&split)];
         for (image, row, column) in [(0, 0, 0), (2, 13, 27), (4, 27, 27)] {
             let mut changed = split.clone();
-            changed.images[image][row][column] = 8;
+            changed.images_mut()[image][row][column] = 8;
             hashes.push(hash(&changed));
         }
         let mut changed = split.clone();
         changed.labels.swap(0, 4);
         hashes.push(hash(&changed));
-        let mut shorter = split.clone();
-        shorter.images.pop();
-        shorter.labels.pop();
+        let shorter = split.first(4);
         hashes.push(hash(&shorter));
         assert_eq!(hash(&split.clone()), hashes[0]);
         hashes.sort_unstable();

@@ -8,23 +8,11 @@
 //! the output of a linear layer, `[n, c]`, or of a convolution, `[n, c, h, w]`: a channel's statistics run over all axes
 //! but axis 1. Sources: Ioffe and Szegedy 2015, algorithm 1 and section 3; d2l 8.5.
 
-use ndarray::{Array, Array1, ArrayView3, ArrayViewMut3, Dimension, Zip};
+use ndarray::{Array, Array1, ArrayView1, ArrayView3, ArrayViewMut3, Dimension, Zip};
 
+use super::layer::BatchNorm;
 use super::real::Real;
 use crate::model::parameters::Variance;
-
-/// What one BatchNorm layer learns and tracks, each `[c]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BatchNorm<T> {
-    /// Learned scale.
-    pub gamma: Array1<T>,
-    /// Learned shift.
-    pub beta: Array1<T>,
-    /// Moving mean: d2l's `moving_mean`.
-    pub running_mean: Array1<T>,
-    /// Moving variance: d2l's `moving_var`.
-    pub running_var: Array1<T>,
-}
 
 /// What training mode found in a batch: for the moving statistics and for the backward pass.
 #[derive(Clone, Debug)]
@@ -42,7 +30,7 @@ pub struct Normalized<T, D: Dimension> {
 }
 
 /// Training mode: normalises with the mean and the biased variance of this batch. The moving statistics take no part;
-/// [`BatchNorm::update_statistics`] lets them follow.
+/// [`Statistics::follow`] lets them follow.
 ///
 /// The variance is computed in two passes, as the mean of `(x - mean)²`: `E[x²] - E[x]²` cancels when the mean is large.
 ///
@@ -50,8 +38,7 @@ pub struct Normalized<T, D: Dimension> {
 /// If the batch gives one value per channel: its variance would be 0 and its output `beta`, whatever the input.
 pub fn batch_norm_train<T: Real, D: Dimension>(
     x: Array<T, D>,
-    bn: &BatchNorm<T>,
-    eps: T,
+    bn: BatchNorm<'_, T>,
 ) -> (Array<T, D>, Normalized<T, D>) {
     let count = values_per_channel(&x);
     assert!(count > 1, "BatchNorm cannot train on one value per channel; use a batch of two or more");
@@ -60,7 +47,7 @@ pub fn batch_norm_train<T: Real, D: Dimension>(
     let mean = channel_sums(&x) / n;
     let centred = map_channels(x, |c, x| x - mean[c]);
     let var = channel_dots(&centred, &centred) / n;
-    let deviation = var.mapv(|var| (var + eps).sqrt());
+    let deviation = var.mapv(|var| (var + bn.eps).sqrt());
     let x_hat = map_channels(centred, |c, x| x / deviation[c]);
     let y = map_channels(x_hat.clone(), |c, x_hat| bn.gamma[c] * x_hat + bn.beta[c]);
 
@@ -78,13 +65,13 @@ pub fn batch_norm_train<T: Real, D: Dimension>(
 pub fn batch_norm_backward<T: Real, D: Dimension>(
     d_y: Array<T, D>,
     batch: &Normalized<T, D>,
-    bn: &BatchNorm<T>,
+    gamma: &[T],
 ) -> (Array<T, D>, Array1<T>, Array1<T>) {
     let n = T::of(batch.count as f64);
     let d_beta = channel_sums(&d_y);
     let d_gamma = channel_dots(&d_y, &batch.x_hat);
 
-    let scale = &bn.gamma / &batch.deviation;
+    let scale = &ArrayView1::from(gamma) / &batch.deviation;
     let (mean_d_y, mean_d_y_x_hat) = (&d_beta / n, &d_gamma / n);
     let mut d_x = d_y;
     for (mut d_x, x_hat) in by_channel_mut(&mut d_x).outer_iter_mut().zip(by_channel(&batch.x_hat).outer_iter()) {
@@ -96,25 +83,34 @@ pub fn batch_norm_backward<T: Real, D: Dimension>(
     (d_x, d_gamma, d_beta)
 }
 
-impl<T: Real> BatchNorm<T> {
-    /// Lets the moving statistics follow a batch: `moving = (1 - momentum) * moving + momentum * batch`.
+/// The moving statistics of one layer, `[c]` each, to be changed.
+pub struct Statistics<'a, T> {
+    /// Moving mean.
+    pub mean: &'a mut [T],
+    /// Moving variance.
+    pub var: &'a mut [T],
+    /// Whether the variance divides by n (d2l from scratch) or by n - 1 (PyTorch's layers).
+    pub variance: Variance,
+}
+
+impl<T: Real> Statistics<'_, T> {
+    /// Lets them follow a batch: `moving = (1 - momentum) * moving + momentum * batch`.
     ///
-    /// `momentum` is the weight of the new batch, as PyTorch means it; d2l's 0.9 is `1 - momentum`. `variance` says whether
-    /// the tracked variance divides by n (d2l from scratch) or by n - 1 (PyTorch's layers).
-    pub fn update_statistics<D: Dimension>(&mut self, batch: &Normalized<T, D>, momentum: T, variance: Variance) {
-        let correction = match variance {
+    /// `momentum` is the weight of the new batch, as PyTorch means it; d2l's 0.9 is `1 - momentum`.
+    pub fn follow<D: Dimension>(&mut self, batch: &Normalized<T, D>, momentum: T) {
+        let correction = match self.variance {
             Variance::Biased => T::one(),
             Variance::Unbiased => T::of(batch.count as f64 / (batch.count as f64 - 1.0)),
         };
         let follow = |moving: &mut T, new: T| *moving = (T::one() - momentum) * *moving + momentum * new;
-        Zip::from(&mut self.running_mean).and(&batch.mean).for_each(|moving, &mean| follow(moving, mean));
-        Zip::from(&mut self.running_var).and(&batch.var).for_each(|moving, &var| follow(moving, correction * var));
+        self.mean.iter_mut().zip(&batch.mean).for_each(|(moving, &mean)| follow(moving, mean));
+        self.var.iter_mut().zip(&batch.var).for_each(|(moving, &var)| follow(moving, correction * var));
     }
 }
 
 /// Inference mode: normalises with the moving statistics, and changes nothing.
-pub fn batch_norm_infer<T: Real, D: Dimension>(x: Array<T, D>, bn: &BatchNorm<T>, eps: T) -> Array<T, D> {
-    let deviation = bn.running_var.mapv(|var| (var + eps).sqrt());
+pub fn batch_norm_infer<T: Real, D: Dimension>(x: Array<T, D>, bn: BatchNorm<'_, T>) -> Array<T, D> {
+    let deviation: Vec<T> = bn.running_var.iter().map(|&var| (var + bn.eps).sqrt()).collect();
     map_channels(x, |c, x| {
         let x_hat = (x - bn.running_mean[c]) / deviation[c];
         bn.gamma[c] * x_hat + bn.beta[c]
@@ -180,23 +176,37 @@ mod tests {
 
     const EPS: f64 = 1e-5;
 
-    fn untouched<T: Real>(channels: usize) -> BatchNorm<T> {
-        let (zero, one) = (Array1::zeros(channels), Array1::ones(channels));
-        BatchNorm { gamma: one.clone(), beta: zero.clone(), running_mean: zero, running_var: one }
+    /// A layer of up to eight channels that was never trained.
+    fn untouched<T: Real>(eps: f64) -> BatchNorm<'static, T> {
+        let values = |value: f64| &*Vec::leak(vec![T::of(value); 8]);
+        let (zero, one) = (values(0.0), values(1.0));
+        BatchNorm { gamma: one, beta: zero, running_mean: zero, running_var: one, eps: T::of(eps) }
+    }
+
+    /// What the moving statistics 0 and 1 become.
+    fn followed<D: Dimension>(batches: &[Normalized<f64, D>], momentum: f64, variance: Variance) -> (f64, f64) {
+        let (mut mean, mut var) = ([0.0], [1.0]);
+        for batch in batches {
+            Statistics { mean: &mut mean, var: &mut var, variance }.follow(batch, momentum);
+        }
+        (mean[0], var[0])
     }
 
     fn check_gradients<D: Dimension>(x: &Array<f64, D>) {
         let channels = x.shape()[1];
-        let bn =
-            BatchNorm { gamma: random(2, channels) + 1.5, beta: random(3, channels), ..untouched::<f64>(channels) };
+        let (gamma, beta) = (random(2, channels) + 1.5, random(3, channels));
         let d_y = random(4, x.raw_dim());
-        let loss = |x: &Array<f64, D>, bn: &BatchNorm<f64>| weighted_sum(&batch_norm_train(x.clone(), bn, EPS).0, &d_y);
+        let train = |x: &Array<f64, D>, gamma: &Array1<f64>, beta: &Array1<f64>| {
+            let (gamma, beta) = (gamma.as_slice().unwrap(), beta.as_slice().unwrap());
+            batch_norm_train(x.clone(), BatchNorm { gamma, beta, ..untouched(EPS) })
+        };
+        let loss = |x: &_, gamma: &_, beta: &_| weighted_sum(&train(x, gamma, beta).0, &d_y);
 
-        let (_, batch) = batch_norm_train(x.clone(), &bn, EPS);
-        let (d_x, d_gamma, d_beta) = batch_norm_backward(d_y.clone(), &batch, &bn);
-        check("d_x", &d_x, x, |x| loss(&x, &bn));
-        check("d_gamma", &d_gamma, &bn.gamma, |gamma| loss(x, &BatchNorm { gamma, ..bn.clone() }));
-        check("d_beta", &d_beta, &bn.beta, |beta| loss(x, &BatchNorm { beta, ..bn.clone() }));
+        let (_, batch) = train(x, &gamma, &beta);
+        let (d_x, d_gamma, d_beta) = batch_norm_backward(d_y.clone(), &batch, gamma.as_slice().unwrap());
+        check("d_x", &d_x, x, |x| loss(&x, &gamma, &beta));
+        check("d_gamma", &d_gamma, &gamma, |gamma| loss(x, &gamma, &beta));
+        check("d_beta", &d_beta, &beta, |beta| loss(x, &gamma, &beta));
     }
 
     #[test]
@@ -211,8 +221,8 @@ mod tests {
 
     #[test]
     fn a_batch_leaves_with_mean_beta_and_deviation_gamma() {
-        let bn = BatchNorm { gamma: array![2.0, -0.5], beta: array![1.0, 3.0], ..untouched(2) };
-        let (y, _) = batch_norm_train(random(5, (8, 2, 3, 3)) * 10.0 + 4.0, &bn, 0.0);
+        let bn = BatchNorm { gamma: &[2.0, -0.5], beta: &[1.0, 3.0], ..untouched(0.0) };
+        let (y, _) = batch_norm_train(random(5, (8, 2, 3, 3)) * 10.0 + 4.0, bn);
         let n = values_per_channel(&y) as f64;
         let mean = channel_sums(&y) / n;
         let centred = map_channels(y, |c, y| y - mean[c]);
@@ -229,7 +239,7 @@ mod tests {
         let image: Array4<f64> = random(6, (3, 2, 4, 5));
         let rows: Array2<f64> = Array2::from_shape_fn((60, 2), |(i, c)| image[(i / 20, c, i % 20 / 5, i % 5)]);
         let ((y4, batch4), (y2, batch2)) =
-            (batch_norm_train(image, &untouched(2), EPS), batch_norm_train(rows, &untouched(2), EPS));
+            (batch_norm_train(image, untouched(EPS)), batch_norm_train(rows, untouched(EPS)));
         assert!((&batch4.mean - &batch2.mean).iter().all(|d| d.abs() < 1e-15));
         assert!((&batch4.var - &batch2.var).iter().all(|d| d.abs() < 1e-15));
         assert!(y4.indexed_iter().all(|((n, c, h, w), y)| (y - y2[(n * 20 + h * 5 + w, c)]).abs() < 1e-13));
@@ -242,8 +252,8 @@ mod tests {
             let exact = random(7, shape) * 3.0f64.sqrt() + 3000.0;
             let single = exact.mapv(|x| x as f32);
             let exact = single.mapv(f64::from);
-            let (_, truth) = batch_norm_train(exact, &untouched(1), EPS);
-            let (_, batch) = batch_norm_train(single.clone(), &untouched(1), 1e-5);
+            let (_, truth) = batch_norm_train(exact, untouched(EPS));
+            let (_, batch) = batch_norm_train(single.clone(), untouched(EPS));
             let relative = (f64::from(batch.var[0]) / truth.var[0] - 1.0).abs();
             assert!(relative < 1e-5, "{relative}");
 
@@ -257,25 +267,18 @@ mod tests {
 
     #[test]
     fn momentum_is_the_weight_of_the_new_batch() {
-        let mut bn = untouched::<f64>(1);
         // Means 2 and -4, variances 1 and 9.
-        for batch in [array![[1.0], [3.0]], array![[-7.0], [-1.0]]] {
-            let (_, batch) = batch_norm_train(batch, &bn, EPS);
-            bn.update_statistics(&batch, 0.1, Variance::Biased);
-        }
-        assert!((bn.running_mean[0] - (0.9 * (0.9 * 0.0 + 0.1 * 2.0) + 0.1 * -4.0)).abs() < 1e-15);
-        assert!((bn.running_var[0] - (0.9 * (0.9 * 1.0 + 0.1 * 1.0) + 0.1 * 9.0)).abs() < 1e-15);
+        let batches = [array![[1.0], [3.0]], array![[-7.0], [-1.0]]].map(|x| batch_norm_train(x, untouched(EPS)).1);
+        let (mean, var) = followed(&batches, 0.1, Variance::Biased);
+        assert!((mean - (0.9 * (0.9 * 0.0 + 0.1 * 2.0) + 0.1 * -4.0)).abs() < 1e-15);
+        assert!((var - (0.9 * (0.9 * 1.0 + 0.1 * 1.0) + 0.1 * 9.0)).abs() < 1e-15);
     }
 
     #[test]
     fn unbiased_is_biased_times_n_over_n_minus_1() {
         fn ratio<D: Dimension>(x: Array<f64, D>) -> f64 {
-            let [biased, unbiased] = [Variance::Biased, Variance::Unbiased].map(|variance| {
-                let mut bn = untouched(1);
-                bn.update_statistics(&batch_norm_train(x.clone(), &bn, EPS).1, 1.0, variance);
-                bn.running_var[0]
-            });
-            unbiased / biased
+            let batch = [batch_norm_train(x, untouched(EPS)).1];
+            followed(&batch, 1.0, Variance::Unbiased).1 / followed(&batch, 1.0, Variance::Biased).1
         }
         assert!((ratio(random::<_>(8, (256, 1))) - 256.0 / 255.0).abs() < 1e-12);
         assert!((ratio(random::<_>(8, (4, 1, 5, 5))) - 100.0 / 99.0).abs() < 1e-12);
@@ -286,42 +289,42 @@ mod tests {
         // Deviation 1e-3: outside the root, or as 1e-3, an eps of 1e-5 would change the result severalfold.
         let x = array![[-1e-3], [1e-3]];
         let expected = 1e-3 / (1e-6f64 + 1e-5).sqrt();
-        let (y, batch) = batch_norm_train(x.clone(), &untouched(1), EPS);
+        let (y, batch) = batch_norm_train(x.clone(), untouched(EPS));
         assert!((y[(1, 0)] - expected).abs() < 1e-12, "{y}");
-        let mut bn = untouched(1);
-        bn.update_statistics(&batch, 1.0, Variance::Biased);
-        let y = batch_norm_infer(x, &bn, EPS);
+        let (mean, var) = followed(&[batch], 1.0, Variance::Biased);
+        let y = batch_norm_infer(x, BatchNorm { running_mean: &[mean], running_var: &[var], ..untouched(EPS) });
         assert!((y[(1, 0)] - expected).abs() < 1e-12, "{y}");
     }
 
     #[test]
     fn inference_is_the_formula() {
         let bn = BatchNorm {
-            gamma: array![2.0, -1.0],
-            beta: array![0.5, 0.0],
-            running_mean: array![1.0, -2.0],
-            running_var: array![3.0, 0.0],
+            gamma: &[2.0, -1.0],
+            beta: &[0.5, 0.0],
+            running_mean: &[1.0, -2.0],
+            running_var: &[3.0, 0.0],
+            eps: 1.0,
         };
-        let y: Array<f64, Ix2> = batch_norm_infer(array![[1.0, -2.0], [3.0, 1.0]], &bn, 1.0);
+        let y: Array<f64, Ix2> = batch_norm_infer(array![[1.0, -2.0], [3.0, 1.0]], bn);
         assert_eq!(y, array![[0.5, 0.0], [2.5, -3.0]]);
     }
 
     #[test]
     #[should_panic = "one value per channel"]
     fn one_value_per_channel_is_refused() {
-        batch_norm_train(random(9, (1, 4)), &untouched(4), EPS);
+        batch_norm_train(random(9, (1, 4)), untouched(EPS));
     }
 
     #[test]
     fn one_image_has_many_values_per_channel() {
-        batch_norm_train(random(9, (1, 4, 2, 2)), &untouched(4), EPS);
+        batch_norm_train(random(9, (1, 4, 2, 2)), untouched(EPS));
     }
 
     #[test]
     fn a_nan_stays_in_its_channel() {
         let mut x = random(10, (4, 2));
         x[(1, 0)] = f64::NAN;
-        let (y, batch) = batch_norm_train(x, &untouched(2), EPS);
+        let (y, batch) = batch_norm_train(x, untouched(EPS));
         assert!(y.column(0).iter().all(|y| y.is_nan()) && batch.var[0].is_nan());
         assert!(y.column(1).iter().all(|y| y.is_finite()) && batch.var[1].is_finite());
     }

@@ -1,50 +1,71 @@
 //! The fully connected layer: `y = x W^T + b`.
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
-use super::network::Layer;
+use super::layer::{Layer, LayerGradient};
 use super::real::Real;
 
-/// A fully connected layer: weight `[out_features, in_features]`, bias `[out_features]`.
-pub type Linear<T> = Layer<T, ndarray::Ix2>;
-
-/// `x: [n, in_features]` to `[n, out_features]`.
-pub fn linear_forward<T: Real>(x: &Array2<T>, linear: &Linear<T>) -> Array2<T> {
-    let shape = (x.nrows(), linear.weight.nrows());
-    let mut y = linear.bias.broadcast(shape).expect("one bias an output").to_owned();
-    general_mat_mul(T::one(), x, &linear.weight.t(), T::one(), &mut y);
+/// `x: [n, in_features]` to `[n, out_features]`, with a weight `[out_features, in_features]`.
+pub fn linear_forward<T: Real>(x: ArrayView2<'_, T>, layer: Layer<'_, T>) -> Array2<T> {
+    let weight = rows(layer.weight, x.ncols());
+    let shape = (x.nrows(), weight.nrows());
+    let mut y = match layer.bias {
+        Some(bias) => ArrayView1::from(bias).broadcast(shape).expect("one bias an output").to_owned(),
+        None => Array2::zeros(shape),
+    };
+    general_mat_mul(T::one(), &x, &weight.t(), T::one(), &mut y);
     y
 }
 
-/// Gradients of the input and of the parameters: `d_x = d_y W`, `d_weight = d_y^T x`, `d_bias` the sum over the batch.
-pub fn linear_backward<T: Real>(x: &Array2<T>, d_y: &Array2<T>, linear: &Linear<T>) -> (Array2<T>, Linear<T>) {
-    let d_x = d_y.dot(&linear.weight);
-    let d_weight = d_y.t().dot(x).as_standard_layout().into_owned();
-    (d_x, Linear { weight: d_weight, bias: d_y.sum_axis(Axis(0)) })
+/// Gradients of the parameters: `d_weight = d_y^T x`, and `d_bias` the sum of `d_y` over the batch.
+pub fn linear_backward_parameters<T: Real>(
+    x: ArrayView2<'_, T>,
+    d_y: ArrayView2<'_, T>,
+    bias: bool,
+) -> LayerGradient<T> {
+    let d_weight = d_y.t().dot(&x).as_standard_layout().into_owned();
+    let d_bias = bias.then(|| d_y.sum_axis(Axis(0)).to_vec());
+    LayerGradient { weight: d_weight.into_raw_vec_and_offset().0, bias: d_bias }
+}
+
+/// Gradient of the input: `d_x = d_y W`.
+pub fn linear_backward_input<T: Real>(d_y: ArrayView2<'_, T>, layer: Layer<'_, T>) -> Array2<T> {
+    d_y.dot(&rows(layer.weight, layer.weight.len() / d_y.ncols()))
+}
+
+fn rows<T>(weight: &[T], in_features: usize) -> ArrayView2<'_, T> {
+    ArrayView2::from_shape((weight.len() / in_features, in_features), weight).expect("rows of one length")
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::gradient_check::{check, random, weighted_sum};
     use super::*;
-    use ndarray::array;
+    use ndarray::{Array1, array};
 
     #[test]
     fn forward_by_hand() {
-        let linear = Linear { weight: array![[1.0, 2.0], [0.0, -1.0], [3.0, 0.5]], bias: array![0.5, 0.0, -1.0] };
-        assert_eq!(linear_forward(&array![[2.0, 4.0]], &linear), array![[10.5, -4.0, 7.0]]);
+        let weight = [1.0, 2.0, 0.0, -1.0, 3.0, 0.5];
+        let x = array![[2.0, 4.0]];
+        let y = linear_forward(x.view(), Layer { weight: &weight, bias: Some(&[0.5, 0.0, -1.0]) });
+        assert_eq!(y, array![[10.5, -4.0, 7.0]]);
+        assert_eq!(linear_forward(x.view(), Layer { weight: &weight, bias: None }), array![[10.0, -4.0, 8.0]]);
     }
 
     #[test]
     fn gradients() {
-        let x = random(1, (5, 3));
-        let linear = Linear { weight: random(2, (4, 3)), bias: random(3, 4) };
+        let (x, weight, bias) = (random(1, (5, 3)), random(2, 4 * 3), random(3, 4));
         let d_y = random(4, (5, 4));
-        let loss = |x: &Array2<f64>, linear: &Linear<f64>| weighted_sum(&linear_forward(x, linear), &d_y);
-        let (d_x, d_linear) = linear_backward(&x, &d_y, &linear);
-        check("d_x", &d_x, &x, |x| loss(&x, &linear));
-        check("d_weight", &d_linear.weight, &linear.weight, |weight| loss(&x, &Linear { weight, ..linear.clone() }));
-        check("d_bias", &d_linear.bias, &linear.bias, |bias| loss(&x, &Linear { bias, ..linear.clone() }));
+        let forward = |x: &Array2<f64>, weight: &Array1<f64>, bias: &Array1<f64>| {
+            linear_forward(x.view(), Layer { weight: weight.as_slice().unwrap(), bias: bias.as_slice() })
+        };
+        let loss = |x: &_, weight: &_, bias: &_| weighted_sum(&forward(x, weight, bias), &d_y);
+        let d_x = linear_backward_input(d_y.view(), Layer { weight: weight.as_slice().unwrap(), bias: None });
+        check("d_x", &d_x, &x, |x| loss(&x, &weight, &bias));
+        let gradient = linear_backward_parameters(x.view(), d_y.view(), true);
+        check("d_weight", &gradient.weight.into(), &weight, |weight| loss(&x, &weight, &bias));
+        check("d_bias", &gradient.bias.unwrap().into(), &bias, |bias| loss(&x, &weight, &bias));
+        assert_eq!(linear_backward_parameters(x.view(), d_y.view(), false).bias, None);
     }
 }

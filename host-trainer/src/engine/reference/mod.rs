@@ -1,52 +1,92 @@
-//! The reference engine: training from scratch in ndarray, on one core, in f32 or f64.
+//! The reference engine: training of any network from scratch in ndarray, on one core, in f32 or f64.
 //!
 //! Written to be read beside d2l's chapter on batch normalization, and to be the oracle of every faster engine. Each
-//! operation has a file with its forward and its backward pass; [`network`] strings them together.
+//! operation has a file with its forward and its backward pass; [`network`] walks a description's nodes.
 
+pub mod activation;
 pub mod adamw;
+pub mod add;
 pub mod avg_pool2d;
+pub mod batch;
 pub mod batch_norm;
 pub mod conv2d;
 pub mod cross_entropy;
+pub mod depthwise;
+pub mod flatten;
 #[cfg(test)]
 mod gradient_check;
+pub mod layer;
 pub mod linear;
+pub mod max_pool2d;
+pub mod mse;
 pub mod network;
 mod real;
 pub mod sgd;
-pub mod sigmoid;
-
-use bn_core::lenet::IMAGE_SIDE;
-use ndarray::Array4;
+mod values;
+mod window;
 
 pub use real::Real;
 
 use self::adamw::adamw_step;
-use self::cross_entropy::{cross_entropy_backward, cross_entropy_forward};
-use self::network::LeNet;
+use self::batch::Batch;
+use self::network::Net;
 use self::sgd::sgd_step;
-use super::steps::add_step;
+use super::steps::{Treatment, add_step, treatments};
 use super::{Engine, MOMENTUM, Moments, Optimizer, Steps, Totals, initial_parameters};
 use crate::data::Split;
-use crate::data::augment;
 use crate::error::Result;
+use crate::model::input::check;
 use crate::model::parameters::{Parameters, Variance};
+use crate::network::Network;
 
-/// Examples per inference-mode forward pass: enough to be quick, few enough to stay in the cache.
+/// The most examples per inference-mode forward pass: enough to be quick, few enough to stay in the cache.
 const EVALUATION_BATCH: usize = 100;
+/// The most values of one activation of that pass, where a network has large ones.
+const EVALUATION_VALUES: usize = 1 << 24;
 
 /// The reference engine, in f32 or f64.
 pub struct Reference<T> {
-    net: LeNet<T>,
+    net: Net<T>,
+    treatments: Vec<Treatment>,
     variance: Variance,
     moments: Option<Moments<T>>,
 }
 
 impl<T: Real> Reference<T> {
-    /// An untrained network: [`initial_parameters`] of that seed.
+    /// An untrained LeNet: [`initial_parameters`] of that seed.
     pub fn new(seed: u64, variance: Variance) -> Self {
-        Self { net: LeNet::from_parameters(&initial_parameters(seed, variance)), variance, moments: None }
+        Self::of(&initial_parameters(&Network::lenet(), seed, variance))
     }
+
+    /// A network with those parameters.
+    pub fn of(parameters: &Parameters) -> Self {
+        Self {
+            net: Net::from_parameters(parameters),
+            treatments: treatments(&parameters.network),
+            variance: parameters.variance,
+            moments: None,
+        }
+    }
+
+    fn step(&mut self, gradients: &[Vec<T>], steps: &Steps<'_>, i: usize) {
+        let Self { net, treatments, moments, .. } = self;
+        let (network, tensors) = (net.network().clone(), &mut net.tensors);
+        let coefficients = steps.coefficients(i);
+        match steps.optimizer {
+            Optimizer::Sgd => sgd_step(&network, tensors, gradients, T::of(coefficients.rate)),
+            Optimizer::Momentum | Optimizer::Adamw => {
+                let moments = moments.get_or_insert_with(|| Moments::zero(&network));
+                adamw_step(treatments, tensors, gradients, moments, &coefficients);
+            }
+        }
+    }
+}
+
+/// How many examples of a network are inferred at once.
+pub fn examples_at_once(network: &Network) -> usize {
+    let nodes = (0..network.nodes().len()).map(bn_core::network::Value::Node);
+    let largest = nodes.map(|value| network.shape(value).len()).fold(network.input().len(), usize::max);
+    (EVALUATION_VALUES / largest).clamp(1, EVALUATION_BATCH)
 }
 
 impl<T: Real> Engine for Reference<T> {
@@ -59,13 +99,11 @@ impl<T: Real> Engine for Reference<T> {
     }
 
     fn parameters(&self) -> Parameters {
-        self.net.to_parameters(self.variance)
+        self.net.to_parameters(&self.net.tensors, self.variance)
     }
 
     fn set_parameters(&mut self, parameters: &Parameters) {
-        self.net = LeNet::from_parameters(parameters);
-        self.variance = parameters.variance;
-        self.moments = None;
+        *self = Self::of(parameters);
     }
 
     fn moments(&self) -> Option<Moments<f64>> {
@@ -78,71 +116,53 @@ impl<T: Real> Engine for Reference<T> {
 
     fn train_steps(&mut self, split: &Split, order: &[u32], steps: &Steps<'_>) -> Result<Totals> {
         steps.check(order);
-        let smoothing = T::of(steps.label_smoothing);
+        check(self.net.network(), split)?;
         let mut totals = Totals::default();
-        for (i, batch) in order.chunks_exact(steps.batch_size).enumerate() {
-            let (x, labels) = gather(split, batch.iter().copied());
-            let (logits, forward) = self.net.forward_train(x);
-            let (step, probabilities) = cross_entropy_forward(logits, &labels, smoothing);
+        for (i, samples) in order.chunks_exact(steps.batch_size).enumerate() {
+            let Batch { x, target } = Batch::gather(self.net.network(), split, samples.iter().copied());
+            let (y, forward) = self.net.forward_train(x);
+            let (step, d_y) = target.loss(y, T::of(steps.label_smoothing));
             if !add_step(&mut totals, step) {
                 break;
             }
-            let gradients = self.net.backward(&forward, &cross_entropy_backward(probabilities, &labels, smoothing));
+            let gradients = self.net.backward(&forward, d_y);
             self.net.update_statistics(&forward, T::of(MOMENTUM), self.variance);
-            let coefficients = steps.coefficients(i);
-            match steps.optimizer {
-                Optimizer::Sgd => sgd_step(&mut self.net, &gradients, T::of(coefficients.rate)),
-                Optimizer::Momentum | Optimizer::Adamw => {
-                    let moments = self.moments.get_or_insert_with(Moments::zero);
-                    adamw_step(&mut self.net, &gradients, moments, &coefficients);
-                }
-            }
+            self.step(&gradients, steps, i);
         }
         Ok(totals)
     }
 
     fn evaluate(&mut self, split: &Split) -> Result<Totals> {
+        check(self.net.network(), split)?;
         let mut totals = Totals::default();
-        for start in (0..split.len()).step_by(EVALUATION_BATCH) {
-            let (x, labels) = gather(split, start as u32..split.len().min(start + EVALUATION_BATCH) as u32);
-            totals += cross_entropy_forward(self.net.infer(&x), &labels, T::zero()).0;
+        let at_once = examples_at_once(self.net.network());
+        for start in (0..split.len()).step_by(at_once) {
+            let samples = start as u32..split.len().min(start + at_once) as u32;
+            let Batch { x, target } = Batch::gather(self.net.network(), split, samples);
+            totals += target.loss(self.net.infer(x), T::zero()).0;
         }
         Ok(totals)
     }
 
     fn gradients(&mut self, split: &Split, batch: &[u32]) -> Result<(Vec<f64>, Parameters)> {
-        let (x, labels) = gather(split, batch.iter().copied());
-        let (logits, forward) = self.net.forward_train(x);
-        let flat_logits = logits.iter().map(|logit| logit.as_f64()).collect();
-        let (_, probabilities) = cross_entropy_forward(logits, &labels, T::zero());
-        let gradients = self.net.backward(&forward, &cross_entropy_backward(probabilities, &labels, T::zero()));
-        Ok((flat_logits, gradients.to_parameters(self.variance)))
+        check(self.net.network(), split)?;
+        let Batch { x, target } = Batch::gather(self.net.network(), split, batch.iter().copied());
+        let (y, forward) = self.net.forward_train(x);
+        let outputs = y.iter().map(|value| value.as_f64()).collect();
+        let gradients = self.net.backward(&forward, target.loss(y, T::zero()).1);
+        Ok((outputs, self.net.to_parameters(&gradients, self.variance)))
     }
-}
-
-/// Images `[n, 1, 28, 28]` with pixels in [0, 1], and their labels.
-fn gather<T: Real>(split: &Split, samples: impl ExactSizeIterator<Item = u32>) -> (Array4<T>, Vec<u8>) {
-    let mut x = Array4::zeros((samples.len(), 1, IMAGE_SIDE, IMAGE_SIDE));
-    let mut labels = Vec::with_capacity(samples.len());
-    for (mut image, sample) in x.outer_iter_mut().zip(samples) {
-        let example = augment::example(sample);
-        let shown = augment::show(&split.images[example], sample);
-        for (pixel, &byte) in image.iter_mut().zip(shown.as_flattened()) {
-            *pixel = T::of(f64::from(byte)) / T::of(255.0);
-        }
-        labels.push(split.labels[example]);
-    }
-    (x, labels)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::parameters::index;
+    use crate::data::{Inputs, Values};
+    use crate::network::shipped;
 
     #[test]
     fn a_step_that_meets_a_nan_leaves_the_statistics() {
-        let split = Split { images: (0..8).map(|i| [[i; 28]; 28]).collect(), labels: vec![0; 8] };
+        let split = Split::of_images((0..8).map(|i| [[i; 28]; 28]).collect(), vec![0; 8]);
         let mut engine = Reference::<f32>::new(0, Variance::Biased);
         let mut parameters = engine.parameters();
         parameters.get_mut("15.bias")[0] = f64::NAN;
@@ -151,19 +171,41 @@ mod tests {
         assert!(totals.loss.is_nan() && totals.examples == 4);
         let after = engine.parameters();
         for module in ["1", "5", "10", "13"] {
-            for tensor in ["running_mean", "running_var"].map(|name| index(&format!("{module}.{name}"))) {
+            for tensor in ["running_mean", "running_var"].map(|name| parameters.index(&format!("{module}.{name}"))) {
                 assert_eq!(parameters.tensors[tensor], after.tensors[tensor]);
             }
         }
     }
 
+    /// Inputs of any kind for a network, labels in turn.
+    fn noise(network: &Network) -> Split {
+        let values = gradient_check::random(1, 8 * network.input().len()).iter().map(|&v| v as f32).collect();
+        let labels = (0..8).map(|i| i % network.output().len() as u8).collect();
+        Split { inputs: Inputs::new(network.input(), Values::F32(values)), labels }
+    }
+
     #[test]
-    fn pixels_become_shares_of_white() {
-        let mut split = Split { images: vec![[[0; 28]; 28]; 2], labels: vec![3, 7] };
-        split.images[1][0] = [255; 28];
-        split.images[1][1][0] = 51;
-        let (x, labels) = gather::<f64>(&split, [1, 0].into_iter());
-        assert_eq!(labels, [7, 3]);
-        assert_eq!((x[(0, 0, 0, 27)], x[(0, 0, 1, 0)], x[(1, 0, 0, 0)]), (1.0, 0.2, 0.0));
+    fn every_shipped_network_learns_a_batch_by_heart() {
+        for network in shipped::all() {
+            let split = noise(network);
+            let mut engine = Reference::<f32>::of(&initial_parameters(network, 0, Variance::Biased));
+            let steps = Steps { optimizer: Optimizer::Adamw, ..Steps::sgd(8, &[3e-3; 5]) };
+            let order: Vec<u32> = (0..5).flat_map(|_| 0..8).collect();
+            let first = engine.train_steps(&split, &order[..8], &Steps { lrs: &[3e-3], ..steps }).unwrap().mean_loss();
+            engine.train_steps(&split, &order, &steps).unwrap();
+            let last = engine.train_steps(&split, &order[..8], &Steps { lrs: &[3e-3], ..steps }).unwrap().mean_loss();
+            assert!(last < 0.95 * first, "{}: {first} {last}", network.name());
+            assert_eq!(engine.evaluate(&split).unwrap().examples, 8);
+        }
+    }
+
+    #[test]
+    fn data_that_does_not_fit_is_refused() {
+        let mut engine = Reference::<f32>::new(0, Variance::Biased);
+        let split = noise(&shipped::get("resnet8").unwrap());
+        for refused in [engine.evaluate(&split), engine.train(&split, &[0, 1], 2, 0.1)] {
+            let error = refused.unwrap_err().to_string();
+            assert!(error.starts_with("lenet reads 1x28x28, the data has examples 3x32x32; "), "{error}");
+        }
     }
 }

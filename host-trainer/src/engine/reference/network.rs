@@ -1,234 +1,261 @@
-//! The network of [`bn_core::lenet`], layer by layer: training-mode forward, backward, and inference.
+//! Any network, node by node: training-mode forward, backward, and inference.
 
-use bn_core::lenet::{FLAT, TENSOR_COUNT, TENSORS};
-use ndarray::{Array, Array1, Array2, Array4, Dimension, Ix2, Ix4, IxDyn};
+#[cfg(test)]
+mod tests;
 
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bn_core::network::{Node, Op, Pool, Shape, Value};
+use ndarray::{Array2, Array4, ArrayView2, Ix4};
+
+use super::activation::{activation_backward, activation_forward, reads_output};
+use super::add::{add_backward, add_forward};
 use super::avg_pool2d::{avg_pool2d_backward, avg_pool2d_forward};
-use super::batch_norm::{BatchNorm, Normalized, batch_norm_backward, batch_norm_infer, batch_norm_train};
-use super::conv2d::{Conv2d, conv2d_backward_input, conv2d_backward_parameters, conv2d_forward};
-use super::linear::{Linear, linear_backward, linear_forward};
+use super::batch_norm::{Normalized, Statistics, batch_norm_backward, batch_norm_infer, batch_norm_train};
+use super::conv2d::{conv2d_backward_input, conv2d_backward_parameters, conv2d_forward};
+use super::flatten::{flatten_backward, flatten_forward};
+use super::layer::{BatchNorm, Layer, LayerGradient};
+use super::linear::{linear_backward_input, linear_backward_parameters, linear_forward};
+use super::max_pool2d::{Winners, max_pool2d_backward, max_pool2d_forward};
 use super::real::Real;
-use super::sigmoid::{sigmoid_backward, sigmoid_forward};
-use crate::model::parameters::{Parameters, Variance, index};
+use super::values::{Gradients, Values};
+use crate::engine::steps::Tensors;
+use crate::model::parameters::{Parameters, Variance};
+use crate::network::Network;
 
-/// Weight and bias of a convolution or of a linear layer.
+/// A network with its numbers. Activations are `[n, channels, height, width]`; a vector's maps are 1x1.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Layer<T, D: Dimension> {
-    /// `[out, in, kernel, kernel]` or `[out, in]`.
-    pub weight: Array<T, D>,
-    /// `[out]`.
-    pub bias: Array1<T>,
-}
-
-/// The network, or the gradients of all its parameters.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LeNet<T> {
-    /// First convolution.
-    pub conv1: Conv2d<T>,
-    /// BatchNorm of the first convolution's channels.
-    pub bn1: BatchNorm<T>,
-    /// Second convolution.
-    pub conv2: Conv2d<T>,
-    /// BatchNorm of the second convolution's channels.
-    pub bn2: BatchNorm<T>,
-    /// First linear layer.
-    pub linear1: Linear<T>,
-    /// BatchNorm of the first linear layer's outputs.
-    pub bn3: BatchNorm<T>,
-    /// Second linear layer.
-    pub linear2: Linear<T>,
-    /// BatchNorm of the second linear layer's outputs.
-    pub bn4: BatchNorm<T>,
-    /// Last linear layer.
-    pub linear3: Linear<T>,
-    /// BatchNorm's `eps`.
-    pub eps: T,
+pub struct Net<T> {
+    network: Arc<Network>,
+    /// One flat row-major vector a tensor, in the order of [`Network::parameters`].
+    pub tensors: Tensors<T>,
+    /// Where each node's tensors begin.
+    first: Vec<usize>,
 }
 
 /// What a training-mode forward pass leaves behind for the backward pass.
 pub struct Forward<T> {
-    x: Array4<T>,
-    bn1: Normalized<T, Ix4>,
-    sigmoid1: Array4<T>,
-    pool1: Array4<T>,
-    bn2: Normalized<T, Ix4>,
-    sigmoid2: Array4<T>,
-    flat: Array2<T>,
-    bn3: Normalized<T, Ix2>,
-    sigmoid3: Array2<T>,
-    bn4: Normalized<T, Ix2>,
-    sigmoid4: Array2<T>,
+    kept: Vec<Kept<T>>,
 }
 
-impl<T: Real> LeNet<T> {
-    /// Logits `[n, 10]` of images `[n, 1, 28, 28]`, every BatchNorm in training mode. Changes nothing.
+/// What a node's backward pass needs.
+enum Kept<T> {
+    /// The gradient of the output alone.
+    Nothing,
+    /// The node's input, or its output where [`reads_output`] says so.
+    Value(Rc<Array4<T>>),
+    /// What BatchNorm found.
+    Batch(Box<Normalized<T, Ix4>>),
+    /// Where the largest values were.
+    Winners(Winners),
+}
+
+impl<T: Real> Net<T> {
+    /// Outputs `[n, outputs]` of inputs, every BatchNorm in training mode. Changes nothing.
+    ///
+    /// # Panics
+    /// If a BatchNorm gets one value a channel: a batch of one vector.
     pub fn forward_train(&self, x: Array4<T>) -> (Array2<T>, Forward<T>) {
-        let (y, bn1) = batch_norm_train(conv2d_forward(&x, &self.conv1), &self.bn1, self.eps);
-        let sigmoid1 = sigmoid_forward(y);
-        let pool1 = avg_pool2d_forward(&sigmoid1);
-
-        let (y, bn2) = batch_norm_train(conv2d_forward(&pool1, &self.conv2), &self.bn2, self.eps);
-        let sigmoid2 = sigmoid_forward(y);
-        let flat = flatten(avg_pool2d_forward(&sigmoid2));
-
-        let (y, bn3) = batch_norm_train(linear_forward(&flat, &self.linear1), &self.bn3, self.eps);
-        let sigmoid3 = sigmoid_forward(y);
-
-        let (y, bn4) = batch_norm_train(linear_forward(&sigmoid3, &self.linear2), &self.bn4, self.eps);
-        let sigmoid4 = sigmoid_forward(y);
-
-        let logits = linear_forward(&sigmoid4, &self.linear3);
-        (logits, Forward { x, bn1, sigmoid1, pool1, bn2, sigmoid2, flat, bn3, sigmoid3, bn4, sigmoid4 })
+        let mut values = Values::new(self.network.nodes(), x);
+        let mut kept = Vec::with_capacity(self.network.nodes().len());
+        for (at, node) in self.network.nodes().iter().enumerate() {
+            let x = values.read(node.input);
+            let (y, keep) = match self.op(at) {
+                Op::BatchNorm { .. } => {
+                    let (y, batch) = batch_norm_train(Rc::unwrap_or_clone(x), self.batch_norm(at));
+                    (Rc::new(y), Kept::Batch(Box::new(batch)))
+                }
+                Op::MaxPool2d(pool) => {
+                    let (y, winners) = max_pool2d_forward(&x, &pool);
+                    (Rc::new(y), Kept::Winners(winners))
+                }
+                Op::Activation(f) if reads_output(f) => {
+                    let y = Rc::new(activation_forward(Rc::unwrap_or_clone(x), f));
+                    (y.clone(), Kept::Value(y))
+                }
+                Op::Conv2d(_) | Op::Linear { .. } | Op::Activation(_) => {
+                    (Rc::new(self.infer_node(at, x.clone(), &mut values)), Kept::Value(x))
+                }
+                _ => (Rc::new(self.infer_node(at, x, &mut values)), Kept::Nothing),
+            };
+            values.write(at, y);
+            kept.push(keep);
+        }
+        (self.outputs(values.result()), Forward { kept })
     }
 
-    /// Gradients of all parameters, from those of the logits: [`forward_train`](Self::forward_train) read upwards. The
-    /// result's moving statistics are zero.
-    pub fn backward(&self, forward: &Forward<T>, d_logits: &Array2<T>) -> Self {
-        let (d, linear3) = linear_backward(&forward.sigmoid4, d_logits, &self.linear3);
-
-        let d = sigmoid_backward(d, &forward.sigmoid4);
-        let (d, gamma4, beta4) = batch_norm_backward(d, &forward.bn4, &self.bn4);
-        let (d, linear2) = linear_backward(&forward.sigmoid3, &d, &self.linear2);
-
-        let d = sigmoid_backward(d, &forward.sigmoid3);
-        let (d, gamma3, beta3) = batch_norm_backward(d, &forward.bn3, &self.bn3);
-        let (d, linear1) = linear_backward(&forward.flat, &d, &self.linear1);
-
-        let d = avg_pool2d_backward(&unflatten(d, &self.conv2));
-        let d = sigmoid_backward(d, &forward.sigmoid2);
-        let (d, gamma2, beta2) = batch_norm_backward(d, &forward.bn2, &self.bn2);
-        let conv2 = conv2d_backward_parameters(&forward.pool1, &d, &self.conv2);
-        let d = conv2d_backward_input(&d, &self.conv2);
-
-        let d = sigmoid_backward(avg_pool2d_backward(&d), &forward.sigmoid1);
-        let (d, gamma1, beta1) = batch_norm_backward(d, &forward.bn1, &self.bn1);
-        // Nobody asks for the gradient of the image.
-        let conv1 = conv2d_backward_parameters(&forward.x, &d, &self.conv1);
-
-        let [bn1, bn2, bn3, bn4] = [(gamma1, beta1), (gamma2, beta2), (gamma3, beta3), (gamma4, beta4)].map(gradient);
-        Self { conv1, bn1, conv2, bn2, linear1, bn3, linear2, bn4, linear3, eps: T::zero() }
+    /// Gradients of all parameters, from those of the outputs: [`forward_train`](Self::forward_train) read upwards. Those of the
+    /// moving statistics are zero.
+    pub fn backward(&self, forward: &Forward<T>, d_y: Array2<T>) -> Tensors<T> {
+        let mut gradients: Tensors<T> = self.tensors.iter().map(|tensor| vec![T::zero(); tensor.len()]).collect();
+        let (n, [c, h, w]) = (d_y.nrows(), self.network.output().dims());
+        let d_y = d_y.into_shape_with_order((n, c, h, w)).expect("gradients are row-major");
+        let mut d_values = Gradients::new(self.network.nodes().len(), d_y);
+        for (at, node) in self.network.nodes().iter().enumerate().rev() {
+            let d = d_values.take(at);
+            let shape = self.network.shape(node.input);
+            let map = [shape.height, shape.width];
+            // Nobody asks for the gradient of the network's input.
+            let is_asked = node.input != Value::Input;
+            let d_x = match (self.op(at), &forward.kept[at]) {
+                (Op::Conv2d(conv), Kept::Value(x)) => {
+                    self.set_layer(&mut gradients, at, conv2d_backward_parameters(x, &d, &conv));
+                    is_asked.then(|| conv2d_backward_input(&d, &conv, self.layer(at), map))
+                }
+                (Op::Linear { bias, .. }, Kept::Value(x)) => {
+                    self.set_layer(&mut gradients, at, linear_backward_parameters(rows(x), rows(&d), bias));
+                    is_asked.then(|| maps(linear_backward_input(rows(&d), self.layer(at))))
+                }
+                (Op::BatchNorm { .. }, Kept::Batch(batch)) => {
+                    let (d_x, d_gamma, d_beta) = batch_norm_backward(d, batch, self.batch_norm(at).gamma);
+                    gradients[self.first[at]] = d_gamma.to_vec();
+                    gradients[self.first[at] + 1] = d_beta.to_vec();
+                    Some(d_x)
+                }
+                (Op::Activation(f), Kept::Value(kept)) => Some(activation_backward(d, kept, f)),
+                (Op::AvgPool2d { pool, count_pad }, _) => Some(avg_pool2d_backward(&d, &pool, count_pad, map)),
+                (Op::MaxPool2d(_), Kept::Winners(winners)) => Some(max_pool2d_backward(&d, winners, map)),
+                (Op::Add { other }, _) => {
+                    let [d_x, d_other] = add_backward(d);
+                    d_values.add(other, d_other);
+                    Some(d_x)
+                }
+                (Op::Flatten, _) => Some(flatten_backward(d, shape.dims())),
+                (op, _) => unreachable!("the forward pass keeps what {op:?} needs"),
+            };
+            if let Some(d_x) = d_x {
+                d_values.add(node.input, d_x);
+            }
+        }
+        gradients
     }
 
     /// Lets the moving statistics of every BatchNorm follow the batch of a forward pass.
     pub fn update_statistics(&mut self, forward: &Forward<T>, momentum: T, variance: Variance) {
-        self.bn1.update_statistics(&forward.bn1, momentum, variance);
-        self.bn2.update_statistics(&forward.bn2, momentum, variance);
-        self.bn3.update_statistics(&forward.bn3, momentum, variance);
-        self.bn4.update_statistics(&forward.bn4, momentum, variance);
+        for (at, kept) in forward.kept.iter().enumerate() {
+            if let Kept::Batch(batch) = kept {
+                self.statistics(at, variance).follow(batch, momentum);
+            }
+        }
     }
 
-    /// Logits `[n, 10]` of images `[n, 1, 28, 28]`, every BatchNorm in inference mode.
-    pub fn infer(&self, x: &Array4<T>) -> Array2<T> {
-        let y = sigmoid_forward(batch_norm_infer(conv2d_forward(x, &self.conv1), &self.bn1, self.eps));
-        let y = avg_pool2d_forward(&y);
-        let y = sigmoid_forward(batch_norm_infer(conv2d_forward(&y, &self.conv2), &self.bn2, self.eps));
-        let y = flatten(avg_pool2d_forward(&y));
-        let y = sigmoid_forward(batch_norm_infer(linear_forward(&y, &self.linear1), &self.bn3, self.eps));
-        let y = sigmoid_forward(batch_norm_infer(linear_forward(&y, &self.linear2), &self.bn4, self.eps));
-        linear_forward(&y, &self.linear3)
+    /// Outputs `[n, outputs]` of inputs, every BatchNorm in inference mode. An example's outputs do not depend on the others.
+    pub fn infer(&self, x: Array4<T>) -> Array2<T> {
+        self.outputs(self.value(x, self.network.topology().result()))
+    }
+
+    /// Any value of the network, every BatchNorm in inference mode; what lies behind it is not computed.
+    pub fn value(&self, x: Array4<T>, value: Value) -> Array4<T> {
+        let nodes = match value {
+            Value::Input => &[],
+            Value::Node(at) => &self.network.nodes()[..=at],
+        };
+        let mut values = Values::new(nodes, x);
+        for (at, node) in nodes.iter().enumerate() {
+            let x = values.read(node.input);
+            let y = self.infer_node(at, x, &mut values);
+            values.write(at, Rc::new(y));
+        }
+        values.result()
+    }
+
+    fn outputs(&self, y: Array4<T>) -> Array2<T> {
+        let shape = (y.dim().0, self.network.output().len());
+        y.into_shape_with_order(shape).expect("activations are row-major")
+    }
+
+    /// What a node makes of `x` in inference mode; [`Op::Add`] reads its other term from `values`.
+    fn infer_node(&self, at: usize, x: Rc<Array4<T>>, values: &mut Values<T>) -> Array4<T> {
+        match self.op(at) {
+            Op::Conv2d(conv) => conv2d_forward(&x, &conv, self.layer(at)),
+            Op::Linear { .. } => maps(linear_forward(rows(&x), self.layer(at))),
+            Op::BatchNorm { .. } => batch_norm_infer(Rc::unwrap_or_clone(x), self.batch_norm(at)),
+            Op::Activation(f) => activation_forward(Rc::unwrap_or_clone(x), f),
+            Op::AvgPool2d { pool, count_pad } => avg_pool2d_forward(&x, &pool, count_pad),
+            Op::MaxPool2d(pool) => max_pool2d_forward(&x, &pool).0,
+            Op::Add { other } => add_forward(Rc::unwrap_or_clone(x), &values.read(other)),
+            Op::Flatten => flatten_forward(Rc::unwrap_or_clone(x)),
+            op => unreachable!("bn-core has no operation {op:?}"),
+        }
+    }
+
+    /// A node's operation. A global pool is the pool whose window is the whole map.
+    fn op(&self, at: usize) -> Op {
+        let Shape { height, width, .. } = self.network.input_of(at);
+        let whole = Pool { kernel: [height, width], ..Pool::new(1) };
+        match self.network.nodes()[at].op {
+            Op::GlobalAvgPool => Op::AvgPool2d { pool: whole, count_pad: false },
+            Op::GlobalMaxPool => Op::MaxPool2d(whole),
+            op => op,
+        }
+    }
+
+    fn layer(&self, at: usize) -> Layer<'_, T> {
+        let tensors = self.tensors_of(at);
+        Layer { weight: &tensors[0], bias: tensors.get(1).map(Vec::as_slice) }
+    }
+
+    fn batch_norm(&self, at: usize) -> BatchNorm<'_, T> {
+        let [gamma, beta, running_mean, running_var] = self.tensors_of(at) else {
+            unreachable!("a BatchNorm has four tensors")
+        };
+        BatchNorm { gamma, beta, running_mean, running_var, eps: T::of(self.network.eps(at).into()) }
+    }
+
+    fn statistics(&mut self, at: usize, variance: Variance) -> Statistics<'_, T> {
+        let [_, _, mean, var] = &mut self.tensors[self.first[at]..self.first[at] + 4] else {
+            unreachable!("a BatchNorm has four tensors")
+        };
+        Statistics { mean, var, variance }
+    }
+
+    fn tensors_of(&self, at: usize) -> &[Vec<T>] {
+        &self.tensors[self.first[at]..][..self.network.nodes()[at].op.roles().len()]
+    }
+
+    fn set_layer(&self, gradients: &mut [Vec<T>], at: usize, gradient: LayerGradient<T>) {
+        gradients[self.first[at]] = gradient.weight;
+        if let Some(bias) = gradient.bias {
+            gradients[self.first[at] + 1] = bias;
+        }
     }
 
     /// The network of these parameters, every value rounded to `T`.
     pub fn from_parameters(parameters: &Parameters) -> Self {
-        let p = parameters;
-        Self {
-            conv1: layer(p, "0"),
-            bn1: batch_norm(p, "1"),
-            conv2: layer(p, "4"),
-            bn2: batch_norm(p, "5"),
-            linear1: layer(p, "9"),
-            bn3: batch_norm(p, "10"),
-            linear2: layer(p, "12"),
-            bn4: batch_norm(p, "13"),
-            linear3: layer(p, "15"),
-            eps: T::of(p.eps),
-        }
+        let network = parameters.network.clone();
+        let round = |tensor: &Vec<f64>| tensor.iter().map(|&value| T::of(value)).collect();
+        let tensors = parameters.tensors.iter().map(round).collect();
+        let mut next = 0;
+        let mut begin = |node: &Node| {
+            let first = next;
+            next += node.op.roles().len();
+            first
+        };
+        let first = network.nodes().iter().map(&mut begin).collect();
+        Self { network, tensors, first }
     }
 
-    /// The way back, exact.
-    pub fn to_parameters(&self, variance: Variance) -> Parameters {
-        let tensors = self.tensors().map(|tensor| tensor.iter().map(|value| value.as_f64()).collect());
-        Parameters { tensors, eps: self.eps.as_f64(), variance }
+    /// The description.
+    pub fn network(&self) -> &Arc<Network> {
+        &self.network
     }
 
-    /// Every tensor, flat and row-major, in the order of [`TENSORS`].
-    #[rustfmt::skip] // a table: one layer a line
-    pub fn tensors(&self) -> [&[T]; TENSOR_COUNT] {
-        [
-            flat(&self.conv1.weight), flat(&self.conv1.bias),
-            flat(&self.bn1.gamma), flat(&self.bn1.beta), flat(&self.bn1.running_mean), flat(&self.bn1.running_var),
-            flat(&self.conv2.weight), flat(&self.conv2.bias),
-            flat(&self.bn2.gamma), flat(&self.bn2.beta), flat(&self.bn2.running_mean), flat(&self.bn2.running_var),
-            flat(&self.linear1.weight), flat(&self.linear1.bias),
-            flat(&self.bn3.gamma), flat(&self.bn3.beta), flat(&self.bn3.running_mean), flat(&self.bn3.running_var),
-            flat(&self.linear2.weight), flat(&self.linear2.bias),
-            flat(&self.bn4.gamma), flat(&self.bn4.beta), flat(&self.bn4.running_mean), flat(&self.bn4.running_var),
-            flat(&self.linear3.weight), flat(&self.linear3.bias),
-        ]
-    }
-
-    /// [`tensors`](Self::tensors), to be changed.
-    #[rustfmt::skip] // a table: one layer a line
-    pub fn tensors_mut(&mut self) -> [&mut [T]; TENSOR_COUNT] {
-        let Self { conv1, bn1, conv2, bn2, linear1, bn3, linear2, bn4, linear3, eps: _ } = self;
-        [
-            flat_mut(&mut conv1.weight), flat_mut(&mut conv1.bias),
-            flat_mut(&mut bn1.gamma), flat_mut(&mut bn1.beta), flat_mut(&mut bn1.running_mean), flat_mut(&mut bn1.running_var),
-            flat_mut(&mut conv2.weight), flat_mut(&mut conv2.bias),
-            flat_mut(&mut bn2.gamma), flat_mut(&mut bn2.beta), flat_mut(&mut bn2.running_mean), flat_mut(&mut bn2.running_var),
-            flat_mut(&mut linear1.weight), flat_mut(&mut linear1.bias),
-            flat_mut(&mut bn3.gamma), flat_mut(&mut bn3.beta), flat_mut(&mut bn3.running_mean), flat_mut(&mut bn3.running_var),
-            flat_mut(&mut linear2.weight), flat_mut(&mut linear2.bias),
-            flat_mut(&mut bn4.gamma), flat_mut(&mut bn4.beta), flat_mut(&mut bn4.running_mean), flat_mut(&mut bn4.running_var),
-            flat_mut(&mut linear3.weight), flat_mut(&mut linear3.bias),
-        ]
+    /// Tensors like this network's, its own or gradients, as parameters: exact.
+    pub fn to_parameters(&self, tensors: &[Vec<T>], variance: Variance) -> Parameters {
+        let exact = |tensor: &Vec<T>| tensor.iter().map(|value| value.as_f64()).collect();
+        Parameters { network: self.network.clone(), tensors: tensors.iter().map(exact).collect(), variance }
     }
 }
 
-/// `[n, c, h, w]` to `[n, c * h * w]`.
-fn flatten<T: Real>(x: Array4<T>) -> Array2<T> {
+/// `[n, values]` of `[n, channels, height, width]`.
+pub fn rows<T: Real>(x: &Array4<T>) -> ArrayView2<'_, T> {
     let n = x.dim().0;
-    x.into_shape_with_order((n, FLAT)).expect("the second pool gives FLAT features")
+    x.view().into_shape_with_order((n, x.len() / n)).expect("activations are row-major")
 }
 
-/// The way back, to the channels of the convolution that the features came from.
-fn unflatten<T: Real>(x: Array2<T>, conv: &Conv2d<T>) -> Array4<T> {
-    let (n, channels) = (x.nrows(), conv.bias.len());
-    let side = (FLAT / channels).isqrt();
-    x.into_shape_with_order((n, channels, side, side)).expect("FLAT features in square maps")
-}
-
-/// Gradients of one BatchNorm layer; the moving statistics have none.
-fn gradient<T: Real>((gamma, beta): (Array1<T>, Array1<T>)) -> BatchNorm<T> {
-    let zero = Array1::zeros(gamma.len());
-    BatchNorm { gamma, beta, running_mean: zero.clone(), running_var: zero }
-}
-
-fn layer<T: Real, D: Dimension>(parameters: &Parameters, module: &str) -> Layer<T, D> {
-    Layer { weight: tensor(parameters, module, "weight"), bias: tensor(parameters, module, "bias") }
-}
-
-fn batch_norm<T: Real>(parameters: &Parameters, module: &str) -> BatchNorm<T> {
-    BatchNorm {
-        gamma: tensor(parameters, module, "weight"),
-        beta: tensor(parameters, module, "bias"),
-        running_mean: tensor(parameters, module, "running_mean"),
-        running_var: tensor(parameters, module, "running_var"),
-    }
-}
-
-/// One tensor in the shape that [`TENSORS`] gives it.
-fn tensor<T: Real, D: Dimension>(parameters: &Parameters, module: &str, name: &str) -> Array<T, D> {
-    let position = index(&format!("{module}.{name}"));
-    let values = parameters.tensors[position].iter().map(|&value| T::of(value)).collect();
-    let tensor = Array::from_shape_vec(IxDyn(TENSORS[position].shape), values).expect("parameters have their shapes");
-    tensor.into_dimensionality().expect("the table gives this tensor its rank")
-}
-
-fn flat<T, D: Dimension>(tensor: &Array<T, D>) -> &[T] {
-    tensor.as_slice().expect("tensors are row-major")
-}
-
-fn flat_mut<T, D: Dimension>(tensor: &mut Array<T, D>) -> &mut [T] {
-    tensor.as_slice_mut().expect("tensors are row-major")
+/// `[n, values, 1, 1]` of `[n, values]`.
+fn maps<T: Real>(x: Array2<T>) -> Array4<T> {
+    let (n, values) = x.dim();
+    x.into_shape_with_order((n, values, 1, 1)).expect("activations are row-major")
 }

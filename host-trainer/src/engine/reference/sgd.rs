@@ -1,13 +1,11 @@
 //! Stochastic gradient descent, without momentum or decay.
 
-use bn_core::lenet::TENSORS;
-
-use super::network::LeNet;
 use super::real::Real;
+use crate::network::Network;
 
 /// One step: `parameter -= lr * gradient` for every tensor that is trained. The moving statistics are not.
-pub fn sgd_step<T: Real>(net: &mut LeNet<T>, gradients: &LeNet<T>, lr: T) {
-    for ((spec, parameter), gradient) in TENSORS.iter().zip(net.tensors_mut()).zip(gradients.tensors()) {
+pub fn sgd_step<T: Real>(network: &Network, tensors: &mut [Vec<T>], gradients: &[Vec<T>], lr: T) {
+    for ((spec, parameter), gradient) in network.parameters().iter().zip(tensors).zip(gradients) {
         if spec.role.is_trained() {
             for (parameter, &gradient) in parameter.iter_mut().zip(gradient) {
                 *parameter -= lr * gradient;
@@ -19,17 +17,17 @@ pub fn sgd_step<T: Real>(net: &mut LeNet<T>, gradients: &LeNet<T>, lr: T) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::parameters::{Parameters, Variance};
+    use crate::engine::steps::Tensors;
 
     #[test]
     fn a_step_goes_against_the_gradient_and_leaves_the_statistics() {
-        let mut parameters = Parameters::zero(Variance::Biased);
-        parameters.tensors.iter_mut().for_each(|tensor| tensor.fill(1.0));
-        let mut net: LeNet<f64> = LeNet::from_parameters(&parameters);
-        sgd_step(&mut net, &LeNet::from_parameters(&parameters), 0.25);
-        for (spec, tensor) in TENSORS.iter().zip(net.tensors()) {
+        let lenet = Network::lenet();
+        let ones: Tensors<f64> = lenet.parameters().iter().map(|p| vec![1.0; p.dims.len()]).collect();
+        let mut tensors = ones.clone();
+        sgd_step(&lenet, &mut tensors, &ones, 0.25);
+        for (spec, tensor) in lenet.parameters().iter().zip(&tensors) {
             let expected = if spec.role.is_trained() { 0.75 } else { 1.0 };
-            assert!(tensor.iter().all(|&v| v == expected), "{}", spec.name);
+            assert!(tensor.iter().all(|&v| v == expected), "{}", lenet.tensor_name(spec));
         }
     }
 }

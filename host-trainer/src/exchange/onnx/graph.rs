@@ -1,122 +1,122 @@
-//! The graph of an ONNX file as what this network is: a chain of operations, each with constants of its own. Knows nothing
-//! of layers.
+//! The nodes that an ONNX graph's output hangs on, in an order in which they can be computed, and who reads what. Knows
+//! nothing of layers.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 
-use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
-use super::tensor::Tensor;
+use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
 
-/// Constants may pass through so many nodes (`Identity`, `Transpose`) before they are used.
-const DEEPEST: usize = 8;
-
-/// Nodes and constants by the names of what they give.
+/// Nodes and stored tensors by the names of what they give.
 pub(super) struct Graph<'a> {
-    model: &'a Path,
-    nodes: HashMap<&'a str, &'a NodeProto>,
+    makers: HashMap<&'a str, &'a NodeProto>,
     initializers: HashMap<&'a str, &'a TensorProto>,
-    inputs: HashSet<&'a str>,
-    graph: &'a GraphProto,
+    /// The nodes that the output needs, each behind those that it reads.
+    pub(super) order: Vec<&'a NodeProto>,
+    /// Nodes that read each name, and the graph's output.
+    readers: HashMap<&'a str, Vec<&'a NodeProto>>,
+    /// What the network reads.
+    pub(super) input: &'a ValueInfoProto,
+    /// Name of what it gives.
+    pub(super) output: &'a str,
 }
 
 impl<'a> Graph<'a> {
-    /// `model` is the file, beside which tensors may lie.
-    pub(super) fn new(model: &'a Path, graph: &'a GraphProto) -> Self {
-        // Outputs behind the first are statistics of training; nothing of this network reads them.
-        let nodes = graph.node.iter().filter_map(|n| Some((n.output.first()?.as_str(), n))).collect();
+    /// Looks at the graph from its output backwards.
+    ///
+    /// # Errors
+    /// If it runs in a circle, needs something that nothing makes, or has not one input and one output.
+    pub(super) fn new(graph: &'a GraphProto) -> Result<Self, String> {
+        let [output] = &graph.output[..] else {
+            return Err(format!("its graph has {} outputs; one is supported", graph.output.len()));
+        };
+        let output = output.name.as_deref().unwrap_or_default();
+        let outputs = |node: &'a NodeProto| node.output.iter().map(move |name| (name.as_str(), node));
+        let makers: HashMap<_, _> = graph.node.iter().flat_map(outputs).filter(|(name, _)| !name.is_empty()).collect();
         let named = |t: &'a TensorProto| Some((t.name.as_deref()?, t));
         let initializers: HashMap<_, _> = graph.initializer.iter().filter_map(named).collect();
-        let inputs = graph.input.iter().filter_map(|i| i.name.as_deref());
-        let inputs = inputs.filter(|&name| !initializers.contains_key(name)).collect();
-        Self { model, nodes, initializers, inputs, graph }
-    }
-
-    /// Every node between the one input and the one output, in the order in which they compute. What feeds a node besides,
-    /// constants and the arithmetic of shapes, is not part of the chain.
-    ///
-    /// # Errors
-    /// What is no chain.
-    pub(super) fn chain(&self) -> Result<Vec<&'a NodeProto>, String> {
-        let [output] = &self.graph.output[..] else {
-            return Err(format!("its graph has {} outputs, the network has one", self.graph.output.len()));
+        let inputs: HashMap<_, _> = graph.input.iter().filter_map(|i| Some((i.name.as_deref()?, i))).collect();
+        let known = |name: &str| initializers.contains_key(name) || inputs.contains_key(name);
+        // A branch at a time, the longest first: as the networks that people write down.
+        let depths = depths(&order(&makers, output, known, |_| 0)?);
+        let depth = |name: &str| depths.get(name).copied().unwrap_or(0);
+        let order = order(&makers, output, known, depth)?;
+        let mut readers: HashMap<&str, Vec<&NodeProto>> = HashMap::new();
+        let mut read = HashSet::new();
+        for node in &order {
+            for name in node.input.iter().filter(|name| !name.is_empty()) {
+                readers.entry(name).or_default().push(node);
+                if inputs.contains_key(name.as_str()) && !initializers.contains_key(name.as_str()) {
+                    read.insert(name.as_str());
+                }
+            }
+        }
+        let mut read = read.into_iter();
+        let (Some(name), None) = (read.next(), read.next()) else {
+            return Err("its output hangs on no input, or on more than one; one is supported".into());
         };
-        let mut at = output.name.as_deref().unwrap_or_default();
-        // By the names seen: a limit on the length alone would let a small circle be walked as often as there are nodes.
-        let (mut chain, mut seen) = (Vec::new(), HashSet::new());
-        while !self.inputs.contains(at) {
-            let Some(&node) = self.nodes.get(at) else { return Err(format!("nothing in its graph makes {at:?}")) };
-            if !seen.insert(at) {
-                return Err(format!("its graph runs in a circle at {at:?}"));
-            }
-            chain.push(node);
-            // Of a sum or product either side may be the constant.
-            let data = node.input.iter().find(|name| !self.is_constant(name));
-            at = data.ok_or_else(|| format!("{} depends on no input", describe(node)))?;
-        }
-        chain.reverse();
-        Ok(chain)
+        Ok(Self { makers, initializers, order, readers, input: inputs[name], output })
     }
 
-    fn is_constant(&self, name: &str) -> bool {
-        let mut name = name;
-        for _ in 0..DEEPEST {
-            if self.initializers.contains_key(name) {
-                return true;
-            }
-            match self.nodes.get(name) {
-                Some(node) if node.op_type() == "Constant" => return true,
-                Some(node) if matches!(node.op_type(), "Identity" | "Transpose") => {
-                    let Some(input) = node.input.first() else { return false };
-                    name = input;
-                }
-                _ => return false,
-            }
-        }
-        false
+    /// The node that makes a value.
+    pub(super) fn maker(&self, name: &str) -> Option<&'a NodeProto> {
+        self.makers.get(name).copied()
     }
 
-    /// The constant input of a node at that position; `None` where the node leaves it away.
-    ///
-    /// # Errors
-    /// When it is there and no constant, or damaged.
-    pub(super) fn constant(&self, node: &NodeProto, position: usize) -> Result<Option<Tensor>, String> {
-        match node.input.get(position).map(String::as_str) {
-            None | Some("") => Ok(None),
-            Some(name) => self.value(name, DEEPEST).map(Some),
-        }
+    /// The stored tensor of that name.
+    pub(super) fn initializer(&self, name: &str) -> Option<&'a TensorProto> {
+        self.initializers.get(name).copied()
     }
 
-    fn value(&self, name: &str, depth: usize) -> Result<Tensor, String> {
-        let damaged = |problem| format!("tensor {name} {problem}");
-        if let Some(tensor) = self.initializers.get(name) {
-            return Tensor::unpack(self.model, tensor).map_err(damaged);
-        }
-        let node = self.nodes.get(name).filter(|_| depth > 0);
-        let input = node.and_then(|n| n.input.first());
-        match (node.map(|n| (*n, n.op_type())), input) {
-            (Some((node, "Constant")), _) => self.of_constant_node(node).map_err(damaged),
-            (Some((_, "Identity")), Some(input)) => self.value(input, depth - 1),
-            (Some((node, "Transpose")), Some(input)) if matches!(node.ints("perm"), None | Some([1, 0])) => {
-                self.value(input, depth - 1)?.transposed().map_err(damaged)
-            }
-            _ => Err(format!("tensor {name} is no constant, so it cannot be a parameter")),
-        }
+    /// The nodes that read a value.
+    pub(super) fn readers(&self, name: &str) -> &[&'a NodeProto] {
+        self.readers.get(name).map_or(&[], Vec::as_slice)
     }
 
-    fn of_constant_node(&self, node: &NodeProto) -> Result<Tensor, String> {
-        let list = |values: Vec<f64>| Tensor { shape: vec![values.len()], values };
-        for attribute in &node.attribute {
-            match attribute.name.as_deref() {
-                Some("value") => {
-                    return Tensor::unpack(self.model, attribute.t.as_ref().unwrap_or(&TensorProto::default()));
-                }
-                Some("value_ints") => return Ok(list(attribute.ints.iter().map(|&i| i as f64).collect())),
-                Some("value_floats") => return Ok(list(attribute.floats.iter().map(|&f| f64::from(f)).collect())),
-                _ => {}
-            }
-        }
-        Err("is a Constant of a kind that the network has no use for".into())
+    /// Whether exactly one node reads a value, and it is not the graph's output.
+    pub(super) fn is_read_once(&self, name: &str) -> bool {
+        self.readers(name).len() == 1 && name != self.output
     }
+}
+
+/// The nodes behind `output`, each after those that it reads, of which those of the largest `depth` come first.
+fn order<'a>(
+    makers: &HashMap<&'a str, &'a NodeProto>,
+    output: &'a str,
+    known: impl Fn(&str) -> bool,
+    depth: impl Fn(&str) -> usize,
+) -> Result<Vec<&'a NodeProto>, String> {
+    let (mut order, mut open, mut done) = (Vec::new(), HashSet::new(), HashSet::new());
+    // A name, and whether what it needs was looked at before.
+    let mut stack = vec![(output, false)];
+    while let Some((name, inputs_done)) = stack.pop() {
+        if name.is_empty() || known(name) {
+            continue;
+        }
+        let Some(&node) = makers.get(name) else { return Err(format!("nothing in its graph makes {name:?}")) };
+        let id = std::ptr::from_ref(node);
+        if inputs_done {
+            done.insert(id);
+            order.push(node);
+        } else if !done.contains(&id) {
+            if !open.insert(id) {
+                return Err(format!("its graph runs in a circle at {name:?}"));
+            }
+            stack.push((name, true));
+            let mut inputs: Vec<&str> = node.input.iter().rev().map(String::as_str).collect();
+            inputs.sort_by_key(|name| depth(name));
+            stack.extend(inputs.into_iter().map(|input| (input, false)));
+        }
+    }
+    Ok(order)
+}
+
+/// How many nodes lie one behind the other up to each name.
+fn depths<'a>(order: &[&'a NodeProto]) -> HashMap<&'a str, usize> {
+    let mut depths: HashMap<&str, usize> = HashMap::new();
+    for node in order {
+        let before = node.input.iter().filter_map(|name| depths.get(name.as_str())).max().copied().unwrap_or(0);
+        depths.extend(node.output.iter().map(|name| (name.as_str(), before + 1)));
+    }
+    depths
 }
 
 /// A node's attributes by name.
@@ -144,12 +144,22 @@ impl NodeProto {
     pub(super) fn text(&self, name: &str) -> Option<&[u8]> {
         self.attribute(name).map(|a| a.s.as_deref().unwrap_or_default())
     }
+
+    /// Name of its first output.
+    pub(super) fn result(&self) -> &str {
+        self.output.first().map_or("", String::as_str)
+    }
+
+    /// Name of an input; `None` where it is left away.
+    pub(super) fn given(&self, position: usize) -> Option<&str> {
+        self.input.get(position).map(String::as_str).filter(|name| !name.is_empty())
+    }
 }
 
 /// A node for messages: its operation and, where it has one, its name.
 pub(super) fn describe(node: &NodeProto) -> String {
     match node.name.as_deref() {
-        None | Some("") => format!("a node {}", node.op_type()),
+        None | Some("") => format!("the node {} that gives {:?}", node.op_type(), node.result()),
         Some(name) => format!("node {name} ({})", node.op_type()),
     }
 }

@@ -1,4 +1,4 @@
-//! The messages of ONNX's protobuf schema that this network needs, declared by hand. A field that is not named here is
+//! The messages of ONNX's protobuf schema that a network of ours needs, declared by hand. A field that is not named here is
 //! skipped when a file is read. Source: onnx.proto of ONNX 1.18, IR version 10.
 
 use prost::Message;
@@ -18,6 +18,13 @@ pub(super) struct ModelProto {
     pub(super) opset_import: Vec<OperatorSetIdProto>,
     #[prost(message, repeated, tag = "14")]
     pub(super) metadata_props: Vec<StringStringEntryProto>,
+}
+
+impl ModelProto {
+    /// The value of the metadata entry of that name.
+    pub(super) fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata_props.iter().find(|entry| entry.key() == key).map(StringStringEntryProto::value)
+    }
 }
 
 /// Which version of which set of operators the nodes are of.
@@ -120,8 +127,12 @@ pub(super) struct TensorProto {
 
 /// f32, of [`TensorProto::data_type`].
 pub(super) const FLOAT: i32 = 1;
+/// i32.
+pub(super) const INT32: i32 = 6;
 /// i64.
 pub(super) const INT64: i32 = 7;
+/// One byte, 0 or 1.
+pub(super) const BOOL: i32 = 9;
 /// IEEE's 16 bits.
 pub(super) const FLOAT16: i32 = 10;
 /// f64.

@@ -2,13 +2,14 @@
 
 use std::path::{Component, Path};
 
+use bn_core::network::MAX_VALUES;
 use half::{bf16, f16};
 
-use super::proto::{BFLOAT16, DOUBLE, EXTERNAL, FLOAT, FLOAT16, INT64, TensorProto};
+use super::proto::{BFLOAT16, BOOL, DOUBLE, EXTERNAL, FLOAT, FLOAT16, INT32, INT64, TensorProto};
 use crate::files;
 
-/// More values than any tensor of the network has; nothing larger is unpacked.
-const LARGEST: usize = 1 << 16;
+/// The most axes of a tensor.
+pub(super) const MOST_AXES: usize = 8;
 
 /// Numbers with their shape. Every type becomes f64, which keeps each of their values.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +17,8 @@ pub(super) struct Tensor {
     /// Row-major.
     pub(super) shape: Vec<usize>,
     pub(super) values: Vec<f64>,
+    /// Whether it holds whole numbers, which divide without a rest.
+    pub(super) integer: bool,
 }
 
 impl Tensor {
@@ -24,15 +27,20 @@ impl Tensor {
     /// # Errors
     /// What is wrong with it.
     pub(super) fn unpack(model: &Path, proto: &TensorProto) -> Result<Self, String> {
+        if proto.dims.len() > MOST_AXES {
+            return Err(format!("has {} axes; {MOST_AXES} are supported", proto.dims.len()));
+        }
         let shape: Vec<usize> = proto
             .dims
             .iter()
             .map(|&d| usize::try_from(d).map_err(|_| format!("has a dimension of {d}")))
             .collect::<Result<_, _>>()?;
-        let count = shape.iter().try_fold(1_usize, |product, &d| product.checked_mul(d));
-        let Some(count) = count.filter(|&n| n <= LARGEST) else {
-            return Err(format!("has the shape {shape:?}, larger than any of the network"));
-        };
+        // An empty tensor's other dimensions are bounded, too.
+        let most = shape.iter().try_fold(1_usize, |product, &d| product.checked_mul(d.max(1)));
+        let count: usize = if shape.contains(&0) { 0 } else { most.unwrap_or_default() };
+        if most.is_none_or(|most| most > MAX_VALUES) {
+            return Err(format!("has the shape {shape:?}; at most {MAX_VALUES} values are supported"));
+        }
         let kind = proto.data_type.unwrap_or_default();
         let values = if proto.data_location == Some(EXTERNAL) {
             of_bytes(kind, &external(model, proto, count * width(kind)?)?)?
@@ -44,28 +52,35 @@ impl Tensor {
         if values.len() != count {
             return Err(format!("has the shape {shape:?} and {} values", values.len()));
         }
-        Ok(Self { shape, values })
+        Ok(Self { shape, values, integer: matches!(kind, INT64 | INT32 | BOOL) })
     }
 
-    /// The transposed matrix.
-    ///
-    /// # Errors
-    /// When it is no matrix.
-    pub(super) fn transposed(&self) -> Result<Self, String> {
-        let &[rows, columns] = &self.shape[..] else {
-            return Err(format!("has the shape {:?}, not that of a matrix", self.shape));
-        };
-        let values = (0..columns).flat_map(|c| (0..rows).map(move |r| self.values[r * columns + c]));
-        Ok(Self { shape: vec![columns, rows], values: values.collect() })
+    /// A row of whole numbers.
+    pub(super) fn row(values: impl IntoIterator<Item = usize>) -> Self {
+        let values: Vec<_> = values.into_iter().map(|value| value as f64).collect();
+        Self { shape: vec![values.len()], values, integer: true }
+    }
+
+    /// The one value of a tensor that has one, or the same everywhere.
+    pub(super) fn uniform(&self) -> Option<f64> {
+        let first = *self.values.first()?;
+        self.values.iter().all(|&value| value == first).then_some(first)
+    }
+
+    /// As whole numbers.
+    pub(super) fn integers(&self) -> Vec<i64> {
+        // Saturates: the largest number that a slice ends at is no f64.
+        self.values.iter().map(|&value| value as i64).collect()
     }
 }
 
 /// Bytes of a value.
 fn width(kind: i32) -> Result<usize, String> {
     match kind {
-        FLOAT => Ok(4),
+        FLOAT | INT32 => Ok(4),
         DOUBLE | INT64 => Ok(8),
         FLOAT16 | BFLOAT16 => Ok(2),
+        BOOL => Ok(1),
         other => Err(format!("holds numbers of ONNX's type {other}, not float, double, float16 or bfloat16")),
     }
 }
@@ -79,6 +94,8 @@ fn of_bytes(kind: i32, bytes: &[u8]) -> Result<Vec<f64>, String> {
         FLOAT => bytes.as_chunks().0.iter().map(|&b| f64::from(f32::from_le_bytes(b))).collect(),
         DOUBLE => bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect(),
         INT64 => bytes.as_chunks().0.iter().map(|&b| i64::from_le_bytes(b) as f64).collect(),
+        INT32 => bytes.as_chunks().0.iter().map(|&b| f64::from(i32::from_le_bytes(b))).collect(),
+        BOOL => bytes.iter().map(|&b| f64::from(b)).collect(),
         FLOAT16 => two().map(|&b| f16::from_le_bytes(b).to_f64()).collect(),
         _ => two().map(|&b| bf16::from_le_bytes(b).to_f64()).collect(),
     })
@@ -91,6 +108,7 @@ fn of_fields(kind: i32, proto: &TensorProto) -> Result<Vec<f64>, String> {
         FLOAT => proto.float_data.iter().map(|&v| f64::from(v)).collect(),
         DOUBLE => proto.double_data.clone(),
         INT64 => proto.int64_data.iter().map(|&v| v as f64).collect(),
+        INT32 | BOOL => proto.int32_data.iter().map(|&v| f64::from(v)).collect(),
         FLOAT16 => bits().map(|b| f16::from_bits(b).to_f64()).collect(),
         _ => bits().map(|b| bf16::from_bits(b).to_f64()).collect(),
     })
@@ -136,6 +154,8 @@ mod tests {
         assert_eq!(values(&proto(FLOAT, &[1], 0.1_f32.to_le_bytes().into())), [f64::from(0.1_f32)]);
         assert_eq!(values(&proto(DOUBLE, &[1], 0.1_f64.to_le_bytes().into())), [0.1]);
         assert_eq!(values(&proto(INT64, &[], (-7_i64).to_le_bytes().into())), [-7.0]);
+        assert_eq!(values(&proto(INT32, &[], (-7_i32).to_le_bytes().into())), [-7.0]);
+        assert_eq!(values(&proto(BOOL, &[2], vec![0, 1])), [0.0, 1.0]);
         assert_eq!(values(&proto(FLOAT16, &[2], vec![0x00, 0x3C, 0x00, 0xC0])), [1.0, -2.0]);
         assert_eq!(values(&proto(BFLOAT16, &[2], vec![0x80, 0x3F, 0x00, 0xC0])), [1.0, -2.0]);
         let empty = |kind| proto(kind, &[2], vec![]);
@@ -149,8 +169,8 @@ mod tests {
     #[test]
     fn a_shape_that_lies_is_refused_before_anything_is_made() {
         let problem = |p: TensorProto| Tensor::unpack(Path::new("x"), &p).unwrap_err();
-        assert!(problem(proto(FLOAT, &[i64::MAX, i64::MAX], vec![0; 4])).contains("larger than any"));
-        assert!(problem(proto(FLOAT, &[1 << 40], vec![0; 4])).contains("larger than any"));
+        assert!(problem(proto(FLOAT, &[i64::MAX, i64::MAX], vec![0; 4])).contains("at most 16777216 values"));
+        assert!(problem(proto(FLOAT, &[1 << 40], vec![0; 4])).contains("at most 16777216 values"));
         assert!(problem(proto(FLOAT, &[-1], vec![0; 4])).contains("a dimension of -1"));
         assert!(problem(proto(FLOAT, &[2], vec![0; 4])).contains("1 values"));
         assert!(problem(proto(FLOAT, &[1], vec![0; 3])).contains("no whole number"));

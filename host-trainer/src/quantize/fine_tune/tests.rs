@@ -17,7 +17,7 @@ fn images(count: usize, seed: u64) -> Vec<Image> {
 }
 
 fn split(count: usize, seed: u64) -> Split {
-    Split { images: images(count, seed), labels: vec![0; count] }
+    Split::of_images(images(count, seed), vec![0; count])
 }
 
 fn net(seed: u64) -> FoldedLeNet {
@@ -30,7 +30,7 @@ fn net(seed: u64) -> FoldedLeNet {
 }
 
 fn quantized(net: &FoldedLeNet, split: &Split) -> Box<WeightsFile> {
-    quantize(net, &Calibration::new(net, &split.images)).unwrap().0
+    quantize(net, &Calibration::new(net, split.images())).unwrap().0
 }
 
 /// Every weight of the linear layers moved by up to two steps.

@@ -9,8 +9,8 @@ use crate::train::recipe::SEED;
 
 /// A checkpoint after one epoch of three steps and two steps of the next, with values that show a swap or a rounding.
 pub(crate) fn example() -> Checkpoint {
-    let mut parameters = Parameters::zero(Variance::Unbiased);
-    parameters.eps = f64::from(2e-5f32);
+    let network = Arc::new(Network::lenet().with_eps(2e-5).unwrap());
+    let mut parameters = Parameters::zero(&network, Variance::Unbiased);
     for (at, values) in parameters.tensors.iter_mut().enumerate() {
         for (i, v) in values.iter_mut().enumerate() {
             *v = f64::from((at as f32 + 0.1) * (1.0 + i as f32 / 7.0));
@@ -147,7 +147,7 @@ fn values_that_no_network_has_are_neither_read_nor_written() {
 
         let mut bytes = example().to_bytes().unwrap();
         let marker = (example().parameters.get(name)[1] as f32).to_le_bytes();
-        let data = bytes.len() - 4 * TENSORS.iter().map(|t| t.len()).sum::<usize>();
+        let data = bytes.len() - 4 * broken.parameters.tensors.iter().map(Vec::len).sum::<usize>();
         let at = data + bytes[data..].as_chunks().0.iter().position(|b: &[u8; 4]| *b == marker).unwrap() * 4;
         bytes[at..at + 4].copy_from_slice(&(value as f32).to_le_bytes());
         let message = Checkpoint::from_bytes(Path::new("a"), &bytes).unwrap_err().to_string();
@@ -159,9 +159,11 @@ fn values_that_no_network_has_are_neither_read_nor_written() {
 fn metadata_that_is_missing_foreign_or_contradictory_is_refused() {
     let absent = with_header(|h| drop(h.as_object_mut().unwrap().shift_remove("__metadata__")));
     assert!(refused(&absent).contains("`host-trainer import` it first"));
-    assert!(refused(&with_metadata(|m| m["format"] = json!(2))).contains("version 2, this program reads version 1"));
-    for eps in [0.0, 1e-60, 1.0, 1e300] {
-        assert!(refused(&with_metadata(|m| m["eps"] = json!(eps))).contains("which is not between 0 and 1"), "{eps}");
+    assert!(refused(&with_metadata(|m| m["format"] = json!(1))).contains("version 1, this program reads version 2"));
+    for eps in ["0", "1", "nan", "1e-60"] {
+        let network = text::print(&Network::lenet()).replacen("batch_norm", &format!("batch_norm eps {eps}"), 1);
+        let message = refused(&with_metadata(|m| m["network"] = json!(network)));
+        assert!(message.contains("its network cannot be read: line 6:"), "{eps}: {message}");
     }
     assert!(refused(&with_metadata(|m| m["variance"] = json!("both"))).contains("cannot be read"));
     assert!(refused(&with_metadata(|m| m["colour"] = json!("red"))).contains("cannot be read"));
@@ -181,7 +183,7 @@ fn metadata_that_is_missing_foreign_or_contradictory_is_refused() {
 fn pytorch_finds_every_name_of_its_state_dict() {
     let bytes = example().to_bytes().unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    assert_eq!(file.len(), TENSORS.len() + 4);
+    assert_eq!(file.len(), example().parameters.tensors.len() + 4);
     let counter = file.tensor("13.num_batches_tracked").unwrap();
     assert_eq!((counter.dtype(), counter.shape(), counter.data()), (Dtype::I64, &[][..], &5i64.to_le_bytes()[..]));
 }

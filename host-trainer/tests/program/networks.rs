@@ -1,0 +1,124 @@
+//! Any network through the verbs: described, trained, continued, evaluated, exported, imported, and what goes wrong with it.
+
+use crate::desk::Desk;
+
+const TINY: &str = "network tiny\ninput 1x28x28\npreprocess scale 1/255\n\n\
+                    conv2d 4 3x3 stride 2 pad 1 no_bias | batch_norm | relu as stem\n\
+                    conv2d 4 3x3 pad 1 | batch_norm | add stem | relu6 | max_pool2d 2x2\n\
+                    global_avg_pool | linear 10\n";
+const AUTOENCODER: &str = "network squeeze\ninput 12\n\nlinear 3 | batch_norm | relu\nlinear 12\n";
+
+fn with(files: &[(&str, &[u8])]) -> Desk {
+    let desk = Desk::new();
+    files.iter().for_each(|(name, content)| std::fs::write(desk.path(name), content).unwrap());
+    desk
+}
+
+/// A `.npy` of f32 or u8.
+fn npy(shape: &str, kind: &str, data: &[u8]) -> Vec<u8> {
+    let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}\n");
+    [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), data].concat()
+}
+
+/// The tensor `output` of a file.
+fn output(desk: &Desk, name: &str) -> (Vec<usize>, Vec<f32>) {
+    let bytes = std::fs::read(desk.path(name)).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let tensor = file.tensor("output").unwrap();
+    (tensor.shape().to_vec(), tensor.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect())
+}
+
+#[test]
+fn a_description_is_trained_continued_and_used_on_every_verb() {
+    let desk = with(&[("tiny.net", TINY.as_bytes())]);
+    let data = "--data-dir data --no-checksum";
+    let train = format!("train --network tiny.net {data} --batch-size 32 --lr 0.2 -q --json");
+    let report = desk.json(&format!("{train} --epochs 2 --out short"));
+    assert_eq!((&report["engine"], &report["network"]), (&"reference".into(), &"tiny".into()));
+    desk.ok(&format!("{train} --epochs 4 --out long"));
+    desk.ok("train --resume short --epochs 4 -q");
+    let read = |name: &str| std::fs::read(desk.path(name)).unwrap();
+    assert_eq!(read("short/checkpoint.safetensors"), read("long/checkpoint.safetensors"));
+
+    let checkpoint = "long/checkpoint.safetensors";
+    let inspected = desk.json(&format!("inspect {checkpoint} --json"));
+    let text = inspected["network"].as_str().unwrap();
+    assert!(text.contains("conv2d 4 3x3 pad 1 | batch_norm | add stem | relu6 | max_pool2d 2x2\n"), "{text}");
+    assert!(text.contains("classes 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"), "the data's classes: {text}");
+    std::fs::write(desk.path("again.net"), text).unwrap();
+    assert!(desk.ok("inspect again.net").starts_with(text), "a description prints as it was");
+
+    let evaluated = desk.json(&format!("evaluate {checkpoint} {data} --json"));
+    assert_eq!(evaluated["accuracy_f32_unfolded"], evaluated["accuracy_f32_folded"]);
+    assert!(evaluated["accuracy_f32_unfolded"].as_f64().unwrap() > 0.3, "{evaluated}");
+    assert!(evaluated["int8_refused"].as_str().unwrap().contains("the network is tiny"), "{evaluated}");
+    assert!(desk.refused(2, &format!("export {checkpoint} {data}")).contains("serve LeNet alone"));
+    desk.ok(&format!("report long {data}"));
+    let page = std::fs::read_to_string(desk.path("long/report.html")).unwrap();
+    assert!(page.contains("<h1>tiny on ") && page.contains("behind conv2d 4 3x3 stride 2 pad 1 no_bias"));
+    desk.ok(&format!("reestimate {checkpoint} --out exact.safetensors {data}"));
+
+    std::fs::write(desk.path("x.npy"), npy("2, 28, 28", "|u1", &[7; 2 * 784])).unwrap();
+    for (format, import) in [("onnx", ""), ("safetensors", "--network tiny.net")] {
+        desk.ok(&format!("export {checkpoint} --out out.{format}"));
+        desk.ok(&format!("import out.{format} {import} --out back.safetensors --force"));
+        desk.ok("predict back.safetensors x.npy --out back.out --json");
+        desk.ok(&format!("predict {checkpoint} x.npy --out ours.out"));
+        assert_eq!(output(&desk, "back.out"), output(&desk, "ours.out"), "{format}");
+    }
+}
+
+#[test]
+fn both_forms_predict_the_same_of_a_network_that_pads_a_mean() {
+    let net = TINY.replace("scale 1/255", "scale 1/255 mean 0.286 std 0.353");
+    let desk = with(&[
+        ("tiny.net", net.as_bytes()),
+        ("x.npy", &npy("3, 1, 28, 28", "|u1", &[[0_u8; 784], [200; 784], [31; 784]].concat())),
+    ]);
+    let made = desk.json("init tiny.net --seed 3 --out init.safetensors --json");
+    assert_eq!(made["network"], "tiny");
+    desk.ok("predict init.safetensors x.npy --out a.out");
+    desk.ok("predict init.safetensors x.npy --form folded --out b.out");
+    let ((shape, a), (_, b)) = (output(&desk, "a.out"), output(&desk, "b.out"));
+    assert_eq!(shape, [3, 10]);
+    assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-4 * a.abs().max(1.0)), "{a:?} {b:?}");
+    assert!(a.iter().any(|a| a.abs() > 1e-3), "{a:?}");
+
+    let nan = [f32::NAN.to_le_bytes(); 784].concat();
+    std::fs::write(desk.path("nan.npy"), npy("1, 784", "<f4", &nan)).unwrap();
+    assert!(desk.refused(2, "predict init.safetensors nan.npy --out c.out").contains("inputs are [1, 784]"));
+    std::fs::write(desk.path("nan.npy"), npy("1, 28, 28", "<f4", &nan)).unwrap();
+    assert!(desk.refused(2, "predict init.safetensors nan.npy --out c.out").contains("holds NaN at position 0"));
+    assert!(!desk.path("c.out").exists());
+}
+
+#[test]
+fn a_network_without_classes_learns_to_give_its_input_back() {
+    let values: Vec<u8> =
+        (0..400 * 12_u32).flat_map(|i| (((i % 12) * (i / 12 % 5)) as f32 / 20.0).to_le_bytes()).collect();
+    let desk = with(&[("squeeze.net", AUTOENCODER.as_bytes()), ("x.npy", &npy("400, 12", "<f4", &values))]);
+    let train = "train --network squeeze.net --data x.npy --holdout 80 --batch-size 20 --lr 0.1 --epochs 20 -q --json --out run";
+    let report = desk.json(train);
+    assert_eq!(report["test_accuracy"], serde_json::Value::Null);
+    let loss = report["test_loss"].as_f64().unwrap();
+    assert!(loss < 0.05, "{report}");
+    let evaluated = desk.json("evaluate run/checkpoint.safetensors --data x.npy --json");
+    assert!((evaluated["error_f32_folded"].as_f64().unwrap() - loss).abs() < 0.02, "{evaluated}");
+    assert!(desk.ok("report run --data x.npy").contains("mean squared error"));
+}
+
+#[test]
+fn what_a_network_cannot_do_is_one_line() {
+    let desk = with(&[("bad.net", b"input 1x28x28\nconv2d 8 3x3 | swish\n"), ("tiny.net", TINY.as_bytes())]);
+    let message = desk.refused(2, "inspect bad.net");
+    assert!(message.contains("bad.net: line 2: swish is no operation; there are conv2d"), "{message}");
+    assert!(desk.refused(2, "train --network nothing").contains("name one of lenet, lenet_plain"));
+    let message = desk.refused(2, "train --network tiny.net --engine cpu --out run");
+    assert!(message.contains("engine cpu is made for LeNet") && message.contains("--engine reference"), "{message}");
+    let message = desk.refused(2, "train --network resnet8 --data-dir data --no-checksum --out run");
+    assert!(
+        message.contains("resnet8 reads 3x32x32, the data has examples 1x28x28; take data of that shape"),
+        "{message}"
+    );
+    assert!(desk.ok("inspect mobilenet_v1_025").contains("7,489,664 multiply-accumulates"));
+}

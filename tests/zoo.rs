@@ -1,0 +1,182 @@
+//! Public networks in ONNX: the four of MLPerf Tiny and three for digits. Imported, unfolded and folded, exported and run by ONNX
+//! Runtime, and as PyTorch's exporters write them, they give the outputs that are stored beside them.
+
+use std::path::Path;
+use std::process::Command;
+
+use host_trainer::data::{Inputs, Values};
+use host_trainer::exchange::{Form, Format, GivenPreprocessing, ImportOptions, Imported, import, to_bytes};
+use host_trainer::model::fold::fold;
+use host_trainer::model::inference::{Outputs, folded_outputs, outputs, reconstruction_error, samples};
+use host_trainer::model::input::gather;
+use host_trainer::model::parameters::Parameters;
+use safetensors::{Dtype, SafeTensors};
+use tests::zoo;
+
+use crate::onnx_runtime::onnx_runtime;
+
+/// Largest difference from the stored outputs, absolute and of the output.
+const TOLERANCE: f64 = 1e-4;
+/// The same for examples whose output f32 does not hold better.
+const ILL_CONDITIONED: f64 = 1e-2;
+/// Largest difference of the autoencoder's mean squared error.
+const RECONSTRUCTION: f64 = 1e-3;
+
+/// A network of the folder.
+struct Stored {
+    name: &'static str,
+    /// Divisor, mean and standard deviation of raw values.
+    preprocessing: Option<(f32, f32, f32)>,
+    /// Examples that are compared with the outputs in f64, as the folder's README says.
+    ill_conditioned: &'static [usize],
+    has_classes: bool,
+}
+
+const fn stored(name: &'static str, preprocessing: Option<(f32, f32, f32)>) -> Stored {
+    Stored { name, preprocessing, ill_conditioned: &[], has_classes: true }
+}
+
+const STORED: [Stored; 7] = [
+    stored("resnet8", None),
+    stored("mobilenet_v1_025_vww96", Some((255.0, 0.0, 1.0))),
+    stored("ds_cnn", None),
+    Stored { ill_conditioned: &[4, 27, 31, 37], has_classes: false, ..stored("autoencoder", None) },
+    stored("mnist_valid", Some((255.0, 0.0, 1.0))),
+    stored("mnist_dw", Some((255.0, 0.0, 1.0))),
+    stored("burn_mnist", Some((255.0, 0.1307, 0.3081))),
+];
+
+impl Stored {
+    fn import(&self, file: &Path) -> Imported {
+        let given = |(divide, mean, std)| GivenPreprocessing {
+            scale: Some((1.0, divide)),
+            mean: Some(vec![mean]),
+            std: Some(vec![std]),
+        };
+        let preprocessing = self.preprocessing.map_or_else(GivenPreprocessing::default, given);
+        import(file, &ImportOptions { preprocessing, ..ImportOptions::default() }).unwrap()
+    }
+
+    /// Compares outputs with those that are stored; gives the largest difference as a share of what is allowed.
+    fn check(&self, what: &str, data: &Data, outputs: &Outputs) -> f64 {
+        let rows = data.logits.chunks_exact(outputs.width()).zip(data.exact.chunks_exact(outputs.width()));
+        assert_eq!(rows.len(), outputs.rows().len(), "{what}");
+        let mut worst = 0.0_f64;
+        for (example, (ours, (near, exact))) in outputs.rows().zip(rows).enumerate() {
+            let ill = self.ill_conditioned.contains(&example);
+            let near: Vec<f64> = near.iter().map(|&v| f64::from(v)).collect();
+            let (wanted, tolerance) = if ill { (exact, ILL_CONDITIONED) } else { (&near[..], TOLERANCE) };
+            for (&ours, &wanted) in ours.iter().zip(wanted) {
+                let share = (f64::from(ours) - wanted).abs() / (tolerance * (1.0 + wanted.abs()));
+                assert!(share <= 1.0, "{what}: example {example} has {ours}, {wanted} is stored");
+                worst = worst.max(share);
+            }
+        }
+        let stored = Outputs::new(outputs.width(), data.logits.clone());
+        assert!(!self.has_classes || outputs.classes() == stored.classes(), "{what}: other classes");
+        worst
+    }
+}
+
+/// Inputs and outputs of a network.
+struct Data {
+    inputs: Inputs,
+    logits: Vec<f32>,
+    exact: Vec<f64>,
+}
+
+impl Data {
+    fn of(folder: &Path, name: &str, parameters: &Parameters) -> Self {
+        let bytes = std::fs::read(folder.join(format!("{name}.data.safetensors"))).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let floats = |name: &str| {
+            let tensor = file.tensor(name).unwrap();
+            tensor.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect::<Vec<_>>()
+        };
+        let input = file.tensor("input").unwrap();
+        let values = match input.dtype() {
+            Dtype::U8 => Values::U8(input.data().to_vec()),
+            _ => Values::F32(floats("input")),
+        };
+        let exact = file.tensor("logits_f64").unwrap();
+        Self {
+            inputs: Inputs::new(parameters.network.input(), values),
+            logits: floats("logits"),
+            exact: exact.data().as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect(),
+        }
+    }
+
+    fn wide(&self, width: usize) -> Outputs {
+        Outputs::new(width, self.exact.iter().map(|&v| v as f32).collect())
+    }
+}
+
+#[test]
+fn imported_networks_give_the_stored_outputs_unfolded_and_folded() {
+    let Some(folder) = zoo() else { return };
+    for network in &STORED {
+        let file = folder.join(format!("{}.onnx", network.name));
+        let parameters = network.import(&file).checkpoint.parameters;
+        let data = Data::of(&folder, network.name, &parameters);
+        let forms = [outputs(&parameters, &data.inputs), folded_outputs(&fold(&parameters), &data.inputs)];
+        for (form, outputs) in ["unfolded", "folded"].into_iter().zip(&forms) {
+            let share = network.check(&format!("{}, {form}", network.name), &data, outputs);
+            println!("{}, {form}: largest difference {share:.3} of what is allowed", network.name);
+            if !network.has_classes {
+                let error = |outputs| reconstruction_error(&parameters.network, outputs, &data.inputs);
+                let difference = (error(outputs) - error(&data.wide(outputs.width()))).abs();
+                println!("{}, {form}: mean squared error differs by {difference:e}", network.name);
+                assert!(difference <= RECONSTRUCTION, "{}, {form}: {difference}", network.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn exported_networks_give_the_stored_outputs_in_onnx_runtime() {
+    let Some(folder) = zoo() else { return };
+    let Some(python) = onnx_runtime() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    for network in &STORED {
+        let checkpoint = network.import(&folder.join(format!("{}.onnx", network.name))).checkpoint;
+        let data = Data::of(&folder, network.name, &checkpoint.parameters);
+        let read = gather(&checkpoint.parameters.network, &data.inputs, samples(0..data.inputs.len()));
+        for form in [Form::Unfolded, Form::Folded] {
+            let file = directory.path().join(format!("{}.onnx", network.name));
+            std::fs::write(&file, to_bytes(&checkpoint, Format::Onnx, form).unwrap()).unwrap();
+            let width = checkpoint.parameters.network.output().len();
+            let what = format!("{}, {form:?}, ONNX Runtime", network.name);
+            let share = network.check(&what, &data, &Outputs::new(width, python.outputs(&read, &file)));
+            println!("{what}: largest difference {share:.3} of what is allowed");
+            // Our own file is the description again.
+            let again = import(&file, &ImportOptions::default()).unwrap().checkpoint.parameters;
+            assert!(form == Form::Folded || again == checkpoint.parameters, "{}", network.name);
+        }
+    }
+}
+
+/// `zoo_forms.py` says what each file is. `BN_ZOO_FORMS` names networks, else it is all of them; `PEERS_PYTHON` a Python with
+/// PyTorch.
+#[test]
+#[ignore = "exports for half an hour with PyTorch; run it with -- --ignored --nocapture zoo"]
+fn other_exporters_forms_give_the_stored_outputs() {
+    let folder = zoo().expect("BN_ZOO_DIR");
+    let directory = tempfile::tempdir().unwrap();
+    let names = std::env::var("BN_ZOO_FORMS").unwrap_or_default();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("zoo_forms.py");
+    let mut python = Command::new(std::env::var_os("PEERS_PYTHON").unwrap_or_else(|| "python3".into()));
+    let status = python.arg(script).arg(&folder).arg(directory.path()).args(names.split_whitespace()).status().unwrap();
+    assert!(status.success(), "PyTorch, onnx and onnxscript are needed: see zoo_forms.py");
+    let mut forms = 0;
+    for entry in std::fs::read_dir(directory.path()).unwrap() {
+        let file = entry.unwrap().path();
+        let form = file.file_stem().unwrap().to_string_lossy().into_owned();
+        let network = STORED.iter().find(|network| form.split('.').next() == Some(network.name)).unwrap();
+        let parameters = network.import(&file).checkpoint.parameters;
+        let data = Data::of(&folder, network.name, &parameters);
+        let share = network.check(&form, &data, &outputs(&parameters, &data.inputs));
+        println!("{form}: largest difference {share:.3} of what is allowed");
+        forms += 1;
+    }
+    assert!(forms > 0, "no file was made");
+}
