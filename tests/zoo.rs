@@ -1,5 +1,6 @@
 //! Public networks in ONNX: the four of MLPerf Tiny and three for digits. Imported, unfolded and folded, exported and run by ONNX
-//! Runtime, and as PyTorch's exporters write them, they give the outputs that are stored beside them.
+//! Runtime, and as PyTorch's exporters write them, they give the outputs that are stored beside them; so do small networks that
+//! tf2onnx and PyTorch wrote.
 
 use std::path::Path;
 use std::process::Command;
@@ -89,19 +90,15 @@ impl Data {
     fn of(folder: &Path, name: &str, parameters: &Parameters) -> Self {
         let bytes = std::fs::read(folder.join(format!("{name}.data.safetensors"))).unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();
-        let floats = |name: &str| {
-            let tensor = file.tensor(name).unwrap();
-            tensor.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect::<Vec<_>>()
-        };
         let input = file.tensor("input").unwrap();
         let values = match input.dtype() {
             Dtype::U8 => Values::U8(input.data().to_vec()),
-            _ => Values::F32(floats("input")),
+            _ => Values::F32(floats(&file, "input")),
         };
         let exact = file.tensor("logits_f64").unwrap();
         Self {
             inputs: Inputs::new(parameters.network.input(), values),
-            logits: floats("logits"),
+            logits: floats(&file, "logits"),
             exact: exact.data().as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect(),
         }
     }
@@ -109,6 +106,11 @@ impl Data {
     fn wide(&self, width: usize) -> Outputs {
         Outputs::new(width, self.exact.iter().map(|&v| v as f32).collect())
     }
+}
+
+fn floats(file: &SafeTensors<'_>, name: &str) -> Vec<f32> {
+    let tensor = file.tensor(name).unwrap();
+    tensor.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect()
 }
 
 #[test]
@@ -153,6 +155,35 @@ fn exported_networks_give_the_stored_outputs_in_onnx_runtime() {
             assert!(form == Form::Folded || again == checkpoint.parameters, "{}", network.name);
         }
     }
+}
+
+/// `golden/make_exports.py` says what each file is.
+#[test]
+fn files_of_tf2onnx_and_pytorch_give_the_outputs_of_the_framework() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/exports");
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let file = entry.unwrap().path();
+        if file.extension().is_none_or(|extension| extension != "onnx") {
+            continue;
+        }
+        let parameters = import(&file, &ImportOptions::default()).unwrap().checkpoint.parameters;
+        let bytes = std::fs::read(file.with_extension("safetensors")).unwrap();
+        let stored = SafeTensors::deserialize(&bytes).unwrap();
+        let inputs = Inputs::new(parameters.network.input(), Values::F32(floats(&stored, "input")));
+        let wanted = floats(&stored, "output");
+        for (form, ours) in
+            [outputs(&parameters, &inputs), folded_outputs(&fold(&parameters), &inputs)].iter().enumerate()
+        {
+            assert_eq!(ours.values().len(), wanted.len(), "{}", file.display());
+            for (&ours, &wanted) in ours.values().iter().zip(&wanted) {
+                let near = f64::from((ours - wanted).abs()) <= TOLERANCE * (1.0 + f64::from(wanted.abs()));
+                assert!(near, "{}, form {form}: {ours}, not {wanted}", file.display());
+            }
+        }
+        files += 1;
+    }
+    assert_eq!(files, 16);
 }
 
 /// `zoo_forms.py` says what each file is. `BN_ZOO_FORMS` names networks, else it is all of them; `PEERS_PYTHON` a Python with

@@ -52,6 +52,10 @@ fn operation(node: &NodeProto, inputs: &[Option<&Tensor>], budget: &mut Budget) 
             let integer = matches!(node.int("to").map(|to| to as i32), Some(INT64 | INT32 | BOOL));
             Tensor { integer, ..if integer { each(f64::trunc) } else { first.clone() } }
         }
+        "CastLike" => {
+            let integer = second()?.integer;
+            Tensor { integer, ..if integer { each(f64::trunc) } else { first.clone() } }
+        }
         "Neg" => each(|v| -v),
         "Abs" => each(f64::abs),
         "Sqrt" => each(f64::sqrt),

@@ -42,8 +42,10 @@ impl<'a> Graph<'a> {
         let mut readers: HashMap<&str, Vec<&NodeProto>> = HashMap::new();
         let mut read = HashSet::new();
         for node in &order {
-            for name in node.input.iter().filter(|name| !name.is_empty()) {
-                readers.entry(name).or_default().push(node);
+            for (at, name) in node.input.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+                if !reads_no_number(node, at) {
+                    readers.entry(name).or_default().push(node);
+                }
                 if inputs.contains_key(name.as_str()) && !initializers.contains_key(name.as_str()) {
                     read.insert(name.as_str());
                 }
@@ -66,12 +68,12 @@ impl<'a> Graph<'a> {
         self.initializers.get(name).copied()
     }
 
-    /// The nodes that read a value.
+    /// The nodes that read a value's numbers.
     pub(super) fn readers(&self, name: &str) -> &[&'a NodeProto] {
         self.readers.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether exactly one node reads a value, and it is not the graph's output.
+    /// Whether exactly one node reads a value's numbers, and it is not the graph's output.
     pub(super) fn is_read_once(&self, name: &str) -> bool {
         self.readers(name).len() == 1 && name != self.output
     }
@@ -107,6 +109,11 @@ fn order<'a>(
         }
     }
     Ok(order)
+}
+
+/// Whether the node wants nothing but the shape or the type of that input.
+fn reads_no_number(node: &NodeProto, at: usize) -> bool {
+    matches!((node.op_type(), at), ("Shape" | "Size", 0) | ("CastLike", 1))
 }
 
 /// How many nodes lie one behind the other up to each name.

@@ -127,8 +127,9 @@ impl Walk<'_> {
     fn linear(&mut self, view: &View, weight: &Tensor, bias: Vec<f64>, of: &str) -> Result<View, String> {
         let last = view.axes.len() - 1;
         let [outputs, inputs] = [weight.shape[0], weight.shape[1]];
-        let refused =
-            || format!("{of} multiplies {} by {:?}; [n, values] by a matrix is supported", view.shown(), weight.shape);
+        let refused = || {
+            format!("{of} multiplies {} by [{inputs}, {outputs}]; [n, values] by a matrix is supported", view.shown())
+        };
         if last == 0 || view.length(last) != inputs || view.axes[0] != [BATCH] {
             return Err(refused());
         }

@@ -36,6 +36,9 @@ impl Walk<'_> {
                 Some(FLOAT | DOUBLE | FLOAT16 | BFLOAT16) => return Ok(view),
                 _ => return Err(about("numbers become whole ones; only a Cast to floats is supported".into())),
             },
+            "CastLike" if self.optional(node, 1).is_ok_and(|like| like.is_some_and(|like| like.integer)) => {
+                return Err(about("numbers become whole ones; only a cast to floats is supported".into()));
+            }
             "Transpose" => {
                 let reversed: Vec<i64> = (0..dims.len() as i64).rev().collect();
                 let order = node.ints("perm").unwrap_or(&reversed);

@@ -92,6 +92,12 @@ fn anchor(walk: &mut Walk<'_>, name: &str, mut view: View) -> Option<View> {
             "Conv" | "AveragePool" | "MaxPool" | "GlobalAveragePool" | "GlobalMaxPool" | "BatchNormalization" => {
                 return Some(view);
             }
+            // A product at each position has its channels last.
+            "MatMul" if view.axes.len() > 2 => {
+                let last = view.axes.len() - 1;
+                let order: Vec<usize> = [0, last].into_iter().chain(1..last).collect();
+                return Some(view.transposed(&order));
+            }
             "Cast" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" => {
                 view = walk.looked(node, view).ok()?;
             }

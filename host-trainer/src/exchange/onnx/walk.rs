@@ -208,10 +208,16 @@ impl<'a> Walk<'a> {
             self.shape(node);
             return Ok(());
         }
+        if let Some(tensor) =
+            node.given(0).and_then(|name| self.constant(name)).filter(|_| node.op_type() == "CastLike")
+        {
+            // What a network computes is float.
+            self.keep(node, Ok(Tensor { integer: false, ..(*tensor).clone() }));
+            return Ok(());
+        }
         let view = match node.op_type() {
-            "Identity" | "Dropout" | "Cast" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Pad" => {
-                self.look(node)?
-            }
+            "Identity" | "Dropout" | "Cast" | "CastLike" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze"
+            | "Transpose" | "Pad" => self.look(node)?,
             "Conv" => self.convolution(node)?,
             "Gemm" => self.gemm(node)?,
             "MatMul" => self.product(node)?,

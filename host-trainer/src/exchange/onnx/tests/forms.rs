@@ -66,6 +66,16 @@ fn a_branch_of_which_only_the_shape_is_read_is_left_out() {
 }
 
 #[test]
+fn what_reads_a_shape_or_a_type_is_no_reader() {
+    let file = conv(&[0, 3, 4, 4]).ints("one", &[1]).ints("six", &[6]).node("Conv", "x w -> c", &[]);
+    let file = file.node("Shape", "w -> s", &[int("start", 0), int("end", 1)]).node("CastLike", "six c -> six.f", &[]);
+    let file =
+        file.node("Expand", "six.f s -> b2", &[]).ints("ones", &[-1, 1, 1]).node("Reshape", "b2 ones -> b3", &[]);
+    let (net, tensors) = file.node("Add", "c b3 -> y", &[]).net();
+    assert_eq!((net.as_str(), &tensors[1][..]), ("input 3x4x4 / conv2d 2 1x1", &[6.0, 6.0][..]));
+}
+
+#[test]
 fn transposes_around_a_convolution_order_the_weights_behind_it() {
     // Channels last: 2x1 positions of two channels, then a row in that order.
     let file = File::new(&[0, 2, 1, 3]).counted("w", &[2, 3, 1, 1]).counted("v", &[4, 1]).ints("s", &[-1, 4]);
@@ -85,6 +95,15 @@ fn a_row_that_becomes_a_map_is_one() {
     let read = file.read().unwrap();
     assert_eq!(read.description.input.dims(), [3, 4, 4]);
     assert!(read.notes[0].contains("its input [n, 48] is taken as 3x4x4"), "{:?}", read.notes);
+}
+
+#[test]
+fn a_product_at_each_step_is_a_convolution() {
+    let file = File::new(&[0, 9, 3]).counted("w", &[3, 2]).node("MatMul", "x w -> a", &[]).node("Relu", "a -> b", &[]);
+    let file = file.node("ReduceMean", "b -> y", &[ints("axes", &[1]), int("keepdims", 0)]);
+    let (net, tensors) = file.net();
+    assert_eq!(net, "input 3x9 / conv2d 2 1x1 | relu | global_avg_pool");
+    assert_eq!(tensors[0], [0.0, 2.0, 4.0, 1.0, 3.0, 5.0]);
 }
 
 #[test]
