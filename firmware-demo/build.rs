@@ -68,32 +68,25 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|error| error.to_string())
 }
 
-/// The file itself once the parser has accepted it, or what the fast or small build makes of it.
+/// The file itself once the parser has accepted it, or what the small build makes of it.
 fn weights(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     // The parser reads in place, so it wants the bytes aligned as they will be in flash.
     let mut words = vec![0_u32; bytes.len().div_ceil(4)];
     let aligned = &mut bytemuck::cast_slice_mut(&mut words)[..bytes.len()];
     aligned.copy_from_slice(&bytes);
     let model = format::parse(aligned).map_err(|error| error.to_string())?;
-    match build() {
-        None => Ok(bytes),
-        Some("fast") => Ok(bn_core::fast::Weights::of(&model).bytes().to_vec()),
-        Some(_) => match bn_core::small::Weights::of(&model) {
-            Ok(weights) => Ok(weights.bytes().to_vec()),
-            Err(error) => Err(format!("the small build needs tables that are their own mirror image: {error}")),
-        },
+    if !is_small() {
+        return Ok(bytes);
     }
+    let small = bn_core::small::Weights::of(&model);
+    let small =
+        small.map_err(|error| format!("the small build needs tables that are their own mirror image: {error}"))?;
+    Ok(small.bytes().to_vec())
 }
 
-/// The build of the network that the features ask for, unless it is the default.
-fn build() -> Option<&'static str> {
-    let asked = |build: &str| env::var_os(format!("CARGO_FEATURE_{}", build.to_uppercase())).is_some();
-    match BUILDS.map(asked) {
-        [true, true] => fail("fast and small are two builds; leave out one of these features"),
-        [true, false] => Some(BUILDS[0]),
-        [false, true] => Some(BUILDS[1]),
-        [false, false] => None,
-    }
+/// Whether the features ask for the small build of the network.
+fn is_small() -> bool {
+    env::var_os("CARGO_FEATURE_SMALL").is_some()
 }
 
 fn images(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
@@ -106,9 +99,6 @@ fn images(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
         None => Ok(bytes),
     }
 }
-
-/// Features that ask for a build of the network other than the default.
-const BUILDS: [&str; 2] = ["fast", "small"];
 
 /// A board, or what an emulator models.
 struct Board {
@@ -167,10 +157,8 @@ fn link(out: &Path) {
     let board = chosen_board();
     let target = variable("TARGET");
     let has_dsp = ["thumbv7em", "thumbv8m.main"].iter().any(|t| target.starts_with(t));
-    if let Some(build) = build().filter(|_| !has_dsp) {
-        fail(&format!(
-            "the {build} build needs the DSP extension, which {target} lacks; leave out the feature {build}"
-        ));
+    if is_small() && !has_dsp {
+        fail(&format!("the small build needs the DSP extension, which {target} lacks; leave out the feature small"));
     }
     println!("cargo::rustc-cfg=place=\"{}\"", board.place);
     let maps = [format!("memory/{}.x", board.memory), "memory/stack.x".to_owned()];

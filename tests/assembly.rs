@@ -70,7 +70,7 @@ fn two_assemblers_make_the_same_code() {
     for (machine, cpu) in [(Machine::Netduinoplus2, "cortex-m4"), (Machine::Mps2An505, "cortex-m33")] {
         let second = assembled(cpu);
         let mut seen = BTreeSet::new();
-        for build in [Build::Default, Build::Fast, Build::Small] {
+        for build in [Build::Default, Build::Small] {
             let inputs = Inputs { machine, build, ..Inputs::default() };
             let firmware = firmware::build_programs(&inputs, &[Program::Evaluate]).expect("the firmware builds");
             for (name, first) in linked(&firmware.elf(Program::Evaluate)) {

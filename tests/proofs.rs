@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bn_core::format::WEIGHTS_BYTES;
-use bn_core::{fast, small};
+use bn_core::small;
 use host_trainer::device::emulate::{EmulateRequest, Machine, emulate};
 use host_trainer::device::firmware::{Build, shipped_weights, workspace_root};
 use host_trainer::device::footprint::{Footprint, footprint};
@@ -32,14 +32,12 @@ const fn core(machine: Machine, build: Build, code: u64, stack: u64) -> Core {
 }
 
 /// The most that the compiler has made of the code between the assembly; a few bytes of it move with what surrounds it.
-const CORES: [Core; 9] = [
+const CORES: [Core; 7] = [
     core(Machine::Netduinoplus2, Build::Default, 9_704, 328),
     core(Machine::Mps2An505, Build::Default, 9_704, 328),
     core(Machine::Mps2An385, Build::Default, 6_818, 400),
     core(Machine::Microbit, Build::Default, 7_984, 424),
     core(Machine::Riscv32, Build::Default, 7_638, 432),
-    core(Machine::Netduinoplus2, Build::Fast, 10_902, 336),
-    core(Machine::Mps2An505, Build::Fast, 10_902, 336),
     core(Machine::Netduinoplus2, Build::Small, 2_630, 304),
     core(Machine::Mps2An505, Build::Small, 2_634, 304),
 ];
@@ -49,7 +47,6 @@ impl Core {
     fn flash(&self) -> (u64, u64) {
         match self.build {
             Build::Small => (small::WEIGHTS_BYTES as u64, 56 * 1024),
-            Build::Fast => (fast::WEIGHTS_BYTES as u64, 84 * 1024),
             Build::Default | Build::Portable => (WEIGHTS_BYTES as u64, 84 * 1024),
         }
     }

@@ -6,7 +6,6 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use host_trainer::data::{Dataset, Split};
-use host_trainer::device::firmware::Build;
 use host_trainer::engine::select::{AVAILABLE, EngineName, create};
 use host_trainer::engine::{Engine, Optimizer, initial_parameters};
 use host_trainer::evaluate::{Request, evaluate};
@@ -32,7 +31,7 @@ fn pytorchs_model_has_pytorchs_accuracy_and_logits() {
     assert_eq!((source, checkpoint.parameters.variance), (Source::Torch, Variance::Unbiased));
     let bytes = checkpoint.to_bytes().unwrap();
     let model = ModelFile::Checkpoint(Box::new(Checkpoint::from_bytes(&path, &bytes).unwrap()));
-    let request = Request { file: &path, model: &model, checkpoint: None, images: None, build: Build::Default };
+    let request = Request { file: &path, model: &model, checkpoint: None, images: None };
     let evaluated = evaluate(&request, dataset).unwrap();
 
     assert_eq!(evaluated.report.images, 10_000);

@@ -13,26 +13,23 @@ use crate::ops::{avg_pool2d_f32, conv2d_f32, linear_f32, sigmoid_f32};
 use crate::quant::{PIXEL_ONE, Pair, Quad};
 
 /// Memory of one integer inference, in bytes its `size_of`. Contents need not be cleared between images.
-pub type Scratch = Memory<{ size_of::<Window>() / size_of::<Pair>() }>;
-
-/// [`Scratch`], with as many words for convolution 1 as its form takes: at least a [`Window`].
 #[derive(Clone, Debug)]
-pub struct Memory<const WORDS: usize> {
-    pub(crate) pooled1: Pooled1,
-    pub(crate) window: [Pair; WORDS],
+pub struct Scratch {
+    pooled1: Pooled1,
+    window: Window,
     flat: [Quad; FLAT_QUADS],
     linear1: [Quad; LINEAR1_QUADS],
     linear2: [Quad; LINEAR2_QUADS],
 }
 
-impl<const WORDS: usize> Memory<WORDS> {
+impl Scratch {
     /// All zero.
     pub const fn new() -> Self {
         const PAIR: Pair = Pair::new(0, 0);
         const QUAD: Quad = Quad::new([0; 4]);
         Self {
             pooled1: [[[PAIR; POOL1_SIDE]; POOL1_SIDE]; CONV1_CHANNELS / 2],
-            window: [PAIR; WORDS],
+            window: [PAIR; size_of::<Window>() / size_of::<Pair>()],
             flat: [QUAD; FLAT_QUADS],
             linear1: [QUAD; LINEAR1_QUADS],
             linear2: [QUAD; LINEAR2_QUADS],
@@ -45,7 +42,7 @@ impl<const WORDS: usize> Memory<WORDS> {
     }
 }
 
-impl<const WORDS: usize> Default for Memory<WORDS> {
+impl Default for Scratch {
     fn default() -> Self {
         Self::new()
     }
@@ -72,16 +69,10 @@ impl Prediction {
 
 /// Classifies an image in integers.
 pub fn predict(model: &Model<'_>, image: &Image, scratch: &mut Scratch) -> Prediction {
-    arch::conv1(model, image, &mut scratch.window, &mut scratch.pooled1);
-    after_conv1(model, scratch)
-}
-
-/// The layers after convolution 1.
-#[inline(always)]
-pub(crate) fn after_conv1<const WORDS: usize>(model: &Model<'_>, memory: &mut Memory<WORDS>) -> Prediction {
-    let Memory { pooled1, window, flat, linear1, linear2 } = memory;
+    let Scratch { pooled1, window, flat, linear1, linear2 } = scratch;
     let mut blocks = [[0; BLOCK]; LOGIT_BLOCKS];
-    arch::conv2(model, pooled1, front(window), flat);
+    arch::conv1(model, image, window, pooled1);
+    arch::conv2(model, pooled1, window, flat);
     arch::linear1(model, flat, linear1);
     arch::linear2(model, linear1, linear2);
     arch::linear3(model, linear2, &mut blocks);
@@ -95,29 +86,14 @@ pub fn predict_by_layer(
     scratch: &mut Scratch,
     mut observe: impl FnMut(Layer, &mut dyn FnMut()),
 ) -> Prediction {
-    observe(Layer::Conv1, &mut || arch::conv1(model, image, &mut scratch.window, &mut scratch.pooled1));
-    after_conv1_by_layer(model, scratch, observe)
-}
-
-/// As [`after_conv1`], observed.
-pub(crate) fn after_conv1_by_layer<const WORDS: usize>(
-    model: &Model<'_>,
-    memory: &mut Memory<WORDS>,
-    mut observe: impl FnMut(Layer, &mut dyn FnMut()),
-) -> Prediction {
-    let Memory { pooled1, window, flat, linear1, linear2 } = memory;
+    let Scratch { pooled1, window, flat, linear1, linear2 } = scratch;
     let mut blocks = [[0; BLOCK]; LOGIT_BLOCKS];
-    observe(Layer::Conv2, &mut || arch::conv2(model, pooled1, front(window), flat));
+    observe(Layer::Conv1, &mut || arch::conv1(model, image, window, pooled1));
+    observe(Layer::Conv2, &mut || arch::conv2(model, pooled1, window, flat));
     observe(Layer::Linear1, &mut || arch::linear1(model, flat, linear1));
     observe(Layer::Linear2, &mut || arch::linear2(model, linear1, linear2));
     observe(Layer::Linear3, &mut || arch::linear3(model, linear2, &mut blocks));
     classify(&blocks)
-}
-
-/// What of the words is convolution 2's.
-fn front<const WORDS: usize>(words: &mut [Pair; WORDS]) -> &mut Window {
-    const { assert!(WORDS >= size_of::<Window>() / size_of::<Pair>(), "a window fits") }
-    words.first_chunk_mut().expect("a window fits")
 }
 
 /// Of linear 3's blocks.

@@ -12,7 +12,6 @@
 //! | [`quant`] | the integer arithmetic: scales, sizes and the one rounding rule |
 //! | [`arch`] | the integer network stage by stage, in portable Rust |
 //! | [`format`](mod@format) | the `weights.bin` file: one table for writer, reader and documentation |
-//! | [`fast`] | the fewest instructions, for a little accuracy |
 //! | [`small`] | the same bits in less flash and RAM, for small parts |
 //! | `wide` | the same on a host's vector units, behind the feature of that name |
 //! | [`infer`] | whole-network inference: f32 unfolded, f32 folded, integers |
@@ -23,7 +22,6 @@ extern crate std;
 
 pub mod arch;
 pub mod batch_norm;
-pub mod fast;
 pub mod format;
 pub mod infer;
 pub mod lenet;

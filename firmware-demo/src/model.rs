@@ -2,29 +2,25 @@
 
 use core::hint::black_box;
 
-#[cfg(feature = "fast")]
-pub use bn_core::fast::{Scratch, predict, predict_by_layer};
-#[cfg(not(any(feature = "fast", feature = "small")))]
+#[cfg(not(feature = "small"))]
 pub use bn_core::infer::{Scratch, predict, predict_by_layer};
 #[cfg(feature = "small")]
 pub use bn_core::small::{Scratch, predict, predict_by_layer};
 
-#[cfg(any(feature = "fast", feature = "small"))]
+#[cfg(feature = "small")]
 use bn_core::FormatError;
-#[cfg(feature = "fast")]
-use bn_core::fast::{WEIGHTS_BYTES, Weights};
-#[cfg(not(any(feature = "fast", feature = "small")))]
+#[cfg(not(feature = "small"))]
 use bn_core::format::WEIGHTS_BYTES;
-#[cfg(not(any(feature = "fast", feature = "small")))]
+#[cfg(not(feature = "small"))]
 pub use bn_core::format::parse as read;
 #[cfg(feature = "small")]
 use bn_core::small::{WEIGHTS_BYTES, Weights};
 
 /// The baked model.
-#[cfg(not(any(feature = "fast", feature = "small")))]
+#[cfg(not(feature = "small"))]
 pub type Model = bn_core::Model<'static>;
 /// The baked model.
-#[cfg(any(feature = "fast", feature = "small"))]
+#[cfg(feature = "small")]
 pub type Model = &'static Weights;
 
 /// The bytes of a model.
@@ -46,11 +42,11 @@ pub fn bytes() -> &'static Bytes {
     &black_box(&WEIGHTS).0
 }
 
-/// Reads weights in another place: with checksum and proofs, in the small build with the checksum alone.
+/// Reads weights in another place: with the checksum alone, since the build has proved the rest.
 ///
 /// # Errors
 /// [`FormatError`] when they are damaged.
-#[cfg(any(feature = "fast", feature = "small"))]
+#[cfg(feature = "small")]
 pub fn read(bytes: &[u8]) -> Result<&Weights, FormatError> {
     Weights::read(bytes)
 }

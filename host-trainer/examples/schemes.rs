@@ -2,12 +2,11 @@
 //!
 //! `cargo run --release -p host-trainer --example schemes -- CHECKPOINT...` quantises each model by each scheme, with bias
 //! correction from training images, and runs all test images through a simulation of its integers. The simulation uses
-//! floats that hold what the integers hold; the schemes that won are `bn_core::quant` and `bn_core::fast`. Reads the data set,
+//! floats that hold what the integers hold; the scheme that won is `bn_core::quant`. Reads the data set,
 //! writes stdout.
 
 use std::path::Path;
 
-use bn_core::fast;
 use bn_core::lenet::{KERNEL, POOL};
 use bn_core::ops::winograd::{DATA, INVERSE, POINTS, TILE, WINDOW, transform_weights};
 use bn_core::quant::{PIXEL_ONE, POOLED_ONE};
@@ -24,7 +23,7 @@ use host_trainer::train::checkpoint::Checkpoint;
 enum Weights {
     /// Symmetric per channel, largest magnitude `max`.
     Direct { max: f64 },
-    /// Two weights and two inputs in one long multiplication, a table of `bn_core::fast::TABLE_LEN` entries a channel.
+    /// Two weights and two inputs in one long multiplication, a table of 2,048 entries a channel.
     Packed,
     /// Transformed for tiles of four outputs, then rounded per channel to `max`.
     WinogradChannel { max: f64 },
@@ -52,8 +51,10 @@ const CONV_8: Weights = Weights::Direct { max: 127.0 };
 /// What was built: `bn_core::quant::CONV_SHIFT`.
 const OURS: [Weights; 2] = [Weights::WinogradLayer { shift: 13 }, Weights::WinogradLayer { shift: 17 }];
 
-/// What the fast build has.
-const FAST: [Weights; 2] = [Weights::Packed, OURS[1]];
+/// By how many bits a packed accumulator is finer than its table.
+const PACKED_SHIFT: u32 = 9;
+/// As built, but for a packed first convolution.
+const PACKED: [Weights; 2] = [Weights::Packed, OURS[1]];
 
 const fn scheme(name: &'static str, conv: [Weights; 2], instructions: &'static str) -> Scheme {
     Scheme { name, conv, linear_max: 127.0, table: 1024, levels: 255.0, round_pool2: false, instructions }
@@ -74,12 +75,12 @@ fn schemes() -> Vec<Scheme> {
         ours("the same, centred 8-bit linear inputs: built", OURS, "149"),
         ours("built, shifts 12 and 16", [layer(12), layer(16)], "149"),
         ours("built, shifts 14 and 17", [layer(14), layer(17)], "149"),
-        ours("conv1 packed: the fast build", FAST, "142"),
+        ours("conv1 packed", PACKED, "142"),
         Scheme { table: 256, ..ours("built, tables of 256", OURS, "149") },
         Scheme { table: 512, ..ours("built, tables of 512", OURS, "149") },
         Scheme { table: 2048, ..ours("built, tables of 2,048", OURS, "149") },
         wide(ours("built, 16-bit linear weights (40 KB more)", OURS, "~139")),
-        wide(ours("conv1 packed, 16-bit linear weights", FAST, "~132")),
+        wide(ours("conv1 packed, 16-bit linear weights", PACKED, "~132")),
     ]
 }
 
@@ -122,7 +123,7 @@ impl Source<'_> {
                 conv.kernel.push(taps.map(|taps| taps.map(|tap| tap as f32)));
             }
             conv.bias.push((f64::from(bias) - shift) as f32);
-            let unit = f64::from(1_u16 << fast::SHIFT) / self.one;
+            let unit = f64::from(1_u16 << PACKED_SHIFT) / self.one;
             conv.steps.push(matches!(how, Weights::Packed).then_some((scale * unit) as f32));
         }
         conv

@@ -96,13 +96,7 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
     let bytes = weights::write(&path, &exported.weights)?;
     let model = bytes.model(&path)?;
     let file = ModelFile::Weights(bytes.clone());
-    let of_test = Request {
-        file: &path,
-        model: &file,
-        checkpoint: Some(&checkpoint),
-        images: request.images,
-        build: Build::Default,
-    };
+    let of_test = Request { file: &path, model: &file, checkpoint: Some(&checkpoint), images: request.images };
     let evaluate = evaluate(&of_test, dataset)?.report;
 
     let test = dataset.test.first(request.images.unwrap_or(usize::MAX));

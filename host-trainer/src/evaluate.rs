@@ -8,7 +8,6 @@ use bn_core::{Model, Prediction};
 use serde::Serialize;
 
 use crate::data::{Dataset, Split};
-use crate::device::builds::Build;
 use crate::engine::Task;
 use crate::error::{Error, Result};
 use crate::export::{ExportRequest, export_weights};
@@ -32,8 +31,6 @@ pub struct Request<'a> {
     pub checkpoint: Option<&'a Checkpoint>,
     /// Test images; all if there are fewer.
     pub images: Option<usize>,
-    /// Whose integers.
-    pub build: Build,
 }
 
 /// The keys of `evaluate --json`. What the file does not allow is null.
@@ -47,8 +44,6 @@ pub struct EvaluateReport {
     pub data_source: String,
     /// Test images that were classified.
     pub images: usize,
-    /// The build of the firmware whose integers these are.
-    pub build: Build,
     /// Share correct in f32, BatchNorm on its own.
     pub accuracy_f32_unfolded: Option<f64>,
     /// Share correct in f32, BatchNorm folded.
@@ -101,7 +96,6 @@ pub fn evaluate(request: &Request<'_>, dataset: &Dataset) -> Result<Evaluated> {
         dataset: dataset.name.clone(),
         data_source: dataset.source.clone(),
         images: test.len(),
-        build: request.build,
         accuracy_f32_unfolded: None,
         accuracy_f32_folded: None,
         accuracy_int8: None,
@@ -174,7 +168,7 @@ impl EvaluateReport {
 
     /// Runs the integers, and writes down how good they are, and how near to f32 folded. Returns their dequantised outputs.
     fn int8(&mut self, model: &Model<'_>, test: &Split, folded: Option<&Outputs>) -> Outputs {
-        let predictions = inference::int8_of(self.build, model, test.images());
+        let predictions = inference::int8(model, test.images());
         let classes: Vec<_> = predictions.iter().map(|p| p.class).collect();
         let outputs = dequantized(&predictions, (-f64::from(model.logit_fraction_bits())).exp2());
         self.accuracy_int8 = Some(inference::accuracy(&classes, &test.labels));

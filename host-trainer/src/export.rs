@@ -7,7 +7,6 @@ use bn_core::{CLASSES, FoldedLeNet, Image, LeNet, Model, Prediction};
 use serde::Serialize;
 
 use crate::data::Split;
-use crate::device::builds::Build;
 use crate::error::{Error, Result};
 use crate::model::inference;
 use crate::model::lenet::to_lenet;
@@ -188,15 +187,10 @@ pub struct Outputs {
 impl Outputs {
     /// Runs all three forms over some images.
     pub fn new(nets: &Networks, model: &Model<'_>, images: &[Image]) -> Self {
-        Self::of_build(Build::Default, nets, model, images)
-    }
-
-    /// As [`new`](Self::new), with the integers of a build.
-    pub fn of_build(build: Build, nets: &Networks, model: &Model<'_>, images: &[Image]) -> Self {
         Self {
             unfolded: inference::unfolded(&nets.unfolded, images),
             folded: inference::folded(&nets.folded, images),
-            int8: inference::int8_of(build, model, images),
+            int8: inference::int8(model, images),
             logit_unit: (-f64::from(model.logit_fraction_bits())).exp2(),
         }
     }

@@ -6,7 +6,6 @@
 //! buffers guarantee.
 #![allow(unsafe_code)]
 
-pub(crate) mod fast;
 pub(crate) mod small;
 
 use core::arch::global_asm;
@@ -28,7 +27,6 @@ global_asm!(
     include_str!("cortex_m_dsp/conv1.s"),
     include_str!("cortex_m_dsp/conv2.s"),
     include_str!("cortex_m_dsp/linear.s"),
-    include_str!("cortex_m_dsp/fast_conv1.s"),
     include_str!("cortex_m_dsp/small_conv1.s"),
     include_str!("cortex_m_dsp/small.s"),
     options(raw)

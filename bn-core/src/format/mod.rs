@@ -181,11 +181,6 @@ macro_rules! linear_layers {
 }
 
 impl<'a> Model<'a> {
-    /// Of a file that [`parse`] has accepted before.
-    pub(crate) const fn proved(file: &'a WeightsFile) -> Self {
-        Self(file)
-    }
-
     linear_layers! {
         /// Linear 1.
         linear1: FLAT_QUADS, LINEAR1_QUADS, linear1_weight, linear1_bias, linear1_multiplier;

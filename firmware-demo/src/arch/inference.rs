@@ -15,15 +15,13 @@ fn main() {
 mod device {
     use core::panic::PanicInfo;
 
-    #[cfg(feature = "fast")]
-    use bn_core::fast::{Scratch, WEIGHTS_BYTES, Weights, predict};
     #[cfg(feature = "small")]
     use bn_core::small::{Scratch, WEIGHTS_BYTES, Weights, predict};
     use bn_core::{Image, Prediction};
-    #[cfg(not(any(feature = "fast", feature = "small")))]
+    #[cfg(not(feature = "small"))]
     use bn_core::{Model, Scratch, format::WEIGHTS_BYTES, format::parse, predict};
 
-    #[cfg(any(feature = "fast", feature = "small"))]
+    #[cfg(feature = "small")]
     type Model<'a> = &'a Weights;
 
     unsafe extern "C" {
@@ -50,7 +48,7 @@ mod device {
 
     #[unsafe(no_mangle)]
     fn bn_lenet_parse(bytes: &[u8]) -> Option<Model<'_>> {
-        #[cfg(any(feature = "fast", feature = "small"))]
+        #[cfg(feature = "small")]
         let parse = Weights::read;
         parse(bytes).ok()
     }

@@ -119,9 +119,6 @@ pub struct EvaluateArgs {
     /// Classify the first N test images [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub images: Option<u64>,
-    /// Take the integers of the firmware's fast build
-    #[arg(long)]
-    pub fast: bool,
     /// Write FILE's logits here, little-endian f32, ten an image (of a checkpoint: f32 unfolded)
     #[arg(long, value_name = "OUT")]
     pub logits: Option<PathBuf>,
@@ -240,11 +237,8 @@ pub struct EmulateArgs {
     #[arg(long, value_enum, default_value_t)]
     pub machine: Machine,
     /// Take the small build, for parts with little flash and RAM; the core needs the DSP extension
-    #[arg(long, conflicts_with_all = ["portable", "fast"])]
-    pub small: bool,
-    /// Take the fast build, fewer instructions for a little accuracy; the core needs the DSP extension
     #[arg(long, conflicts_with = "portable")]
-    pub fast: bool,
+    pub small: bool,
     /// Force the portable path where the core has a faster one
     #[arg(long)]
     pub portable: bool,
@@ -276,10 +270,9 @@ pub struct EmulateArgs {
 impl EmulateArgs {
     /// Which build of the network.
     pub fn build(&self) -> Build {
-        match (self.small, self.fast, self.portable) {
-            (true, ..) => Build::Small,
-            (_, true, _) => Build::Fast,
-            (.., true) => Build::Portable,
+        match (self.small, self.portable) {
+            (true, _) => Build::Small,
+            (_, true) => Build::Portable,
             _ => Build::Default,
         }
     }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use super::args::EvaluateArgs;
 use super::output::{self, Table, percent, thousands};
-use crate::device::firmware::Build;
 use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateReport, Request, evaluate};
 use crate::files;
@@ -33,8 +32,7 @@ pub(super) fn run(args: EvaluateArgs, out: &mut dyn Write) -> Result<()> {
     let input = checkpoint.map_or_else(|| Network::lenet().input(), |c| c.parameters.network.input());
     let dataset = args.data.load(checkpoint.and_then(Checkpoint::training), input)?;
     let images = args.images.map(|n| n as usize);
-    let build = if args.fast { Build::Fast } else { Build::Default };
-    let request = Request { file: &args.file, model: &model, checkpoint: alongside.as_ref(), images, build };
+    let request = Request { file: &args.file, model: &model, checkpoint: alongside.as_ref(), images };
     let evaluated = evaluate(&request, &dataset)?;
     if let Some(path) = &args.logits {
         let bytes: Vec<u8> = evaluated.outputs.values().iter().flat_map(|v| v.to_le_bytes()).collect();

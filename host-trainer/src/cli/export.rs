@@ -4,7 +4,6 @@ use std::io::Write;
 
 use super::args::ExportArgs;
 use super::output::{self, Table, percent, thousands};
-use crate::device::firmware::Build;
 use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateReport, Request, evaluate};
 use crate::exchange::{self, Form, Format};
@@ -67,8 +66,7 @@ fn integers(args: &ExportArgs, checkpoint: &Checkpoint, out: &mut dyn Write) -> 
     let exported = export(&checkpoint.parameters, &request)?;
     // What is reported is the file that now lies on the disk.
     let file = ModelFile::Weights(weights::write(&args.out, &exported.weights)?);
-    let request =
-        Request { file: &args.out, model: &file, checkpoint: Some(checkpoint), images: None, build: Build::Default };
+    let request = Request { file: &args.out, model: &file, checkpoint: Some(checkpoint), images: None };
     let test = evaluate(&request, &dataset)?.report;
     if args.json {
         let report = serde_json::json!({ "weights": args.out, "export": exported.report, "test": test });

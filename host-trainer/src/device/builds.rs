@@ -1,9 +1,9 @@
 //! The builds of the integer network that a device can have, and what each puts into flash. No I/O.
 
-use bn_core::{FormatError, Model, fast, small};
+use bn_core::{FormatError, Model, small};
 use serde::Serialize;
 
-/// A build of the network. All but [`Fast`](Build::Fast) give the same bits.
+/// A build of the network. All give the same bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Build {
@@ -12,8 +12,6 @@ pub enum Build {
     Default,
     /// The portable path, even where the core has a faster one.
     Portable,
-    /// Fewer instructions for a little accuracy, [`bn_core::fast`].
-    Fast,
     /// Less flash and RAM, [`bn_core::small`].
     Small,
 }
@@ -28,7 +26,6 @@ impl Build {
     pub fn feature(self) -> Option<&'static str> {
         match self {
             Build::Default | Build::Portable => None,
-            Build::Fast => Some("fast"),
             Build::Small => Some("small"),
         }
     }
@@ -45,7 +42,6 @@ impl Build {
     pub fn baked(self, model: &Model<'_>) -> Result<Vec<u8>, FormatError> {
         Ok(match self {
             Build::Default | Build::Portable => model.file().bytes().to_vec(),
-            Build::Fast => fast::Weights::of(model).bytes().to_vec(),
             Build::Small => small::Weights::of(model)?.bytes().to_vec(),
         })
     }

@@ -1,7 +1,6 @@
 //! Inference over many inputs, on all cores: any network in f32, LeNet by bn-core's own code, in integers too. Results do not
 //! depend on the number of threads.
 
-use bn_core::fast;
 use bn_core::infer::{self, ScratchF32, argmax};
 use bn_core::lenet::FLAT;
 use bn_core::wide::{WideInt8Scratch, WideLeNet, WideModel, WideScratch};
@@ -13,7 +12,6 @@ use super::input::gather;
 use super::parameters::Parameters;
 use crate::cores::cores;
 use crate::data::Inputs;
-use crate::device::builds::Build;
 use crate::engine::reference::network::Net;
 use crate::network::Network;
 
@@ -147,17 +145,6 @@ pub fn flat(model: &Model<'_>, images: &[Image]) -> Vec<[i8; FLAT]> {
         let (_, [flat, ..]) = scratch.stages();
         std::array::from_fn(|i| flat[i / 4].values()[i % 4])
     })
-}
-
-/// What the integer network of a build says, one prediction an image.
-pub fn int8_of(build: Build, model: &Model<'_>, images: &[Image]) -> Vec<Prediction> {
-    match build {
-        Build::Default | Build::Portable | Build::Small => int8(model, images),
-        Build::Fast => {
-            let weights = Box::new(fast::Weights::of(model));
-            each(images, fast::Scratch::new, |image, scratch| fast::predict(&weights, image, scratch))
-        }
-    }
 }
 
 /// Class of each row of logits.

@@ -277,7 +277,7 @@ fn report(
     sizes: Option<Sizes>,
     seconds: f64,
 ) -> EmulateReport {
-    let host = inference::int8_of(request.build, &request.weights, request.images.images());
+    let host = inference::int8(&request.weights, request.images.images());
     let (mut right, mut logits_differing, mut classes_differing) = (0, 0, 0);
     let (mut start, mut images) = (0, 0);
     for Results { records, .. } in results {

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bn_core::arch::{BLOCK, FLAT_QUADS, LINEAR1_QUADS, LINEAR2_QUADS, LOGIT_BLOCKS, Pooled1, Window};
-use bn_core::fast;
-use bn_core::format::{FIELDS, LAYERS, Layer, WEIGHTS_BYTES};
+use bn_core::format::{FIELDS, LAYERS, Layer};
 use bn_core::lenet::{CLASSES, CONV1_CHANNELS, CONV1_SIDE, CONV2_CHANNELS, CONV2_SIDE, FLAT, KERNEL, LINEAR1, LINEAR2};
 use bn_core::quant::Quad;
 use serde::Serialize;
@@ -136,11 +135,8 @@ pub(super) fn profile(counts: [u32; LAYERS], build: Build) -> Vec<LayerProfile> 
         .collect()
 }
 
-/// Of the fields of a weights.bin whose names begin so; convolution 1 of the fast build has others.
+/// Of the fields of a weights.bin whose names begin so.
 fn flash_bytes(prefix: &str, build: Build) -> usize {
-    if build == Build::Fast && prefix == ALL[0].1 {
-        return fast::WEIGHTS_BYTES - WEIGHTS_BYTES;
-    }
     let fields = FIELDS.iter().filter(|field| field.name.starts_with(prefix));
     // The small build has half of each table.
     let halves = |name: &str| if build == Build::Small && name.ends_with("_sigmoid") { 2 } else { 1 };
@@ -155,7 +151,6 @@ fn ram_bytes(layer: Layer, build: Build) -> usize {
     let [flat, linear1, linear2] = [FLAT_QUADS, LINEAR1_QUADS, LINEAR2_QUADS].map(|quads| quads * size_of::<Quad>());
     let logits = LOGIT_BLOCKS * BLOCK * size_of::<i32>();
     match layer {
-        Layer::Conv1 if build == Build::Fast => size_of::<fast::Packed>() + pooled1,
         Layer::Conv1 => window + pooled1,
         // The small build keeps these as bytes, until linear 1 makes quads of them.
         Layer::Conv2 if small => pooled1 + window + FLAT,
