@@ -1,5 +1,5 @@
-//! Bakes the weights and the demo images into the firmware, after bn-core's own parser has accepted them: a bad file fails
-//! the build with the reason. On the host there is nothing to bake. Reads the two files, writes to `OUT_DIR`.
+//! Generates the code of a `weights.bin` and bakes it and the demo images into the firmware, after bn-core has proved them: a bad
+//! file fails the build with the reason. On the host there is nothing to bake. Reads the two files, writes to `OUT_DIR`.
 //!
 //! `BN_LENET_WEIGHTS` and `BN_LENET_IMAGES` name other files than the shipped ones. A cargo feature names the board.
 
@@ -8,14 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::exit;
 
-use bn_core::format;
-use bn_core::lenet::CLASSES;
-
-use protocol::DEMO_IMAGE_BYTES;
-
-#[allow(dead_code, unreachable_pub, reason = "the build needs one constant of it")]
-#[path = "src/protocol.rs"]
-mod protocol;
+use bn_core::file::WeightsFile;
+use bn_core::lenet::Streams;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -32,30 +26,41 @@ fn main() {
     }
     println!("cargo::rerun-if-env-changed=BN_LENET_WEIGHTS");
     println!("cargo::rerun-if-env-changed=BN_LENET_IMAGES");
-    if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
+    let is_module = env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("wasm32");
+    let is_device = env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("none");
+    if !is_module && !is_device {
         return;
     }
     let out = PathBuf::from(variable("OUT_DIR"));
-    bake("BN_LENET_WEIGHTS", "assets/weights.bin", &out.join("weights.bin"), weights);
-    bake("BN_LENET_IMAGES", "assets/garments.bin", &out.join("images.bin"), images);
+    let (weights, path) = shipped("BN_LENET_WEIGHTS", "assets/weights.bin");
+    let file = WeightsFile::read(&weights).unwrap_or_else(|problem| fail(&format!("{}: {problem}", path.display())));
+    bn_core::build::try_model(&path, "generated")
+        .unwrap_or_else(|problem| fail(&format!("{}: {problem}", path.display())));
+    if is_module {
+        return;
+    }
+    if is_small() {
+        let small = small(&file).unwrap_or_else(|problem| fail(&format!("{}: {problem}", path.display())));
+        write(&out.join("small.bin"), &small);
+    }
+    let (images, path) = shipped("BN_LENET_IMAGES", "assets/garments.bin");
+    check_images(&images, &file).unwrap_or_else(|problem| fail(&format!("{}: {problem}", path.display())));
+    write(&out.join("images.bin"), &images);
     link(&out);
     // defmt drops everything below errors unless told otherwise, and the log is what the demo is for.
     println!("cargo::rerun-if-env-changed=DEFMT_LOG");
     println!("cargo::rustc-env=DEFMT_LOG={}", env::var("DEFMT_LOG").as_deref().unwrap_or("info"));
 }
 
-/// Writes what `convert` makes of the file that `name` names, or of the shipped one.
-fn bake(name: &str, shipped: &str, to: &Path, convert: fn(Vec<u8>) -> Result<Vec<u8>, String>) {
+/// The file that the variable `name` names, or the shipped one, and where it lies.
+fn shipped(name: &str, shipped: &str) -> (Vec<u8>, PathBuf) {
     let from = match env::var_os(name) {
         Some(path) => PathBuf::from(path),
         None => Path::new(&variable("CARGO_MANIFEST_DIR")).join(shipped),
     };
     println!("cargo::rerun-if-changed={}", from.display());
     let bytes = read(&from).unwrap_or_else(|e| fail(&format!("cannot read {}: {e}; set {name}", from.display())));
-    match convert(bytes) {
-        Ok(bytes) => write(to, &bytes),
-        Err(problem) => fail(&format!("{}: {problem}", from.display())),
-    }
+    (bytes, from)
 }
 
 /// A regular file that could fit a microcontroller.
@@ -68,17 +73,14 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|error| error.to_string())
 }
 
-/// The file itself once the parser has accepted it, or what the small build makes of it.
-fn weights(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
-    // The parser reads in place, so it wants the bytes aligned as they will be in flash.
-    let mut words = vec![0_u32; bytes.len().div_ceil(4)];
-    let aligned = &mut bytemuck::cast_slice_mut(&mut words)[..bytes.len()];
-    aligned.copy_from_slice(&bytes);
-    let model = format::parse(aligned).map_err(|error| error.to_string())?;
-    if !is_small() {
-        return Ok(bytes);
-    }
-    let small = bn_core::small::Weights::of(&model);
+/// What the small build has in flash.
+fn small(file: &WeightsFile) -> Result<Vec<u8>, String> {
+    let of_lenet = file.header().topology == bn_core::lenet::NETWORK.topology.digest();
+    let streams: &Streams = bytemuck::try_from_bytes(bytemuck::cast_slice(file.streams()))
+        .ok()
+        .filter(|_| of_lenet)
+        .ok_or("the small build is LeNet's alone; leave out the feature small")?;
+    let small = bn_core::small::Weights::of(streams, file.checksum());
     let small =
         small.map_err(|error| format!("the small build needs tables that are their own mirror image: {error}"))?;
     Ok(small.bytes().to_vec())
@@ -89,14 +91,17 @@ fn is_small() -> bool {
     env::var_os("CARGO_FEATURE_SMALL").is_some()
 }
 
-fn images(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
-    let (images, rest) = bytes.as_chunks::<DEMO_IMAGE_BYTES>();
-    if images.is_empty() || !rest.is_empty() {
-        return Err(format!("{} bytes are not one or more images of {DEMO_IMAGE_BYTES} bytes", bytes.len()));
+/// Whether they are whole images, each behind its label.
+fn check_images(bytes: &[u8], file: &WeightsFile) -> Result<(), String> {
+    let (size, outputs) = (1 + file.network().topology.input.len(), file.outputs());
+    if bytes.is_empty() || !bytes.len().is_multiple_of(size) {
+        return Err(format!("{} bytes are not one or more images of {size} bytes", bytes.len()));
     }
-    match images.iter().position(|image| usize::from(image[0]) >= CLASSES) {
-        Some(index) => Err(format!("image {index} has label {}, but labels end at 9", images[index][0])),
-        None => Ok(bytes),
+    match bytes.chunks_exact(size).position(|image| usize::from(image[0]) >= outputs) {
+        Some(index) => {
+            Err(format!("image {index} has label {}, but labels end at {}", bytes[index * size], outputs - 1))
+        }
+        None => Ok(()),
     }
 }
 

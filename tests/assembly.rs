@@ -14,15 +14,23 @@ use crate::emulator::ready;
 
 /// The second assembler.
 const ASSEMBLER: &str = "arm-none-eabi-as";
-/// In the order in which `arch/cortex_m_dsp.rs` includes them.
-const FILES: [&str; 8] = ["transform", "inverse", "conv1", "conv2", "linear", "fast_conv1", "small_conv1", "small"];
+/// In the order in which `kernels/assembly.rs` includes them.
+const FILES: [&str; 7] = [
+    "kernels/winograd5/cortex_m_dsp/transform",
+    "kernels/winograd5/cortex_m_dsp/inverse",
+    "kernels/winograd5/cortex_m_dsp/conv1",
+    "kernels/winograd5/cortex_m_dsp/conv2",
+    "kernels/linear/cortex_m_dsp/linear",
+    "small/cortex_m_dsp/small_conv1",
+    "small/cortex_m_dsp/small",
+];
 /// What the name of every function of the assembly begins with.
 const PREFIX: &str = "bn_lenet_";
 
 /// Name and code of each function that GNU's assembler makes of the files, by name.
 fn assembled(cpu: &str) -> BTreeMap<String, Vec<u8>> {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let source = firmware::workspace_root().expect("the workspace").join("bn-core/src/arch/cortex_m_dsp");
+    let source = firmware::workspace_root().expect("the workspace").join("bn-core/src");
     let text = |name| fs::read_to_string(source.join(name).with_extension("s")).expect("a file of assembly");
     let (input, output) = (directory.path().join("all.s"), directory.path().join("all.o"));
     fs::write(&input, format!(".syntax unified\n.thumb\n{}", FILES.map(text).concat())).expect("a temporary file");

@@ -1,12 +1,15 @@
 //! Faults on the device, in the emulator of each core: a program that panics, faults, runs out of stack or hangs ends with a
 //! reason on the log and an exit code of its own, and so does one whose weights in flash are erased or damaged. Needs QEMU and
-//! the thumb targets. `BN_LENET_FLIP_STEP` is the step from one flipped bit to the next, 499 without it; 1 flips all 445,120.
+//! the thumb targets. `BN_LENET_FLIP_STEP` is the step from one flipped bit to the next, 499 without it; 1 flips all.
 
 use std::ops::Range;
 use std::thread;
 use std::time::Duration;
 
-use bn_core::format::{FIELDS, WEIGHTS_BYTES};
+use bn_core::file::WeightsFile;
+use bn_core::format::FIELDS;
+use bn_core::lenet::STREAM_FIELDS;
+use host_trainer::model::weights;
 
 use host_trainer::device::emulate::protocol::{
     EXIT_FAILED, EXIT_FAULT, EXIT_PANIC, EXIT_STACK_OVERFLOW, EXIT_WATCHDOG,
@@ -50,6 +53,11 @@ const HARD: Option<&str> = Some("hard fault at 0x{pc}: this core does not say wh
 
 fn built(machine: Machine, build: Build, program: Program) -> Firmware {
     firmware::build_programs(&Inputs { machine, build, ..Inputs::default() }, &[program]).expect("the firmware builds")
+}
+
+/// The shipped model.
+fn shipped() -> WeightsFile {
+    weights::read(&firmware::shipped_weights().expect("a checkout")).expect("shipped weights")
 }
 
 fn crash(machine: Machine) -> Firmware {
@@ -157,6 +165,7 @@ fn erased_and_damaged_flash_is_refused_on_every_core() {
     if !ready() {
         return;
     }
+    let shipped = shipped();
     for machine in MACHINES {
         let firmware = built(machine, Build::Default, Program::Demo);
         let elf = firmware.elf(Program::Demo);
@@ -176,8 +185,12 @@ fn erased_and_damaged_flash_is_refused_on_every_core() {
         refused(&|bytes| bytes.fill(0), "Erased");
         // One field of each machine's share; all of them on the first.
         let share = if machine == MACHINES[0] { 1 } else { 6 };
-        for field in FIELDS.iter().step_by(share) {
-            refused(&|bytes| bytes[field.offset + field.bytes / 2] ^= 4, "");
+        let fields =
+            FIELDS.iter().filter(|field| !field.name.starts_with("text")).map(|field| (field.offset, field.bytes));
+        let start = shipped.model_bytes().len() - 4 * shipped.streams().len();
+        let fields = fields.chain(STREAM_FIELDS.iter().map(|&(_, offset, bytes)| (start + offset, bytes)));
+        for (offset, bytes) in fields.step_by(share) {
+            refused(&|model| model[offset + bytes / 2] ^= 4, "");
         }
     }
 }
@@ -189,9 +202,10 @@ fn flipped_bits_are_refused_by_the_device() {
         return;
     }
     let step = std::env::var("BN_LENET_FLIP_STEP").map_or(499, |text| text.parse().expect("a number"));
+    let model = shipped().model_bytes().len();
     for (machine, build, bytes) in [
-        (Machine::Netduinoplus2, Build::Default, WEIGHTS_BYTES),
-        (Machine::Mps2An385, Build::Default, WEIGHTS_BYTES),
+        (Machine::Netduinoplus2, Build::Default, model),
+        (Machine::Mps2An385, Build::Default, model),
         (Machine::Mps2An505, Build::Small, bn_core::small::WEIGHTS_BYTES),
     ] {
         let firmware = &built(machine, build, Program::Damage);

@@ -2,18 +2,19 @@
 //! allow, on noise, constants and real images, thousands of inferences a run; and models with one bit flipped, which must be
 //! told apart. Needs QEMU for Arm and RISC-V, Node.js, and the targets.
 
-use std::path::Path;
-
-use bn_core::format::{LAYERS, WeightsFile};
-use bn_core::lenet::{CLASSES, KERNEL};
+use bn_core::file::WeightsFile;
+use bn_core::lenet::{CLASSES, KERNEL, STREAM_FIELDS, Streams};
 use bn_core::ops::winograd::POINTS;
 use bn_core::quant::{Pair, SIGMOID_STEP, pack_weights, sigmoid_table, sigmoid_table_uncentred};
-use bn_core::{Image, Model, small};
+use bn_core::{Image, small};
 use bytemuck::Zeroable;
 use host_trainer::data::{Split, garments};
 use host_trainer::device::emulate::{EmulateReport, EmulateRequest, Machine, emulate_built};
 use host_trainer::device::firmware::{self, Build, Firmware, Inputs, Program, shipped_weights};
-use host_trainer::model::weights::AlignedBytes;
+use host_trainer::model::inference::streams_of_lenet;
+use host_trainer::model::weights;
+use host_trainer::network::Network;
+use host_trainer::quantize::Quantized;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -32,6 +33,8 @@ const MACHINES: [(Machine, Build, u64); 9] = [
     (Machine::Riscv32, Build::Default, 2),
     (Machine::Wasm32, Build::Default, 2),
 ];
+/// Layers with a stream.
+const LAYERS: usize = 5;
 /// Real images in [`images`].
 const REAL: usize = 24;
 
@@ -49,7 +52,7 @@ impl Device {
     }
 
     /// What a device with the weights `flashed` says, against a host with the weights `expected`.
-    fn compare(&self, flashed: Model<'_>, expected: Model<'_>, images: &Split) -> EmulateReport {
+    fn compare(&self, flashed: &WeightsFile, expected: &WeightsFile, images: &Split) -> EmulateReport {
         let elf = self.firmware.elf(self.machine.program());
         // A module is handed its weights as a file.
         if self.machine.program() == Program::Evaluate {
@@ -77,7 +80,7 @@ enum Kind {
 
 const KINDS: [Kind; 5] = [Kind::Saturated, Kind::OneSided, Kind::Random, Kind::Dead, Kind::Quantised];
 
-fn model(kind: Kind, seed: u64) -> AlignedBytes {
+fn model(kind: Kind, seed: u64) -> WeightsFile {
     match kind {
         Kind::Quantised => random_weights(seed),
         _ => extreme(kind, seed),
@@ -85,19 +88,18 @@ fn model(kind: Kind, seed: u64) -> AlignedBytes {
 }
 
 /// A model whose layers are each scaled up until the parser's proofs would fail.
-fn extreme(kind: Kind, seed: u64) -> AlignedBytes {
+fn extreme(kind: Kind, seed: u64) -> WeightsFile {
     /// What a scale is counted in.
     const ONE: u32 = 1 << 20;
     let file = |scales: [u32; LAYERS]| {
-        let mut file: Box<WeightsFile> = Box::new(WeightsFile::zeroed());
+        let mut streams: Box<Streams> = Box::new(Streams::zeroed());
         fill(
-            &mut file,
+            &mut streams,
             kind,
             scales.map(|scale| f64::from(scale) / f64::from(ONE)),
             &mut ChaCha8Rng::seed_from_u64(seed),
         );
-        file.seal();
-        file
+        Quantized { streams, logit_fraction_bits: 10 }.write(&Network::lenet())
     };
     let mut scales = [0; LAYERS];
     for layer in 0..LAYERS {
@@ -105,16 +107,16 @@ fn extreme(kind: Kind, seed: u64) -> AlignedBytes {
         let (mut low, mut high) = (0, ONE + 1);
         while high - low > 1 {
             scales[layer] = low.midpoint(high);
-            let accepted = bn_core::parse(file(scales).bytes()).is_ok();
+            let accepted = file(scales).is_ok();
             *(if accepted { &mut low } else { &mut high }) = scales[layer];
         }
         scales[layer] = low;
     }
-    AlignedBytes::new(file(scales).bytes())
+    file(scales).expect("it was accepted")
 }
 
 /// Fills in every table; `scales` is by layer, between 0 and 1 of the largest value of its type.
-fn fill(f: &mut WeightsFile, kind: Kind, scales: [f64; LAYERS], rng: &mut ChaCha8Rng) {
+fn fill(f: &mut Streams, kind: Kind, scales: [f64; LAYERS], rng: &mut ChaCha8Rng) {
     let mut draw = |largest: i32, scale: f64| {
         let random: f64 = rng.random_range(-1.0..=1.0);
         let unit = match kind {
@@ -184,10 +186,9 @@ fn every_path_is_the_hosts_at_the_edges_of_the_proofs() {
         }
         let device = Device::new(machine, build);
         for (kind, seed) in KINDS.into_iter().flat_map(|kind| (0..models).map(move |seed| (kind, seed))) {
-            let bytes = model(kind, seed);
-            let model = bytes.model(Path::new("extremes")).expect("it parsed");
+            let model = model(kind, seed);
             let images = images(seed);
-            let report = device.compare(model, model, &images);
+            let report = device.compare(&model, &model, &images);
             assert_eq!(
                 (report.logits_differing, report.classes_differing),
                 (0, 0),
@@ -221,7 +222,7 @@ fn middle_entry<T: Copy + PartialOrd + bytemuck::Pod>(table: &mut [T]) {
 }
 
 /// A table, and what flips one bit of it.
-type Flip = (&'static str, fn(&mut WeightsFile));
+type Flip = (&'static str, fn(&mut Streams));
 
 const FLIPS: [Flip; 16] = [
     // A weight of kernel row 2 stands there for both output rows.
@@ -254,23 +255,24 @@ fn a_flipped_bit_of_each_table_is_seen() {
         return;
     }
     let path = shipped_weights().expect("a checkout");
-    let bytes = AlignedBytes::read(&path).expect("shipped weights");
-    let model = bytes.model(&path).expect("good weights");
+    let model = weights::read(&path).expect("shipped weights");
+    let good = streams_of_lenet(&model).expect("LeNet's weights");
     let images = images(5);
     for build in [Build::Default, Build::Small] {
         let device = Device::new(Machine::default(), build);
-        device.compare(model, model, &images).verdict().expect("the same bits");
+        device.compare(&model, &model, &images).verdict().expect("the same bits");
         for (table, flip) in FLIPS {
-            let mut file = Box::new(*model.file());
-            flip(&mut file);
-            file.seal();
-            let wrong = bn_core::parse(file.bytes()).expect("still in range");
+            let mut streams = Box::new(*good);
+            flip(&mut streams);
+            let wrong =
+                Quantized { streams, logit_fraction_bits: 10 }.write(&Network::lenet()).expect("still in range");
             if build == Build::Small && table.ends_with("sigmoid") {
                 // The table is no longer its own mirror image.
-                assert!(small::Weights::of(&wrong).is_err(), "{table} is not seen");
+                let streams = streams_of_lenet(&wrong).expect("LeNet's weights");
+                assert!(small::Weights::of(streams, wrong.checksum()).is_err(), "{table} is not seen");
                 continue;
             }
-            let report = device.compare(wrong, model, &images);
+            let report = device.compare(&wrong, &model, &images);
             assert!(report.logits_differing > 0, "{build:?}: a flipped bit in {table} changes nothing");
         }
     }
@@ -279,7 +281,7 @@ fn a_flipped_bit_of_each_table_is_seen() {
 /// No table is left out of [`FLIPS`].
 #[test]
 fn every_table_of_the_file_is_flipped() {
-    let tables = bn_core::format::FIELDS.iter().map(|field| field.name).filter(|name| name.contains('_'));
-    let tables: Vec<_> = tables.filter(|name| name.starts_with("conv") || name.starts_with("linear")).collect();
-    assert!(tables.iter().all(|name| FLIPS.iter().any(|(flipped, _)| flipped == name)), "{tables:?}");
+    let missing: Vec<_> =
+        STREAM_FIELDS.iter().filter(|(name, ..)| FLIPS.iter().all(|(flipped, _)| flipped != name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }

@@ -2,11 +2,12 @@
 //! bad weights. Needs QEMU and the thumb target.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use bn_core::CLASS_NAMES;
+use bn_core::file::WeightsFile;
 use bn_core::lenet::TENSORS;
 use bn_core::network::Role;
 use host_trainer::data::{Split, garments};
@@ -17,7 +18,7 @@ use host_trainer::device::emulate::{
 use host_trainer::device::firmware::{self, Build, Inputs, Program};
 use host_trainer::model::lenet::to_lenet;
 use host_trainer::model::parameters::{Parameters, Variance};
-use host_trainer::model::weights::AlignedBytes;
+use host_trainer::model::weights;
 use host_trainer::network::Network;
 use host_trainer::process::{Command, Shown};
 use host_trainer::quantize::{Calibration, quantize};
@@ -49,7 +50,7 @@ pub(crate) fn ready_for(machine: Machine) -> bool {
 }
 
 /// A quantised network with random weights, BatchNorm parts and statistics.
-pub(crate) fn random_weights(seed: u64) -> AlignedBytes {
+pub(crate) fn random_weights(seed: u64) -> WeightsFile {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut parameters = Parameters::zero(&Network::lenet(), Variance::Biased);
     for (spec, values) in TENSORS.iter().zip(&mut parameters.tensors) {
@@ -68,8 +69,8 @@ pub(crate) fn random_weights(seed: u64) -> AlignedBytes {
     }
     let folded = to_lenet(&parameters).expect("LeNet").fold();
     let calibration = Calibration::new(&folded, random_images(&mut rng, 20).images());
-    let (file, _) = quantize(&folded, &calibration).expect("random weights can be quantised");
-    AlignedBytes::new(file.bytes())
+    let (quantized, _) = quantize(&folded, &calibration).expect("random weights can be quantised");
+    quantized.write(&Network::lenet()).expect("a device would take them")
 }
 
 /// Images between empty and full: blocks, noise, and the extremes.
@@ -95,8 +96,7 @@ pub(crate) fn random_images(rng: &mut impl Rng, count: usize) -> Split {
     Split::of_images(images, labels)
 }
 
-fn emulated(weights: &AlignedBytes, images: &Split) -> EmulateReport {
-    let weights = weights.model(Path::new("random weights")).expect("valid weights");
+fn emulated(weights: &WeightsFile, images: &Split) -> EmulateReport {
     emulate(&EmulateRequest { weights, machine: Machine::default(), images, build: Build::default() })
         .expect("the emulator runs")
 }
@@ -115,7 +115,7 @@ fn emulator_and_host_agree_to_the_last_bit() {
         let cost = report.cost.expect("it was counted");
         assert!(cost.instructions_range[0] <= cost.instructions_range[1]);
         assert!(cost.stack_bytes > 0 && cost.ram_bytes > cost.scratch_bytes);
-        assert_eq!(cost.weights_bytes, bn_core::format::WEIGHTS_BYTES as u64);
+        assert_eq!(cost.weights_bytes, random_weights(seed).model_bytes().len() as u64);
         assert!(cost.flash_bytes > cost.weights_bytes);
     }
 }
@@ -140,10 +140,10 @@ fn a_soak_neither_drifts_nor_grows() {
         return;
     }
     let path = firmware::shipped_weights().expect("the workspace");
-    let bytes = AlignedBytes::read(&path).expect("a file");
+    let weights = weights::read(&path).expect("a file");
     let images = random_images(&mut ChaCha8Rng::seed_from_u64(7), 32);
-    let weights = bytes.model(&path).expect("valid weights");
-    let request = EmulateRequest { weights, machine: Machine::default(), images: &images, build: Build::default() };
+    let request =
+        EmulateRequest { weights: &weights, machine: Machine::default(), images: &images, build: Build::default() };
     let report = soak(&request, 100).expect("the emulator runs");
     assert_eq!((report.images, report.logits_compared), (3_200, 32_000));
     report.verdict().expect("the same bits");
@@ -157,13 +157,12 @@ fn a_soak_neither_drifts_nor_grows() {
 fn all_test_images_agree_to_the_last_bit() {
     let Some(dataset) = tests::fashion_mnist() else { return };
     let path = firmware::shipped_weights().expect("the workspace");
-    let weights = AlignedBytes::read(&path).expect("a file");
-    let weights = weights.model(&path).expect("valid weights");
+    let weights = weights::read(&path).expect("a file");
     for machine in [Machine::default(), Machine::Riscv32, Machine::Wasm32] {
         if !ready_for(machine) {
             continue;
         }
-        let request = EmulateRequest { weights, machine, images: &dataset.test, build: Build::default() };
+        let request = EmulateRequest { weights: &weights, machine, images: &dataset.test, build: Build::default() };
         let report = emulate(&request).expect("the emulator runs");
         println!("{}", serde_json::to_string_pretty(&report).expect("a report"));
         assert_eq!((report.images, report.logits_compared), (10_000, 100_000));
@@ -175,11 +174,14 @@ fn all_test_images_agree_to_the_last_bit() {
 #[test]
 fn no_images_are_an_error() {
     let weights = random_weights(4);
-    let weights = weights.model(Path::new("random weights")).expect("valid weights");
     let images = Split::of_images(Vec::new(), Vec::new());
-    let error =
-        emulate(&EmulateRequest { weights, machine: Machine::default(), images: &images, build: Build::default() })
-            .unwrap_err();
+    let error = emulate(&EmulateRequest {
+        weights: &weights,
+        machine: Machine::default(),
+        images: &images,
+        build: Build::default(),
+    })
+    .unwrap_err();
     assert!(matches!(error, Error::BadArgument { .. }), "{error}");
 }
 
@@ -188,10 +190,9 @@ fn random_firmware(program: Program) -> &'static [u8] {
     static PROGRAMS: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
     let programs = PROGRAMS.get_or_init(|| {
         let weights = random_weights(1);
-        let weights = weights.model(Path::new("random weights")).expect("valid weights");
         let images = random_images(&mut ChaCha8Rng::seed_from_u64(5), 12);
         let programs = [Program::Demo, Program::Evaluate];
-        let inputs = Inputs { weights: Some(weights), images: Some(&images), ..Inputs::default() };
+        let inputs = Inputs { weights: Some(&weights), images: Some(&images), ..Inputs::default() };
         let firmware = firmware::build_programs(&inputs, &programs).expect("the firmware builds");
         programs.map(|p| fs::read(firmware.elf(p)).expect("an ELF"))
     });
@@ -316,12 +317,15 @@ fn damaged_inputs_fail_the_build_with_the_reason_in_one_line() {
     if !ready() {
         return;
     }
-    let mut flipped = random_weights(6).as_slice().to_vec();
+    let mut flipped = random_weights(6).to_bytes();
     flipped[2000] ^= 1;
+    let mut format_2 = random_weights(6).to_bytes();
+    format_2[16] = 2;
     let cases = [
+        ("BN_LENET_WEIGHTS", format_2, "format version 2, this reads 3; make a new one with `cargo trainer export"),
         ("BN_LENET_WEIGHTS", flipped, "damaged: its checksum is"),
         ("BN_LENET_WEIGHTS", b"not a weights.bin".repeat(99), "does not begin with BN-LENET"),
-        ("BN_LENET_WEIGHTS", Vec::new(), "0 bytes where a weights.bin has"),
+        ("BN_LENET_WEIGHTS", Vec::new(), "0 bytes where this weights.bin has"),
         ("BN_LENET_IMAGES", vec![0; 784], "are not one or more images"),
         ("BN_LENET_IMAGES", vec![10; 785], "has label 10"),
     ];

@@ -8,7 +8,7 @@ use host_trainer::device::emulate::{Cycles, EmulateRequest, FloatRequest, Machin
 use host_trainer::device::firmware::{self, Build, Inputs, Program, shipped_weights};
 use host_trainer::model::lenet::to_lenet;
 use host_trainer::model::parameters::Variance;
-use host_trainer::model::weights::AlignedBytes;
+use host_trainer::model::weights;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
@@ -26,18 +26,17 @@ fn the_log_of_executed_instructions_is_what_was_counted() {
         return;
     }
     let path = shipped_weights().expect("a checkout");
-    let bytes = AlignedBytes::read(&path).expect("shipped weights");
+    let weights = weights::read(&path).expect("shipped weights");
     let images = random_images(&mut ChaCha8Rng::seed_from_u64(4), 1);
     for (machine, build) in [
         (Machine::Netduinoplus2, Build::Default),
         (Machine::Netduinoplus2, Build::Small),
         (Machine::Microbit, Build::Default),
     ] {
-        let weights = bytes.model(&path).expect("good weights");
         let inputs = Inputs { machine, build, ..Inputs::default() };
         let firmware = firmware::build_programs(&inputs, &[Program::Evaluate]).expect("it builds");
         let elf = firmware.elf(Program::Evaluate);
-        let request = EmulateRequest { weights, machine, images: &images, build };
+        let request = EmulateRequest { weights: &weights, machine, images: &images, build };
         let mut report = emulate_built(&elf, &request).expect("it runs");
         profile(&elf, &request, &mut report).expect("it is logged");
         let name = format!("{machine} {build:?}");
@@ -49,10 +48,10 @@ fn the_log_of_executed_instructions_is_what_was_counted() {
         assert!(executed.code_bytes <= sizes.inference_code, "{name}: more code than there is");
         let mut cycles = Cycles::default();
         for layer in &cost.layers {
-            let executed = layer.executed.unwrap_or_else(|| panic!("{name}: {} is no function", layer.layer));
+            let executed = layer.executed.unwrap_or_else(|| panic!("{name}: {} is no function", layer.name));
             let (counted, apart) = (layer.instructions, executed.instructions().abs_diff(layer.instructions.into()));
             let quads = if build == Build::Small { QUADS } else { 0 };
-            assert!(apart <= CALL + quads, "{name}: {}: {executed:?}, but {counted} were counted", layer.layer);
+            assert!(apart <= CALL + quads, "{name}: {}: {executed:?}, but {counted} were counted", layer.name);
             cycles += executed.cortex_m4_cycles_modelled.unwrap_or_default();
         }
         match executed.cortex_m4_cycles_modelled {

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use bn_core::format::{FIELDS, WEIGHTS_BYTES};
+use bn_core::format::FIELDS;
 use bn_core::lenet::{MACS, TRAINED_PARAMETERS};
+use host_trainer::device::firmware::shipped_weights;
+use host_trainer::model::weights;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace")
@@ -29,8 +31,12 @@ fn the_format_table_is_the_format() {
         let (offset, bytes) = (thousands(field.offset), thousands(field.bytes));
         table += &format!("| {offset} | {bytes} | `{}` | {} |\n", field.name, field.meaning);
     }
+    let shipped = weights::read(&shipped_weights().expect("a checkout")).expect("shipped weights");
     assert!(readme.contains(&table), "put this table into the README:\n\n{table}");
-    assert!(readme.contains(&format!("{} bytes", thousands(WEIGHTS_BYTES))), "the README names the file's length");
+    assert!(
+        readme.contains(&format!("{} bytes", thousands(shipped.to_bytes().len()))),
+        "the README names the file's length"
+    );
 }
 
 #[test]

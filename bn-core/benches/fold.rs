@@ -6,25 +6,25 @@
 
 use std::hint::black_box;
 
-use bn_core::arch::portable::{conv1_with, conv2_with};
-use bn_core::arch::{self, BLOCK, FLAT_QUADS, LINEAR1_QUADS, LINEAR2_QUADS, LOGIT_BLOCKS};
 use bn_core::batch_norm::BatchNorm;
-use bn_core::format::{WEIGHTS_BYTES, parse};
-use bn_core::infer::{self, Scratch, ScratchF32};
+use bn_core::file::WeightsFile;
+use bn_core::infer::{self, ScratchF32};
+use bn_core::kernels::linear::portable::{accumulate, logits_of, sigmoid_of};
+use bn_core::kernels::linear::{BLOCK, Layer};
+use bn_core::kernels::winograd5::portable::{self, image_with, maps_with};
+use bn_core::kernels::winograd5::{Flat, ImageStream, Maps, MapsStream, Window};
 use bn_core::lenet::{
-    CONV1_CHANNELS, CONV1_SIDE, CONV2_CHANNELS, CONV2_SIDE, FLAT, IMAGE_SIDE, LINEAR1, LINEAR2, LeNet, POOL1_SIDE,
+    CONV1_CHANNELS, CONV1_SIDE, CONV2_CHANNELS, CONV2_SIDE, FLAT, IMAGE_SIDE, Image, LINEAR1, LINEAR1_BLOCKS,
+    LINEAR1_QUADS, LINEAR2, LINEAR2_BLOCKS, LINEAR2_QUADS, LOGIT_BLOCKS, LeNet, POOL1_SIDE, Streams,
 };
-use bn_core::ops::{conv2d_f32, linear_f32, linear_int8, sigmoid_f32};
+use bn_core::ops::{conv2d_f32, linear_f32, sigmoid_f32};
 use bn_core::quant::{CONV_SHIFT, Pair, Quad, SIGMOID_LEN};
-use bn_core::{Image, Model};
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// The shipped model, aligned as in flash.
-#[repr(C, align(4))]
-struct Aligned([u8; WEIGHTS_BYTES]);
-static WEIGHTS: Aligned = Aligned(*include_bytes!("../../firmware-demo/assets/weights.bin"));
+/// The shipped model.
+static WEIGHTS: &[u8] = include_bytes!("../../firmware-demo/assets/weights.bin");
 
 /// A network with every statistic in use, of a size that training would give it.
 fn network() -> Box<LeNet> {
@@ -142,100 +142,160 @@ impl<const C: usize> Unfolded<C> {
     }
 }
 
-/// The integer network with BatchNorm left as a layer, and the memory that takes.
-struct Int8Unfolded<'a> {
-    model: Model<'a>,
-    layers: (Unfolded<CONV1_CHANNELS>, Unfolded<CONV2_CHANNELS>, Unfolded<LINEAR1>, Unfolded<LINEAR2>),
-    window: arch::Window,
-    pooled1: arch::Pooled1,
-    flat: [Quad; FLAT_QUADS],
+/// LeNet's integers, by layer.
+struct Int8<'a> {
+    image: ImageStream,
+    maps: MapsStream,
+    linear: [Layer<'a>; 3],
+    f: &'a Streams,
+}
+
+impl<'a> Int8<'a> {
+    fn new(f: &'a Streams, file: &'a WeightsFile) -> Self {
+        let layer = |step, quads, blocks| Layer::new(file.stream(step), quads, blocks).expect("a layer of LeNet");
+        Self {
+            image: ImageStream { bias: f.conv1_bias, lanes: f.conv1_lanes },
+            maps: MapsStream { bias: f.conv2_bias, lanes: f.conv2_lanes },
+            linear: [
+                layer(2, FLAT / 4, LINEAR1_BLOCKS),
+                layer(3, LINEAR1_QUADS, LINEAR2_BLOCKS),
+                layer(4, LINEAR2_QUADS, LOGIT_BLOCKS),
+            ],
+            f,
+        }
+    }
+}
+
+/// The memory of an inference.
+struct Memory {
+    window: Window,
+    maps: Maps,
+    flat: Flat,
     linear1: [Quad; LINEAR1_QUADS],
     linear2: [Quad; LINEAR2_QUADS],
+    logits: [[i32; BLOCK]; LOGIT_BLOCKS],
+}
+
+impl Memory {
+    fn new() -> Box<Self> {
+        Box::new(Self {
+            window: [Pair::default(); 384],
+            maps: [[[Pair::default(); POOL1_SIDE]; POOL1_SIDE]; CONV1_CHANNELS / 2],
+            flat: [Quad::default(); FLAT / 4],
+            linear1: [Quad::default(); LINEAR1_QUADS],
+            linear2: [Quad::default(); LINEAR2_QUADS],
+            logits: [[0; BLOCK]; LOGIT_BLOCKS],
+        })
+    }
+}
+
+/// BatchNorm folded away.
+impl Int8<'_> {
+    fn image(&self, image: &Image, m: &mut Memory) {
+        portable::image(&self.image, &self.f.conv1_sigmoid, image, &mut m.window, &mut m.maps);
+    }
+
+    fn maps(&self, m: &mut Memory) {
+        portable::maps(&self.maps, &self.f.conv2_sigmoid, &m.maps, &mut m.window, &mut m.flat);
+    }
+
+    fn linear1(&self, m: &mut Memory) {
+        sigmoid_of(self.linear[0], &self.f.linear_sigmoid, &m.flat, &mut m.linear1);
+    }
+
+    fn linear2(&self, m: &mut Memory) {
+        sigmoid_of(self.linear[1], &self.f.linear_sigmoid, &m.linear1, &mut m.linear2);
+    }
+
+    fn linear3(&self, m: &mut Memory) {
+        logits_of(self.linear[2], &m.linear2, &mut m.logits);
+    }
+
+    fn predict(&self, image: &Image, m: &mut Memory) {
+        self.image(image, m);
+        self.maps(m);
+        self.linear1(m);
+        self.linear2(m);
+        self.linear3(m);
+    }
+}
+
+/// The same with BatchNorm left as a layer.
+struct Int8Unfolded<'a> {
+    net: &'a Int8<'a>,
+    layers: (Unfolded<CONV1_CHANNELS>, Unfolded<CONV2_CHANNELS>, Unfolded<LINEAR1>, Unfolded<LINEAR2>),
 }
 
 impl<'a> Int8Unfolded<'a> {
-    fn new(model: Model<'a>, scratch: &Scratch) -> Self {
-        let (pooled1, _) = scratch.stages();
+    fn new(net: &'a Int8<'a>) -> Self {
         let mut layers = (
             Unfolded::conv(CONV_SHIFT[0]),
             Unfolded::conv(CONV_SHIFT[1]),
-            Unfolded::linear(model.linear1().multiplier),
-            Unfolded::linear(model.linear2().multiplier),
+            Unfolded::linear(net.linear[0].multiplier),
+            Unfolded::linear(net.linear[1].multiplier),
         );
         // The identity but for an eps, which a variance of one less cancels.
         layers.0.bn.running_var = layers.0.bn.running_var.map(|_| 1.0 - layers.0.bn.eps);
         layers.1.bn.running_var = layers.1.bn.running_var.map(|_| 1.0 - layers.1.bn.eps);
         layers.2.bn.running_var = layers.2.bn.running_var.map(|_| 1.0 - layers.2.bn.eps);
         layers.3.bn.running_var = layers.3.bn.running_var.map(|_| 1.0 - layers.3.bn.eps);
-        Self {
-            model,
-            layers,
-            window: [Pair::default(); 384],
-            pooled1: *pooled1,
-            flat: [Quad::default(); FLAT_QUADS],
-            linear1: [Quad::default(); LINEAR1_QUADS],
-            linear2: [Quad::default(); LINEAR2_QUADS],
+        Self { net, layers }
+    }
+
+    fn image(&self, image: &Image, m: &mut Memory) {
+        let (table, u) = (&self.net.f.conv1_sigmoid, &self.layers.0);
+        image_with(&self.net.image, image, &mut m.window, &mut m.maps, |c, acc| table[u.index(c, acc, 0.0)]);
+    }
+
+    fn maps(&self, m: &mut Memory) {
+        let (table, u) = (&self.net.f.conv2_sigmoid, &self.layers.1);
+        maps_with(&self.net.maps, &m.maps, &mut m.window, &mut m.flat, |c, acc| table[u.index(c, acc, 0.0)]);
+    }
+
+    fn linear1(&self, m: &mut Memory) {
+        let (table, u) = (&self.net.f.linear_sigmoid, &self.layers.2);
+        for ((block, (bias, _, weight)), quad) in self.net.linear[0].blocks().enumerate().zip(&mut m.linear1) {
+            let acc = accumulate(*bias, weight, &m.flat);
+            *quad = Quad::new(std::array::from_fn(|o| table[u.index(BLOCK * block + o, acc[o], 0.5)]));
         }
     }
 
-    fn conv1(&mut self, image: &Image) {
-        let (table, u) = (self.model.conv1().sigmoid, &self.layers.0);
-        conv1_with(&self.model, image, &mut self.window, &mut self.pooled1, |c, acc| table[u.index(c, acc, 0.0)]);
+    fn linear2(&self, m: &mut Memory) {
+        let (table, u) = (&self.net.f.linear_sigmoid, &self.layers.3);
+        for ((block, (bias, _, weight)), quad) in self.net.linear[1].blocks().enumerate().zip(&mut m.linear2) {
+            let acc = accumulate(*bias, weight, &m.linear1);
+            *quad = Quad::new(std::array::from_fn(|o| table[u.index(BLOCK * block + o, acc[o], 0.5)]));
+        }
     }
 
-    fn conv2(&mut self) {
-        let (table, u) = (self.model.conv2().sigmoid, &self.layers.1);
-        conv2_with(&self.model, &self.pooled1, &mut self.window, &mut self.flat, |c, acc| table[u.index(c, acc, 0.0)]);
-    }
-
-    fn linear1(&mut self) {
-        let (table, u) = (self.model.sigmoid(), &self.layers.2);
-        linear_int8(&self.flat, &self.model.linear1(), |block, acc| {
-            let value = |o: usize| table[u.index(BLOCK * block + o, acc[o], 0.5)];
-            self.linear1[block] = Quad::new(std::array::from_fn(value));
-        });
-    }
-
-    fn linear2(&mut self) {
-        let (table, u) = (self.model.sigmoid(), &self.layers.3);
-        linear_int8(&self.linear1, &self.model.linear2(), |block, acc| {
-            let value = |o: usize| table[u.index(BLOCK * block + o, acc[o], 0.5)];
-            self.linear2[block] = Quad::new(std::array::from_fn(value));
-        });
-    }
-
-    fn predict(&mut self, image: &Image) -> [i32; 10] {
-        self.conv1(image);
-        self.conv2();
-        self.linear1();
-        self.linear2();
-        let mut logits = [[0; BLOCK]; LOGIT_BLOCKS];
-        arch::linear3(&self.model, &self.linear2, &mut logits);
-        std::array::from_fn(|class| logits.as_flattened()[class])
+    fn predict(&self, image: &Image, m: &mut Memory) {
+        self.image(image, m);
+        self.maps(m);
+        self.linear1(m);
+        self.linear2(m);
+        self.net.linear3(m);
     }
 }
 
 fn int8_layers(c: &mut Criterion) {
-    let model = parse(&WEIGHTS.0).expect("the shipped weights are good");
-    let image = image();
-    let mut scratch = Box::new(Scratch::new());
-    let expected = bn_core::predict(&model, &image, &mut scratch);
-    let mut u = Box::new(Int8Unfolded::new(model, &scratch));
+    let file = WeightsFile::read(WEIGHTS).expect("the shipped weights are good");
+    let streams: &Streams = bytemuck::from_bytes(bytemuck::cast_slice(file.streams()));
+    let (folded, image) = (Int8::new(streams, &file), image());
+    let (mut m, mut n) = (Memory::new(), Memory::new());
+    folded.predict(&image, &mut m);
+    let unfolded = Int8Unfolded::new(&folded);
     // f32 rounding may move an index by one entry, which moves an activation by at most one.
-    let logits = u.predict(&image);
-    let (_, [flat, linear1, linear2]) = scratch.stages();
+    unfolded.predict(&image, &mut n);
     let near = |a: &[Quad], b: &[Quad], most: i32| {
         for (a, b) in a.iter().flat_map(|q| q.values()).zip(b.iter().flat_map(|q| q.values())) {
             assert!((i32::from(a) - i32::from(b)).abs() <= most, "{a} {b}");
         }
     };
-    near(&u.flat, flat, 4);
-    near(&u.linear1, linear1, 4);
-    near(&u.linear2, linear2, 4);
-    assert_eq!(infer::argmax(&logits), expected.class);
-
-    let (mut window, mut pooled1) = ([Pair::default(); 384], u.pooled1);
-    let (mut flat, mut linear1, mut linear2) = (u.flat, u.linear1, u.linear2);
+    near(&n.flat, &m.flat, 4);
+    near(&n.linear1, &m.linear1, 4);
+    near(&n.linear2, &m.linear2, 4);
+    let class = |m: &Memory| infer::argmax(&m.logits.as_flattened()[..10]);
+    assert_eq!(class(&n), class(&m));
 
     macro_rules! bench {
         ($name:literal, $unfolded:expr, $folded:expr) => {
@@ -245,11 +305,11 @@ fn int8_layers(c: &mut Criterion) {
             group.finish();
         };
     }
-    bench!("conv1", u.conv1(black_box(&image)), arch::conv1(&model, black_box(&image), &mut window, &mut pooled1));
-    bench!("conv2", u.conv2(), arch::conv2(&model, black_box(&pooled1), &mut window, &mut flat));
-    bench!("linear1", u.linear1(), arch::linear1(&model, black_box(&flat), &mut linear1));
-    bench!("linear2", u.linear2(), arch::linear2(&model, black_box(&linear1), &mut linear2));
-    bench!("network", u.predict(black_box(&image)), bn_core::predict(&model, black_box(&image), &mut scratch));
+    bench!("conv1", unfolded.image(black_box(&image), &mut n), folded.image(black_box(&image), &mut m));
+    bench!("conv2", unfolded.maps(black_box(&mut n)), folded.maps(black_box(&mut m)));
+    bench!("linear1", unfolded.linear1(black_box(&mut n)), folded.linear1(black_box(&mut m)));
+    bench!("linear2", unfolded.linear2(black_box(&mut n)), folded.linear2(black_box(&mut m)));
+    bench!("network", unfolded.predict(black_box(&image), &mut n), folded.predict(black_box(&image), &mut m));
 }
 
 criterion_group!(benches, f32_layers, int8_layers);

@@ -1,106 +1,37 @@
-//! Whole-network inference: f32 with BatchNorm unfolded, f32 folded, integers. Scratch memory is the caller's and of const
+//! LeNet in f32, BatchNorm unfolded and folded, and what an integer network says. Scratch memory is the caller's and of const
 //! size; nothing here can fail.
 
 use core::cmp::Reverse;
 
-use crate::arch::{self, BLOCK, FLAT_QUADS, LINEAR1_QUADS, LINEAR2_QUADS, LOGIT_BLOCKS, Pooled1, Window};
-use crate::format::{Layer, Model};
 use crate::lenet::{
     CLASSES, CONV1_CHANNELS, CONV1_SIDE, CONV2_CHANNELS, CONV2_SIDE, FLAT, FoldedLeNet, IMAGE_SIDE, Image, LINEAR1,
     LINEAR2, LeNet, POOL1_SIDE, POOL2_SIDE,
 };
 use crate::ops::{avg_pool2d_f32, conv2d_f32, linear_f32, sigmoid_f32};
-use crate::quant::{PIXEL_ONE, Pair, Quad};
+use crate::quant::PIXEL_ONE;
 
-/// Memory of one integer inference, in bytes its `size_of`. Contents need not be cleared between images.
-#[derive(Clone, Debug)]
-pub struct Scratch {
-    pooled1: Pooled1,
-    window: Window,
-    flat: [Quad; FLAT_QUADS],
-    linear1: [Quad; LINEAR1_QUADS],
-    linear2: [Quad; LINEAR2_QUADS],
-}
-
-impl Scratch {
-    /// All zero.
-    pub const fn new() -> Self {
-        const PAIR: Pair = Pair::new(0, 0);
-        const QUAD: Quad = Quad::new([0; 4]);
-        Self {
-            pooled1: [[[PAIR; POOL1_SIDE]; POOL1_SIDE]; CONV1_CHANNELS / 2],
-            window: [PAIR; size_of::<Window>() / size_of::<Pair>()],
-            flat: [QUAD; FLAT_QUADS],
-            linear1: [QUAD; LINEAR1_QUADS],
-            linear2: [QUAD; LINEAR2_QUADS],
-        }
-    }
-
-    /// What the stages of the last inference left: the first pooled map, and the inputs of the three linear layers.
-    pub fn stages(&self) -> (&Pooled1, [&[Quad]; 3]) {
-        (&self.pooled1, [&self.flat, &self.linear1, &self.linear2])
-    }
-}
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// What the integer network says of an image.
+/// What an integer network says of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Prediction {
+pub struct Prediction<const OUTPUTS: usize> {
     /// The class with the largest logit; the lowest index wins a tie.
     pub class: usize,
-    /// In units of `2^-logit_fraction_bits` of the model.
-    pub logits: [i32; CLASSES],
+    /// The integers of the output, in units of its scale.
+    pub logits: [i32; OUTPUTS],
 }
 
-impl Prediction {
+impl<const OUTPUTS: usize> Prediction<OUTPUTS> {
+    /// Of an output.
+    pub fn new(logits: &[i32; OUTPUTS]) -> Self {
+        Self { class: argmax(logits), logits: *logits }
+    }
+
     /// Classes by falling logit; the lowest index comes first on a tie.
-    pub fn ranking(&self) -> heapless::Vec<usize, CLASSES> {
-        let mut classes: heapless::Vec<usize, CLASSES> = (0..CLASSES).collect();
+    pub fn ranking(&self) -> heapless::Vec<usize, OUTPUTS> {
+        let mut classes: heapless::Vec<usize, OUTPUTS> = (0..OUTPUTS).collect();
         classes.sort_unstable_by_key(|&class| (Reverse(self.logits[class]), class));
         classes
     }
-}
-
-/// Classifies an image in integers.
-pub fn predict(model: &Model<'_>, image: &Image, scratch: &mut Scratch) -> Prediction {
-    let Scratch { pooled1, window, flat, linear1, linear2 } = scratch;
-    let mut blocks = [[0; BLOCK]; LOGIT_BLOCKS];
-    arch::conv1(model, image, window, pooled1);
-    arch::conv2(model, pooled1, window, flat);
-    arch::linear1(model, flat, linear1);
-    arch::linear2(model, linear1, linear2);
-    arch::linear3(model, linear2, &mut blocks);
-    classify(&blocks)
-}
-
-/// As [`predict`], with each layer handed to `observe` as a piece of work that it must do once: to count what it costs.
-pub fn predict_by_layer(
-    model: &Model<'_>,
-    image: &Image,
-    scratch: &mut Scratch,
-    mut observe: impl FnMut(Layer, &mut dyn FnMut()),
-) -> Prediction {
-    let Scratch { pooled1, window, flat, linear1, linear2 } = scratch;
-    let mut blocks = [[0; BLOCK]; LOGIT_BLOCKS];
-    observe(Layer::Conv1, &mut || arch::conv1(model, image, window, pooled1));
-    observe(Layer::Conv2, &mut || arch::conv2(model, pooled1, window, flat));
-    observe(Layer::Linear1, &mut || arch::linear1(model, flat, linear1));
-    observe(Layer::Linear2, &mut || arch::linear2(model, linear1, linear2));
-    observe(Layer::Linear3, &mut || arch::linear3(model, linear2, &mut blocks));
-    classify(&blocks)
-}
-
-/// Of linear 3's blocks.
-pub(crate) fn classify(blocks: &[[i32; BLOCK]; LOGIT_BLOCKS]) -> Prediction {
-    let mut logits = [0; CLASSES];
-    logits.iter_mut().zip(blocks.as_flattened()).for_each(|(logit, &value)| *logit = value);
-    Prediction { class: argmax(&logits), logits }
 }
 
 /// Index of the largest value; the lowest index wins a tie, and a NaN never does (unless it is first).

@@ -1,37 +1,60 @@
-//! BatchNorm LeNet inference for machines without a heap.
+//! Small BatchNorm networks on machines without a heap: description, folding, integers, kernels, and the `weights.bin` format.
 //!
-//! What the device runs, and what the host runs to know what the device will say. Everything is of fixed size, nothing
-//! allocates, and after [`format::parse`] has accepted a `weights.bin` nothing can fail.
+//! Everything that a device needs is of fixed size, nothing allocates, and after a `weights.bin` was accepted nothing can fail.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`network`] | what a network is: nodes as plain data, and all that follows from them |
-//! | [`lenet`] | the first network, and its types of fixed size |
 //! | [`batch_norm`] | batch normalization in inference mode, and folding it into the layer before it |
-//! | [`ops`] | `conv2d`, `avg_pool2d`, `linear`, `sigmoid`: f32 and integers side by side |
 //! | [`quant`] | the integer arithmetic: scales, sizes and the one rounding rule |
-//! | [`arch`] | the integer network stage by stage, in portable Rust |
-//! | [`format`](mod@format) | the `weights.bin` file: one table for writer, reader and documentation |
-//! | [`small`] | the same bits in less flash and RAM, for small parts |
-//! | `wide` | the same on a host's vector units, behind the feature of that name |
-//! | [`infer`] | whole-network inference: f32 unfolded, f32 folded, integers |
+//! | [`kernels`] | the integer layers, a folder a family: portable Rust, assembly, proofs |
+//! | [`plan`] | by which family each layer runs, and where its tensors lie |
+//! | [`format`](mod@format) | the `weights.bin` file, as a device reads it |
+//! | `file` | the same on a host: read, written and interpreted (feature `build`) |
+//! | `build` | from a `weights.bin` to Rust: what a firmware's build script calls (feature `build`) |
+//! | [`lenet`], [`infer`], [`ops`] | the first network with types of fixed size, and its inference in f32 |
+//! | [`small`] | LeNet's bits in less flash and RAM, for small parts |
+//! | `wide` | LeNet on a host's vector units (feature `wide`) |
 #![no_std]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "build"))]
 extern crate std;
 
-pub mod arch;
 pub mod batch_norm;
+#[cfg(feature = "build")]
+pub mod build;
+#[cfg(feature = "build")]
+pub mod file;
 pub mod format;
+#[doc(hidden)]
+pub mod generated;
 pub mod infer;
+pub mod kernels;
 pub mod lenet;
 pub mod network;
 pub mod ops;
+pub mod plan;
 pub mod quant;
 pub mod small;
 #[cfg(feature = "wide")]
 pub mod wide;
 
-pub use format::{FormatError, Model, parse};
-pub use infer::{Prediction, Scratch, predict};
+pub use format::FormatError;
+pub use infer::Prediction;
 pub use lenet::{CLASS_NAMES, CLASSES, FoldedLeNet, Image, LeNet};
+
+/// Brings in the module that `build` generated in a build script, as `pub mod model`, or under the name that the
+/// build script gave it: `include_model!(name)`.
+#[macro_export]
+macro_rules! include_model {
+    () => {
+        $crate::include_model!(model);
+    };
+    ($name:ident) => {
+        /// A network's code, generated for one plan.
+        #[allow(dead_code, unreachable_pub, reason = "a program takes what it needs of it")]
+        pub mod $name {
+            include!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".rs"));
+        }
+    };
+}

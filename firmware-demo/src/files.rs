@@ -64,9 +64,9 @@ fn name<'a>(name: &str, buffer: &'a mut [u8; NAME]) -> &'a CStr {
     }
 }
 
-/// Fills the buffer with whole images and returns their number: 0 at the end.
-pub fn read(from: &mut File, buffer: &mut [u8]) -> usize {
-    match stream::fill(buffer, |room| from.read(room)) {
+/// Fills the buffer with whole images of that size and returns their number: 0 at the end.
+pub fn read(from: &mut File, buffer: &mut [u8], size: usize) -> usize {
+    match stream::fill(buffer, size, |room| from.read(room)) {
         Ok(images) => images,
         Err(error) => device::fail(error.describe()),
     }

@@ -1,27 +1,31 @@
-//! The weights that were baked into the program, and the build of the network that reads them.
+//! The model that was baked into the program, the code that was generated for its plan, and the build of the network that reads
+//! it.
 
 use core::hint::black_box;
 
-#[cfg(not(feature = "small"))]
-pub use bn_core::infer::{Scratch, predict, predict_by_layer};
 #[cfg(feature = "small")]
-pub use bn_core::small::{Scratch, predict, predict_by_layer};
+pub use bn_core::small::{Arena, predict, predict_by_step};
+#[cfg(not(feature = "small"))]
+pub use generated::{Arena, WEIGHTS_BYTES, parse as read, predict, predict_by_step};
 
 #[cfg(feature = "small")]
 use bn_core::FormatError;
-#[cfg(not(feature = "small"))]
-use bn_core::format::WEIGHTS_BYTES;
-#[cfg(not(feature = "small"))]
-pub use bn_core::format::parse as read;
 #[cfg(feature = "small")]
 use bn_core::small::{WEIGHTS_BYTES, Weights};
 
-/// The baked model.
+pub use generated::{CLASS_NAMES, INPUT_BYTES, Input, OUTPUTS, STEP_NAMES, STEPS};
+
+bn_core::include_model!(generated);
+
+/// A model that was read.
 #[cfg(not(feature = "small"))]
-pub type Model = bn_core::Model<'static>;
-/// The baked model.
+pub type Model = generated::Model<'static>;
+/// A model that was read.
 #[cfg(feature = "small")]
 pub type Model = &'static Weights;
+
+/// What an inference says.
+pub type Prediction = bn_core::Prediction<OUTPUTS>;
 
 /// The bytes of a model.
 pub type Bytes = [u8; WEIGHTS_BYTES];
@@ -33,16 +37,20 @@ pub struct Aligned<T>(pub T);
 /// Room for a model.
 pub const EMPTY: Aligned<Bytes> = Aligned([0; WEIGHTS_BYTES]);
 
-/// The build script has parsed this file already. The host finds it by its name: to measure it, and to put other weights into a
+/// The build script has proved this file already. The host finds it by its name: to measure it, and to put other weights into a
 /// program that is built.
-static WEIGHTS: Aligned<Bytes> = Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/weights.bin")));
+#[cfg(not(feature = "small"))]
+static WEIGHTS: Aligned<Bytes> = Aligned(generated::WEIGHTS.0);
+/// As above.
+#[cfg(feature = "small")]
+static WEIGHTS: Aligned<Bytes> = Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/small.bin")));
 
 /// The baked bytes. The compiler must not look inside: they may be replaced after it.
 pub fn bytes() -> &'static Bytes {
     &black_box(&WEIGHTS).0
 }
 
-/// Reads weights in another place: with the checksum alone, since the build has proved the rest.
+/// Reads weights in another place, with the checksum alone, since the build has proved the rest.
 ///
 /// # Errors
 /// [`FormatError`] when they are damaged.

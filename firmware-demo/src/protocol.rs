@@ -3,16 +3,12 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | demo images, baked into the ELF | for each: the label, one byte, then its 784 pixels |
-//! | images, streamed to `evaluate` and `float` | for each: its 784 pixels |
-//! | results, written by `evaluate` | for each image a [`Record`], after the last one a [`Trailer`] |
+//! | demo images, baked into the ELF | for each: the label, one byte, then its input |
+//! | images, streamed to `evaluate` and `float` | for each: its input, a byte a value |
+//! | results, written by `evaluate` | for each image a [`record`], then four bytes a step of the plan, what it took of the first image, then a [`Trailer`] |
 //! | results, written by `float` | for each image a [`FloatRecord`] |
 
-use bn_core::format::LAYERS;
-use bn_core::lenet::{CLASSES, PIXELS};
-
-/// Bytes of a baked image: its label, then its pixels.
-pub const DEMO_IMAGE_BYTES: usize = 1 + PIXELS;
+use bn_core::lenet::CLASSES;
 
 /// Exit code: all went well.
 pub const EXIT_OK: i32 = 0;
@@ -27,39 +23,14 @@ pub const EXIT_STACK_OVERFLOW: i32 = 103;
 /// Exit code: the watchdog found the program hanging.
 pub const EXIT_WATCHDOG: i32 = 104;
 
-/// What the device says of one image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// The class it chose.
-    pub class: u32,
-    /// The raw logits.
-    pub logits: [i32; CLASSES],
+/// Words of a [`record`].
+pub const fn record_words(outputs: usize) -> usize {
+    1 + outputs
 }
 
-impl Record {
-    /// Bytes of a record.
-    pub const BYTES: usize = 4 + 4 * CLASSES;
-
-    /// As it stands in the file.
-    pub fn to_bytes(self) -> [u8; Self::BYTES] {
-        let mut bytes = [0; Self::BYTES];
-        let (words, _) = bytes.as_chunks_mut::<4>();
-        words[0] = self.class.to_le_bytes();
-        for (word, logit) in words[1..].iter_mut().zip(self.logits) {
-            *word = logit.to_le_bytes();
-        }
-        bytes
-    }
-
-    /// The reverse of [`to_bytes`](Self::to_bytes).
-    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
-        let (words, _) = bytes.as_chunks::<4>();
-        let mut logits = [0; CLASSES];
-        for (logit, word) in logits.iter_mut().zip(&words[1..]) {
-            *logit = i32::from_le_bytes(*word);
-        }
-        Self { class: u32::from_le_bytes(words[0]), logits }
-    }
+/// What the device says of one image, word by word: the class it chose, then the raw integers of the output.
+pub fn record(class: u32, output: &[i32]) -> impl Iterator<Item = [u8; 4]> {
+    core::iter::once(class.to_le_bytes()).chain(output.iter().map(|value| value.to_le_bytes()))
 }
 
 /// What an f32 network on the device says of one image, with BatchNorm unfolded and folded, in this order.
@@ -113,15 +84,13 @@ pub struct Trailer {
     pub stack_bytes: u32,
     /// Scratch memory that an inference is lent, in bytes.
     pub scratch_bytes: u32,
-    /// Executed instructions of each layer, sigmoid and pool included, on the first image.
-    pub layers: [u32; LAYERS],
 }
 
 impl Trailer {
     /// Bytes of a trailer.
-    pub const BYTES: usize = 8 + 32 + 24;
+    pub const BYTES: usize = 8 + 32;
     /// First bytes of a trailer: a file that was cut off does not have them in the right place.
-    pub const MAGIC: [u8; 8] = *b"BNLENET2";
+    pub const MAGIC: [u8; 8] = *b"BNLENET3";
 
     /// As it stands in the file.
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
@@ -131,9 +100,6 @@ impl Trailer {
             self.instructions,
             u64::from(self.instructions_min) | u64::from(self.instructions_max) << 32,
             u64::from(self.stack_bytes) | u64::from(self.scratch_bytes) << 32,
-            u64::from(self.layers[0]) | u64::from(self.layers[1]) << 32,
-            u64::from(self.layers[2]) | u64::from(self.layers[3]) << 32,
-            u64::from(self.layers[4]),
         ];
         let (words, _) = bytes.as_chunks_mut::<8>();
         words[0] = Self::MAGIC;
@@ -158,7 +124,6 @@ impl Trailer {
             instructions_max: high(3),
             stack_bytes: low(4),
             scratch_bytes: high(4),
-            layers: [low(5), high(5), low(6), high(6), low(7)],
         })
     }
 }
@@ -168,9 +133,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_survive_the_journey() {
-        let record = Record { class: 7, logits: [i32::MIN, -1, 0, 1, i32::MAX, 5, 6, 7, 8, 9] };
-        assert_eq!(Record::from_bytes(&record.to_bytes()), record);
+    fn a_record_is_its_class_and_its_output() {
+        let words: [[u8; 4]; record_words(2)] = [[7, 0, 0, 0], [0xFE, 0xFF, 0xFF, 0xFF], [0, 0, 0, 0x80]];
+        assert!(record(7, &[-2, i32::MIN]).eq(words));
     }
 
     #[test]
@@ -190,7 +155,6 @@ mod tests {
             instructions_max: u32::MAX,
             stack_bytes: 3,
             scratch_bytes: 4,
-            layers: [5, 6, 7, 8, u32::MAX],
         };
         assert_eq!(Trailer::from_bytes(&trailer.to_bytes()), Some(trailer));
         assert_eq!(Trailer::from_bytes(&[0; Trailer::BYTES]), None);

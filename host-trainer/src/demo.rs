@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use bn_core::Prediction;
 use serde::Serialize;
 
 use crate::data::{Dataset, Split};
@@ -14,7 +13,7 @@ use crate::error::Result;
 use crate::evaluate::{EvaluateReport, Request, evaluate};
 use crate::export::{DEFAULT_LIMIT, ExportReport, ExportRequest, export};
 use crate::files;
-use crate::model::inference;
+use crate::model::inference::{self, Prediction};
 use crate::model::parameters::Variance;
 use crate::model::weights;
 use crate::model_file::ModelFile;
@@ -93,20 +92,19 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
     let calibration = ExportRequest { calibration: &dataset.train, accuracy_limit: DEFAULT_LIMIT, fine_tuning: None };
     let exported = export(&checkpoint.parameters, &calibration)?;
     let path = directory.weights();
-    let bytes = weights::write(&path, &exported.weights)?;
-    let model = bytes.model(&path)?;
-    let file = ModelFile::Weights(bytes.clone());
+    let model = weights::write(&path, &exported.weights)?;
+    let file = ModelFile::Weights(Box::new(model.clone()));
     let of_test = Request { file: &path, model: &file, checkpoint: Some(&checkpoint), images: request.images };
     let evaluate = evaluate(&of_test, dataset)?.report;
 
     let test = dataset.test.first(request.images.unwrap_or(usize::MAX));
     let machine = Machine::default();
-    let emulate = emulate(&EmulateRequest { weights: model, machine, images: &test, build: Build::default() })?;
+    let emulate = emulate(&EmulateRequest { weights: &model, machine, images: &test, build: Build::default() })?;
     emulate.verdict()?;
     let shown = choose(&inference::int8(&model, test.images()), &test.labels);
     let firmware = keep_firmware(
         &directory,
-        &Inputs { weights: Some(model), images: Some(&select(&test, &shown)), ..Inputs::default() },
+        &Inputs { weights: Some(&model), images: Some(&select(&test, &shown)), ..Inputs::default() },
     )?;
     Ok(DemoReport { train, export: exported.report, evaluate, emulate, weights: path, firmware, shown })
 }
@@ -162,7 +160,7 @@ mod tests {
     fn different_classes_are_shown_and_one_mistake() {
         let says = [3, 3, 1, 0, 2, 4, 5, 6];
         let labels = [3, 3, 1, 7, 2, 4, 5, 6];
-        let predictions: Vec<_> = says.iter().map(|&class| Prediction { class, logits: [0; 10] }).collect();
+        let predictions: Vec<_> = says.iter().map(|&class| Prediction { class, logits: vec![0; 10] }).collect();
         let shown = choose(&predictions, &labels);
         assert_eq!(shown.iter().map(|s| s.index).collect::<Vec<_>>(), [0, 2, 4, 5, 6, 3]);
         assert_eq!(choose(&predictions[..2], &labels[..2]).len(), 1);

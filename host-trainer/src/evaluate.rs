@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use bn_core::{Model, Prediction};
+use bn_core::file::WeightsFile;
 use serde::Serialize;
 
 use crate::data::{Dataset, Split};
@@ -12,10 +12,9 @@ use crate::engine::Task;
 use crate::error::{Error, Result};
 use crate::export::{ExportRequest, export_weights};
 use crate::model::fold::fold;
-use crate::model::inference::{self, Outputs};
+use crate::model::inference::{self, Outputs, Prediction};
 use crate::model::input::check;
 use crate::model::parameters::Parameters;
-use crate::model::weights::AlignedBytes;
 use crate::model_file::ModelFile;
 use crate::network::Network;
 use crate::train::checkpoint::Checkpoint;
@@ -113,30 +112,25 @@ pub fn evaluate(request: &Request<'_>, dataset: &Dataset) -> Result<Evaluated> {
             let forms = report.f32(&checkpoint.parameters, &test)?;
             let calibration = ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0, fine_tuning: None };
             report.hint(checkpoint);
-            match integers(&checkpoint.parameters, &calibration) {
-                Ok(bytes) => {
-                    let model = bytes.model(Path::new("weights.bin"))?;
-                    report.int8(&model, &test, Some(&forms.folded));
+            match export_weights(&checkpoint.parameters, &calibration) {
+                Ok(file) => {
+                    report.int8(&file, &test, Some(&forms.folded));
                 }
                 Err(refusal @ Error::Refused { .. }) => report.int8_refused = Some(refusal.to_string()),
                 Err(other) => return Err(other),
             }
             forms.unfolded
         }
-        (ModelFile::Weights(bytes), alongside) => {
-            let model = bytes.model(request.file)?;
-            check(&Network::lenet(), &test)?;
+        (ModelFile::Weights(file), alongside) => {
+            let network = Network::of_weights(file)
+                .map_err(|fault| Error::bad_file(request.file, fault.to_string(), "export it anew"))?;
+            check(&network, &test)?;
             let forms = alongside.map(|checkpoint| report.f32(&checkpoint.parameters, &test)).transpose()?;
-            report.int8(&model, &test, forms.as_ref().map(|forms| &forms.folded))
+            report.int8(file, &test, forms.as_ref().map(|forms| &forms.folded))
         }
     };
     report.seconds = started.elapsed().as_secs_f64();
     Ok(Evaluated { report, outputs })
-}
-
-/// A `weights.bin` in memory.
-fn integers(parameters: &Parameters, request: &ExportRequest<'_>) -> Result<AlignedBytes> {
-    export_weights(parameters, request).map(|weights| AlignedBytes::new(&weights))
 }
 
 /// Both forms in f32.
@@ -167,10 +161,10 @@ impl EvaluateReport {
     }
 
     /// Runs the integers, and writes down how good they are, and how near to f32 folded. Returns their dequantised outputs.
-    fn int8(&mut self, model: &Model<'_>, test: &Split, folded: Option<&Outputs>) -> Outputs {
-        let predictions = inference::int8(model, test.images());
+    fn int8(&mut self, file: &WeightsFile, test: &Split, folded: Option<&Outputs>) -> Outputs {
+        let predictions = inference::int8(file, test.images());
         let classes: Vec<_> = predictions.iter().map(|p| p.class).collect();
-        let outputs = dequantized(&predictions, (-f64::from(model.logit_fraction_bits())).exp2());
+        let outputs = dequantized(&predictions, file.output_scale().scale);
         self.accuracy_int8 = Some(inference::accuracy(&classes, &test.labels));
         if let Some(folded) = folded {
             self.disagree_int8 = Some(inference::disagreement(&classes, &folded.classes()));
@@ -192,9 +186,9 @@ impl EvaluateReport {
     }
 }
 
-/// Logits as numbers; each is exact in f32 up to 24 bits.
-pub(crate) fn dequantized(predictions: &[Prediction], unit: f64) -> Outputs {
-    let width = bn_core::CLASSES;
-    let values = predictions.iter().flat_map(|p| p.logits).map(|logit| (f64::from(logit) * unit) as f32);
-    Outputs::new(width, values.collect())
+/// Outputs as numbers; each is exact in f32 up to 24 bits.
+pub(crate) fn dequantized(predictions: &[Prediction], unit: f32) -> Outputs {
+    let width = predictions.first().map_or(1, |prediction| prediction.logits.len());
+    let values = predictions.iter().flat_map(|p| &p.logits);
+    Outputs::new(width, values.map(|&logit| (f64::from(logit) * f64::from(unit)) as f32).collect())
 }

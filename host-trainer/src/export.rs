@@ -1,19 +1,20 @@
 //! From a trained model to a `weights.bin` that is proved to say the same: check the statistics, fold, calibrate,
 //! quantise, re-read with the device's parser, compare. A file that would lie is refused with the reason.
 
-use bn_core::format::WeightsFile;
+use bn_core::file::WeightsFile;
+use bn_core::format::FormatError;
 use bn_core::network::Role;
-use bn_core::{CLASSES, FoldedLeNet, Image, LeNet, Model, Prediction};
+use bn_core::{CLASSES, FoldedLeNet, Image, LeNet};
 use serde::Serialize;
 
 use crate::data::Split;
 use crate::error::{Error, Result};
-use crate::model::inference;
+use crate::model::inference::{self, Prediction};
 use crate::model::lenet::to_lenet;
 use crate::model::parameters::Parameters;
 use crate::quantize::fine_tune::{FineTuned, FineTuning, fine_tune};
 use crate::quantize::measure::{Activations, measure};
-use crate::quantize::{Calibration, LayerReport, quantize};
+use crate::quantize::{Calibration, LayerReport, Quantized, quantize};
 
 /// Folding reorders f32 arithmetic: `|folded - unfolded| <= FOLD_ATOL + FOLD_RTOL * |unfolded|` for every logit.
 pub const FOLD_ATOL: f64 = 1e-3;
@@ -61,8 +62,8 @@ pub struct ExportReport {
     pub bytes: usize,
     /// Checksum of the file: which model this is.
     pub checksum: u32,
-    /// A logit is its integer times 2 to the minus this.
-    pub logit_fraction_bits: u8,
+    /// A logit is its integer times this.
+    pub logit_unit: f64,
     /// The quantiser's table: what became of the weights.
     pub layers: Vec<LayerReport>,
     /// What fine-tuning did, where that was asked for; the weights of `layers` are those before it.
@@ -77,7 +78,7 @@ pub struct ExportReport {
 #[derive(Clone, Debug)]
 pub struct Exported {
     /// The `weights.bin`.
-    pub weights: Vec<u8>,
+    pub weights: WeightsFile,
     /// What to tell the user.
     pub report: ExportReport,
 }
@@ -116,49 +117,49 @@ pub fn export(parameters: &Parameters, request: &ExportRequest<'_>) -> Result<Ex
     check_statistics(parameters)?;
     let nets = Networks::new(parameters)?;
     let sample = request.calibration.first(CALIBRATION_IMAGES);
-    let Proved { file, layers, fine_tuned, comparison } = prove(&nets, &sample, request)?;
-    let model = reread(file.bytes())?;
+    let Proved { file, layers, fine_tuned, comparison } = prove(parameters, &nets, &sample, request)?;
     let report = ExportReport {
-        bytes: file.bytes().len(),
-        checksum: model.checksum(),
-        logit_fraction_bits: model.logit_fraction_bits(),
-        activations: measure(&nets.unfolded, &nets.folded, &model, sample.images()),
+        bytes: file.to_bytes().len(),
+        checksum: file.checksum(),
+        logit_unit: file.output_scale().scale.into(),
+        activations: measure(&nets.unfolded, &nets.folded, &file, sample.images()),
         layers,
         fine_tuned,
         calibration: comparison,
     };
-    Ok(Exported { weights: file.bytes().to_vec(), report })
+    Ok(Exported { weights: file, report })
 }
 
-/// The bytes of the `weights.bin` that [`export`] makes and proves, without its report.
+/// The `weights.bin` that [`export`] makes and proves, without its report.
 ///
 /// # Errors
 /// As [`export`].
-pub fn export_weights(parameters: &Parameters, request: &ExportRequest<'_>) -> Result<Vec<u8>> {
+pub fn export_weights(parameters: &Parameters, request: &ExportRequest<'_>) -> Result<WeightsFile> {
     check_statistics(parameters)?;
     let sample = request.calibration.first(CALIBRATION_IMAGES);
-    Ok(prove(&Networks::new(parameters)?, &sample, request)?.file.bytes().to_vec())
+    Ok(prove(parameters, &Networks::new(parameters)?, &sample, request)?.file)
 }
 
 /// A file that passed every check.
 struct Proved {
-    file: Box<WeightsFile>,
+    file: WeightsFile,
     layers: Vec<LayerReport>,
     fine_tuned: Option<FineTuned>,
     comparison: Comparison,
 }
 
 /// Quantises with the images of `sample` and proves the file on them.
-fn prove(nets: &Networks, sample: &Split, request: &ExportRequest<'_>) -> Result<Proved> {
-    let (mut file, layers) = quantize(&nets.folded, &Calibration::new(&nets.folded, sample.images()))?;
+fn prove(parameters: &Parameters, nets: &Networks, sample: &Split, request: &ExportRequest<'_>) -> Result<Proved> {
+    let write = |quantized: &Quantized| quantized.write(&parameters.network).map_err(untrusted);
+    let (mut quantized, layers) = quantize(&nets.folded, &Calibration::new(&nets.folded, sample.images()))?;
     let mut fine_tuned = None;
     if let Some(fine_tuning) = request.fine_tuning {
-        reread(file.bytes())?;
-        let (tuned, found) = fine_tune(&file, &nets.folded, request.calibration, fine_tuning);
-        (file, fine_tuned) = (tuned, Some(found));
+        write(&quantized)?;
+        let (tuned, found) = fine_tune(&quantized, &nets.folded, request.calibration, fine_tuning);
+        (quantized, fine_tuned) = (tuned, Some(found));
     }
-    let model = reread(file.bytes())?;
-    let outputs = Outputs::new(nets, &model, sample.images());
+    let file = write(&quantized)?;
+    let outputs = Outputs::new(nets, &file, sample.images());
     outputs.check_fold()?;
     let comparison = outputs.compare(&sample.labels);
     let lost = 100.0 * (comparison.accuracy_f32_folded - comparison.accuracy_int8);
@@ -186,12 +187,12 @@ pub struct Outputs {
 
 impl Outputs {
     /// Runs all three forms over some images.
-    pub fn new(nets: &Networks, model: &Model<'_>, images: &[Image]) -> Self {
+    pub fn new(nets: &Networks, file: &WeightsFile, images: &[Image]) -> Self {
         Self {
             unfolded: inference::unfolded(&nets.unfolded, images),
             folded: inference::folded(&nets.folded, images),
-            int8: inference::int8(model, images),
-            logit_unit: (-f64::from(model.logit_fraction_bits())).exp2(),
+            int8: inference::int8(file, images),
+            logit_unit: file.output_scale().scale.into(),
         }
     }
 
@@ -200,7 +201,7 @@ impl Outputs {
         let unfolded = inference::classes(&self.unfolded);
         let folded = inference::classes(&self.folded);
         let int8: Vec<usize> = self.int8.iter().map(|p| p.class).collect();
-        let dequantized = self.int8.iter().flat_map(|p| p.logits).map(|logit| f64::from(logit) * self.logit_unit);
+        let dequantized = self.int8.iter().flat_map(|p| &p.logits).map(|&logit| f64::from(logit) * self.logit_unit);
         Comparison {
             images: labels.len(),
             accuracy_f32_unfolded: inference::accuracy(&unfolded, labels),
@@ -234,11 +235,9 @@ impl Outputs {
     }
 }
 
-/// The exporter's own output as the device reads it: a refusal here is a number that does not fit.
-fn reread(bytes: &[u8]) -> Result<Model<'_>> {
-    bn_core::parse(bytes).map_err(|error| {
-        refused(format!("the device's parser says: {error}"), "train again with a smaller --lr or another --seed")
-    })
+/// The exporter's own output as a device reads it: a refusal here is a number that does not fit.
+fn untrusted(error: FormatError) -> Error {
+    refused(format!("the device's parser says: {error}"), "train again with a smaller --lr or another --seed")
 }
 
 /// A model can be folded only if its statistics were gathered and are numbers.
@@ -322,7 +321,7 @@ mod tests {
         let exported =
             export(&parameters, &ExportRequest { calibration: &split, accuracy_limit: 5.0, fine_tuning: None })
                 .unwrap();
-        assert_eq!(exported.weights.len(), bn_core::format::WEIGHTS_BYTES);
+        assert_eq!(exported.weights.steps().len(), 5);
         assert_eq!(exported.report.calibration.accuracy_f32_folded, 1.0);
         assert!(exported.report.calibration.fold_difference < 1e-4);
     }

@@ -1,11 +1,12 @@
 //! What is in a model's file, tensor by tensor or field by field, and what a network is made of.
 
+use bn_core::file::{FileStep, WeightsFile};
 use bn_core::format::{FIELDS, Field};
 use bn_core::network::{Node, Value};
+use bn_core::plan::WORD;
 use serde::Serialize;
 
 use crate::model::parameters::Variance;
-use crate::model::weights::AlignedBytes;
 use crate::model_file::ModelFile;
 use crate::network::{Network, text};
 use crate::train::checkpoint::{Checkpoint, Origin, TrainingState};
@@ -113,13 +114,44 @@ pub struct TensorSummary {
     pub mean: f64,
 }
 
-/// A `weights.bin`'s fields.
+/// A `weights.bin`: its header and its plan.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WeightsInspection {
+    /// The network as text.
+    pub network: String,
     /// Length of the file.
     pub bytes: usize,
-    /// One entry a field, in the order of the file.
+    /// Length of what a firmware has of it, without names.
+    pub model_bytes: usize,
+    /// Memory of an inference's tensors, in bytes.
+    pub arena_bytes: usize,
+    /// One entry a field of the header, in the order of the file.
     pub fields: Vec<FieldSummary>,
+    /// One entry a step of the plan.
+    pub steps: Vec<StepSummary>,
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepSummary {
+    /// Name of its first node, or that node's position.
+    pub name: String,
+    /// The family of kernels that computes it.
+    pub family: &'static str,
+    /// Positions of its first and last node.
+    pub nodes: [u16; 2],
+    /// Multiply-accumulates.
+    pub macs: usize,
+    /// Bytes of its weights, without its table.
+    pub stream_bytes: usize,
+    /// Bytes of its output.
+    pub output_bytes: usize,
+    /// Bytes that it works in.
+    pub scratch_bytes: usize,
+    /// The value of a step of its output.
+    pub scale: f32,
+    /// CRC-32 of its output for the golden input, in hexadecimal.
+    pub golden: String,
 }
 
 /// One field.
@@ -143,7 +175,7 @@ pub struct FieldSummary {
 pub fn inspect(model: &ModelFile) -> Inspection {
     match model {
         ModelFile::Checkpoint(checkpoint) => Inspection::Checkpoint(Box::new(of_checkpoint(checkpoint))),
-        ModelFile::Weights(bytes) => Inspection::Weights(of_weights(bytes)),
+        ModelFile::Weights(file) => Inspection::Weights(of_weights(file)),
     }
 }
 
@@ -173,16 +205,39 @@ fn of_checkpoint(checkpoint: &Checkpoint) -> CheckpointInspection {
     }
 }
 
-fn of_weights(bytes: &AlignedBytes) -> WeightsInspection {
+fn of_weights(file: &WeightsFile) -> WeightsInspection {
+    let bytes = file.to_bytes();
     let summary = |field: &Field| FieldSummary {
         name: field.name,
         kind: field.kind,
         offset: field.offset,
         bytes: field.bytes,
-        value: value(field, &bytes.as_slice()[field.offset..field.offset + field.bytes]),
+        value: value(field, &bytes[field.offset..field.offset + field.bytes]),
         meaning: field.meaning,
     };
-    WeightsInspection { bytes: bytes.as_slice().len(), fields: FIELDS.iter().map(summary).collect() }
+    let step = |at: usize| {
+        let FileStep { step, family, shapes, .. } = file.steps()[at];
+        StepSummary {
+            name: file.step_name(at),
+            family: family.name(),
+            nodes: [step.first, step.last],
+            macs: file.step_macs(at),
+            stream_bytes: WORD * shapes.stream,
+            output_bytes: WORD * shapes.output,
+            scratch_bytes: WORD * shapes.scratch,
+            scale: file.step_scale(at).scale,
+            golden: format!("{:08x}", file.goldens()[at]),
+        }
+    };
+    WeightsInspection {
+        // A forger may have given it names that no text can hold.
+        network: Network::of_weights(file).map_or_else(|fault| format!("# {fault}\n"), |network| text::print(&network)),
+        bytes: bytes.len(),
+        model_bytes: file.model_bytes().len(),
+        arena_bytes: WORD * file.arena_words(),
+        fields: FIELDS.iter().map(summary).collect(),
+        steps: (0..file.steps().len()).map(step).collect(),
+    }
 }
 
 /// A field's value by its type: a scalar, the text of the magic, or the range of an array.
@@ -195,7 +250,9 @@ fn value(field: &Field, bytes: &[u8]) -> String {
     let signed = element.starts_with('i');
     let values: Vec<i64> = bytes.chunks_exact(width).map(|chunk| integer(chunk, signed)).collect();
     match (values.as_slice(), values.iter().min(), values.iter().max()) {
-        ([one], ..) if matches!(field.name, "checksum" | "network") => format!("{one:08x}"),
+        ([one], ..) if matches!(field.name, "checksum" | "topology" | "identity" | "plan" | "text_checksum") => {
+            format!("{one:08x}")
+        }
         ([one], ..) => one.to_string(),
         (_, Some(min), Some(max)) if min == max => format!("all {min}"),
         (_, Some(min), Some(max)) => format!("{min} to {max}"),

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use bn_core::file::WeightsFile;
 use bn_core::format::MAGIC;
 
 use crate::error::Result;
 use crate::files;
-use crate::model::weights::AlignedBytes;
+use crate::model::weights;
 use crate::train::checkpoint::Checkpoint;
 
 /// A model as it was found, checked.
@@ -14,8 +15,8 @@ use crate::train::checkpoint::Checkpoint;
 pub enum ModelFile {
     /// The unfolded network in f32.
     Checkpoint(Box<Checkpoint>),
-    /// The integers; the bytes parse.
-    Weights(AlignedBytes),
+    /// The integers, proved.
+    Weights(Box<WeightsFile>),
 }
 
 impl ModelFile {
@@ -26,9 +27,7 @@ impl ModelFile {
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = files::read(path, &files::MODEL)?;
         if looks_like_weights(path, &bytes) {
-            let bytes = AlignedBytes::new(&bytes);
-            bytes.model(path)?;
-            return Ok(ModelFile::Weights(bytes));
+            return Ok(ModelFile::Weights(Box::new(weights::parse(path, &bytes)?)));
         }
         Ok(ModelFile::Checkpoint(Box::new(Checkpoint::from_bytes(path, &bytes)?)))
     }

@@ -2,39 +2,18 @@
 
 use core::fmt;
 
-/// A layer of the quantised network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Layer {
-    Conv1,
-    Conv2,
-    Linear1,
-    Linear2,
-    Linear3,
-}
-
-impl fmt::Display for Layer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Layer::Conv1 => "convolution 1",
-            Layer::Conv2 => "convolution 2",
-            Layer::Linear1 => "linear 1",
-            Layer::Linear2 => "linear 2",
-            Layer::Linear3 => "linear 3",
-        })
-    }
-}
+use crate::kernels::Fault;
 
 /// Why a `weights.bin` is refused. Its `Display` is one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum FormatError {
     /// The bytes do not start at a 4-byte boundary.
     Misaligned,
     /// All bytes of the header are 0xFF, or all are 0: flash that was never written.
     Erased,
-    /// The file has another length than every file of this version.
+    /// The file has another length than its header or its plan says.
     Length {
         /// Bytes that it must have.
         expected: usize,
@@ -48,19 +27,11 @@ pub enum FormatError {
         /// Version of the file.
         found: u16,
     },
-    /// The numbers mean something else.
-    Arithmetic {
-        /// Arithmetic of the file.
-        found: u16,
-    },
-    /// Another network.
-    Network {
-        /// Identity in the file.
-        found: u32,
-    },
-    /// The header declares another length than the file has.
-    DeclaredLength {
-        /// What the header says.
+    /// A model of another plan than this code was made for.
+    Plan {
+        /// The plan of this code.
+        expected: u32,
+        /// The plan of the file.
         found: u32,
     },
     /// The checksum does not match: at least one bit is wrong.
@@ -71,50 +42,32 @@ pub enum FormatError {
         stored: u32,
     },
     /// This machine is big-endian: it cannot read a file's numbers in place.
-    #[cfg(target_endian = "big")]
     BigEndian,
     /// A reserved byte is not zero.
     Reserved {
         /// Bytes from the start of the file.
         offset: usize,
     },
-    /// More fraction bits than a logit has.
-    LogitFractionBits {
-        /// What the header says.
-        found: u8,
+    /// The description is none, or that of no sound network, or not that of the digests.
+    Description,
+    /// A step of the plan that no family computes, or whose places or sizes cannot be.
+    Step {
+        /// Position of the step; the number of steps where one is missing.
+        step: usize,
     },
-    /// A weight outside its symmetric range.
-    WeightRange {
-        /// Where.
-        layer: Layer,
-        /// Output channel.
-        channel: usize,
+    /// The scale of a tensor is not positive and finite.
+    Scale {
+        /// Position of its step; 0 is the input.
+        tensor: usize,
     },
-    /// Convolution 1 stores its weights for an upper and a lower output row, and they differ.
-    KernelRows {
-        /// Output channel.
-        channel: usize,
-    },
-    /// A multiplier that is not positive.
-    Multiplier {
-        /// Where.
-        layer: Layer,
-        /// Output channel.
-        channel: usize,
-    },
-    /// Some image could drive an accumulator out of i32.
-    Accumulator {
-        /// Where.
-        layer: Layer,
-        /// Output channel.
-        channel: usize,
-    },
-    /// A sigmoid's table falls somewhere, or leaves the range of an activation.
-    Sigmoid {
-        /// Whose; linear 1's is linear 2's too.
-        layer: Layer,
-        /// The first such entry.
-        index: usize,
+    /// The texts do not fit their checksum or the network.
+    Texts,
+    /// The weights of a step cannot be trusted.
+    Stream {
+        /// Position of the step.
+        step: usize,
+        /// What is wrong.
+        fault: Fault,
     },
 }
 
@@ -125,52 +78,29 @@ impl fmt::Display for FormatError {
             E::Misaligned => write!(f, "the weights are not 4-byte aligned; place them with #[repr(align(4))]"),
             E::Erased => write!(f, "erased flash where the weights should be; flash a weights.bin"),
             E::Length { expected, found } => {
-                write!(f, "{found} bytes where a weights.bin has {expected}; copy it again or export it anew")
+                write!(f, "{found} bytes where this weights.bin has {expected}; copy it again or export it anew")
             }
             E::Magic => write!(f, "not a weights.bin (it does not begin with BN-LENET); make one with `export`"),
-            E::Version { found } => {
-                write!(f, "format version {found}, this reads {}; export it anew", super::FORMAT_VERSION)
-            }
-            E::Arithmetic { found } => {
-                write!(f, "arithmetic {found}, this computes {}; export it anew", super::ARITHMETIC)
-            }
-            E::Network { found } => {
-                write!(
-                    f,
-                    "weights of another network ({found:#010x}, this is {:#010x}); export it anew",
-                    super::NETWORK
-                )
-            }
-            E::DeclaredLength { found } => {
-                write!(f, "the header declares {found} bytes, the file has others; export it anew")
-            }
-            E::Checksum { computed, stored } => {
-                write!(
-                    f,
-                    "damaged: its checksum is {computed:#010x}, it says {stored:#010x}; copy it again or export it anew"
-                )
-            }
-            #[cfg(target_endian = "big")]
+            E::Version { found } => write!(
+                f,
+                "format version {found}, this reads {}; make a new one with `cargo trainer export CHECKPOINT --out weights.bin`",
+                super::FORMAT_VERSION
+            ),
+            E::Plan { expected, found } => write!(
+                f,
+                "a model of another plan ({found:#010x}, this code is for {expected:#010x}); build the firmware with it"
+            ),
+            E::Checksum { computed, stored } => write!(
+                f,
+                "damaged: its checksum is {computed:#010x}, it says {stored:#010x}; copy it again or export it anew"
+            ),
             E::BigEndian => write!(f, "the numbers are little-endian and this machine is not; run it on one that is"),
             E::Reserved { offset } => write!(f, "the reserved byte at {offset} is set; export it anew"),
-            E::LogitFractionBits { found } => {
-                write!(f, "{found} fraction bits of a logit are too many; export it anew")
-            }
-            E::WeightRange { layer, channel } => {
-                write!(f, "{layer}, channel {channel}: a weight is out of range; export it anew")
-            }
-            E::KernelRows { channel } => {
-                write!(f, "convolution 1, channel {channel}: the weights of its two output rows differ; export it anew")
-            }
-            E::Multiplier { layer, channel } => {
-                write!(f, "{layer}, channel {channel}: the multiplier is not positive; export it anew")
-            }
-            E::Accumulator { layer, channel } => {
-                write!(f, "{layer}, channel {channel}: an accumulator could overflow; export it anew")
-            }
-            E::Sigmoid { layer, index } => {
-                write!(f, "{layer}: entry {index} of the sigmoid's table falls or is out of range; export it anew")
-            }
+            E::Description => write!(f, "its description is not that of a network; export it anew"),
+            E::Step { step } => write!(f, "step {step} of its plan cannot be; export it anew"),
+            E::Scale { tensor } => write!(f, "the scale of tensor {tensor} is not positive; export it anew"),
+            E::Texts => write!(f, "its texts are damaged; copy it again or export it anew"),
+            E::Stream { step, fault } => write!(f, "step {step}, {fault}; export it anew"),
         }
     }
 }

@@ -1,46 +1,45 @@
-//! The `weights.bin` file: a quantised network, read in place from flash.
+//! The `weights.bin` file: a quantised network and its plan, read in place from flash.
 //!
-//! One table, below, is the file: it makes the structure that the writer fills and the reader casts to, and [`FIELDS`],
-//! which documents it. Numbers are little-endian, everything is 4-byte aligned, there are no offsets and no optional parts:
-//! the length is exact, reserved bytes are zero.
+//! Numbers are little-endian, everything is 4-byte aligned, and there are no offsets: each section follows the one before.
 //!
-//! Version rule: [`FORMAT_VERSION`] changes with the layout, [`ARITHMETIC`] with the meaning of the numbers, [`NETWORK`]
-//! follows the shapes by itself. A reader takes exactly its own.
+//! | section | bytes | what it holds |
+//! |---|---|---|
+//! | header | 64 | [`Header`], the table below |
+//! | description | `description_words` words | the network, [`encode`](crate::network::Network::encode)d |
+//! | plan | 24 a step | [`Step`](crate::plan::Step)s |
+//! | scales | 8 for the input and for each step | [`Scale`]s: what the integers of a tensor mean |
+//! | golden | 4 a step | CRC-32 of each step's output for [`golden_input`], its words little-endian |
+//! | streams | as the plan says | each step's weights as its kernel reads them |
+//! | tables | 1,024 each | tables of activations |
+//! | texts | `text_bytes` | names, which a device need not have: `file::Texts` with the feature `build` |
+//!
+//! The texts lie behind what `length` counts, so that a firmware can leave them out. A firmware reads a file with the code that was
+//! generated for its plan, and takes any file of that plan; a host reads any file, with `file::WeightsFile`.
+//!
+//! Version rule: [`FORMAT_VERSION`] changes with the layout. A [`Family`](crate::plan::Family) whose stream or arithmetic changes gets
+//! another number. A reader takes exactly its own.
 
-mod check;
 mod error;
+#[cfg(test)]
+mod tests;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::arch::{BLOCK, FLAT_QUADS, LINEAR1_QUADS, LINEAR2_BLOCKS, LINEAR2_QUADS, LOGIT_BLOCKS};
-use crate::lenet::{CONV1_CHANNELS, CONV2_CHANNELS, KERNEL, POOL, TENSOR_COUNT, TENSORS};
-use crate::ops::conv2d::CONV1_ROWS;
-use crate::ops::winograd::POINTS;
-use crate::ops::{Conv1Int8, Conv2Int8, LinearInt8};
-use crate::quant::{Pair, SIGMOID_LEN};
-
-pub use error::{FormatError, Layer};
-
-/// How many layers have weights: the values of [`Layer`].
-pub const LAYERS: usize = 5;
+pub use error::FormatError;
 
 /// First eight bytes of the file.
 pub const MAGIC: [u8; 8] = *b"BN-LENET";
 /// Layout of the file.
-pub const FORMAT_VERSION: u16 = 2;
-/// Meaning of the numbers: the table in [`quant`](crate::quant).
-pub const ARITHMETIC: u16 = 2;
-/// Identity of the network: CRC-32 of the names and shapes of its tensors.
-pub const NETWORK: u32 = network_identity();
-/// Exact length of the file.
-pub const WEIGHTS_BYTES: usize = size_of::<WeightsFile>();
+pub const FORMAT_VERSION: u16 = 3;
+/// Bytes of the header.
+pub const HEADER_BYTES: usize = size_of::<Header>();
 
-/// One row of the table: a field of the file.
+/// One row of the table: a field of the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// Name, as in [`WeightsFile`].
+    /// Name, as in [`Header`].
     pub name: &'static str,
-    /// Its Rust type; arrays are row-major.
+    /// Its Rust type.
     pub kind: &'static str,
     /// Bytes from the start of the file.
     pub offset: usize,
@@ -50,60 +49,52 @@ pub struct Field {
     pub meaning: &'static str,
 }
 
-macro_rules! file_table {
+macro_rules! header_table {
     ($($name:ident: $kind:ty, $meaning:literal;)*) => {
-        /// The whole file, as it lies in flash. Fill the public fields of a [`WeightsFile::zeroed`], then
-        /// [`seal`](WeightsFile::seal) it. Only [`parse`] makes a [`Model`] of its bytes.
-        #[derive(Clone, Copy, Pod, Zeroable)]
+        /// The start of the file.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
         #[repr(C)]
-        pub struct WeightsFile { $(#[doc = $meaning] pub $name: $kind,)* }
+        pub struct Header { $(#[doc = $meaning] pub $name: $kind,)* }
 
-        /// The table of the file: every byte of it, in order.
+        /// The table of the header: every byte of it, in order.
         pub const FIELDS: &[Field] = &[$(Field {
             name: stringify!($name),
             kind: stringify!($kind),
-            offset: core::mem::offset_of!(WeightsFile, $name),
+            offset: core::mem::offset_of!(Header, $name),
             bytes: size_of::<$kind>(),
             meaning: $meaning,
         },)*];
     };
 }
 
-file_table! {
+header_table! {
     magic: [u8; 8], "`BN-LENET`";
-    checksum: u32, "CRC-32 (ISO-HDLC, as in zip) of every byte after this field";
-    length: u32, "length of the whole file in bytes";
-    format_version: u16, "layout of the file: 2";
-    arithmetic: u16, "meaning of the numbers: 2";
-    network: u32, "CRC-32 of the names and shapes of the network's tensors";
-    logit_fraction_bits: u8, "a logit is its integer times 2^-this; at most 20";
-    reserved: [u8; 39], "zero";
-    conv1_bias: [i32; CONV1_CHANNELS], "convolution 1: start value of each channel's accumulator";
-    conv2_bias: [i32; CONV2_CHANNELS], "convolution 2: likewise";
-    linear1_bias: [[i32; BLOCK]; LINEAR1_QUADS], "linear 1: start value of each output's accumulator, times 256";
-    linear1_multiplier: [[i32; BLOCK]; LINEAR1_QUADS], "linear 1: factor to the sigmoid's table index, times 2^32; positive";
-    linear2_bias: [[i32; BLOCK]; LINEAR2_BLOCKS], "linear 2: likewise";
-    linear2_multiplier: [[i32; BLOCK]; LINEAR2_BLOCKS], "linear 2: likewise";
-    linear3_bias: [[i32; BLOCK]; LOGIT_BLOCKS], "linear 3: likewise; zero beyond the classes";
-    linear3_multiplier: [[i32; BLOCK]; LOGIT_BLOCKS], "linear 3: factor to the logit, times 2^32; positive, zero beyond the classes";
-    conv1_lanes: [[[[Pair; CONV1_ROWS / 2]; POOL]; POINTS]; CONV1_CHANNELS], "convolution 1: transformed weights; of six rows the upper output uses the first five, the lower the last five";
-    conv2_lanes: [[[[Pair; KERNEL]; CONV1_CHANNELS / 2]; POINTS]; CONV2_CHANNELS], "convolution 2: transformed weights";
-    linear1_weight: [[[Pair; BLOCK]; FLAT_QUADS]; LINEAR1_QUADS], "linear 1: weights in [-127, 127], four a pair";
-    linear2_weight: [[[Pair; BLOCK]; LINEAR1_QUADS]; LINEAR2_BLOCKS], "linear 2: likewise";
-    linear3_weight: [[[Pair; BLOCK]; LINEAR2_QUADS]; LOGIT_BLOCKS], "linear 3: likewise; zero beyond the inputs and classes";
-    conv1_sigmoid: [u8; SIGMOID_LEN], "convolution 1: the sigmoid's table, never falling, at most 254";
-    conv2_sigmoid: [i8; SIGMOID_LEN], "convolution 2: the sigmoid's table, never falling, above -128";
-    linear_sigmoid: [i8; SIGMOID_LEN], "linear 1 and 2: likewise";
+    checksum: u32, "CRC-32 (ISO-HDLC, as in zip) of every byte after this field, up to `length`";
+    length: u32, "bytes of the file without its texts";
+    format_version: u16, "layout of the file: 3";
+    steps: u16, "steps of the plan";
+    topology: u32, "digest of the network's nodes and shapes";
+    identity: u32, "digest of topology, preprocessing and class names";
+    plan: u32, "digest of topology and plan: what a firmware accepts";
+    description_words: u32, "words of the description";
+    tables: u32, "tables of activations";
+    text_bytes: u32, "bytes of the texts behind `length`";
+    text_checksum: u32, "CRC-32 of the texts";
+    reserved: [u8; 16], "zero";
+}
+
+/// What the integers of a tensor mean: `(integer - zero_point) * scale`.
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Scale {
+    /// Value of one step; positive.
+    pub scale: f32,
+    /// The integer of the value 0; it need not be one that occurs.
+    pub zero_point: i32,
 }
 
 /// Bytes that stand before what the checksum covers.
-const BEFORE_CHECKED: usize = core::mem::offset_of!(WeightsFile, length);
-
-const _: () = {
-    // Pod forbids padding between fields; this forbids it at the end.
-    let last = FIELDS[FIELDS.len() - 1];
-    assert!(last.offset + last.bytes == WEIGHTS_BYTES && WEIGHTS_BYTES.is_multiple_of(4));
-};
+const BEFORE_CHECKED: usize = core::mem::offset_of!(Header, length);
 
 /// On the device without a table: 1 KB of flash is worth more than the milliseconds of one pass at boot.
 #[cfg(not(feature = "wide"))]
@@ -114,117 +105,72 @@ type Table = crc::Table<16>;
 
 pub(crate) static CRC: crc::Crc<u32, Table> = crc::Crc::<u32, Table>::new(&crc::CRC_32_ISO_HDLC);
 
-const fn network_identity() -> u32 {
-    let mut digest = CRC.digest();
-    let mut i = 0;
-    while i < TENSOR_COUNT {
-        digest.update(TENSORS[i].name.as_bytes());
-        let mut axis = 0;
-        while axis < TENSORS[i].shape.len() {
-            digest.update(&(TENSORS[i].shape[axis] as u32).to_le_bytes());
-            axis += 1;
-        }
-        i += 1;
-    }
-    digest.finalize()
+/// The checksum that belongs to a file, which ends with what its header's `length` counts.
+pub(crate) fn checksum(bytes: &[u8]) -> u32 {
+    CRC.checksum(bytes.get(BEFORE_CHECKED..).unwrap_or_default())
 }
 
-impl WeightsFile {
-    /// Fills in everything that follows from the rest: magic, versions, identity, length and checksum.
-    pub fn seal(&mut self) {
-        self.magic = MAGIC;
-        self.length = WEIGHTS_BYTES as u32;
-        self.format_version = FORMAT_VERSION;
-        self.arithmetic = ARITHMETIC;
-        self.network = NETWORK;
-        self.checksum = CRC.checksum(&self.bytes()[BEFORE_CHECKED..]);
-    }
-
-    /// The file.
-    pub fn bytes(&self) -> &[u8; WEIGHTS_BYTES] {
-        bytemuck::must_cast_ref(self)
-    }
+/// Byte `index` of the input whose outputs a file's golden checksums are of: Knuth's multiplicative hash.
+pub const fn golden_input(index: usize) -> u8 {
+    ((index as u32).wrapping_mul(2_654_435_761) >> 24) as u8
 }
 
-impl core::fmt::Debug for WeightsFile {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("WeightsFile").field("checksum", &self.checksum).finish_non_exhaustive()
-    }
-}
-
-/// A `weights.bin` that [`parse`] has accepted: every range is proved, inference cannot fail.
-#[derive(Clone, Copy, Debug)]
-pub struct Model<'a>(&'a WeightsFile);
-
-/// Reads a `weights.bin` in place.
-///
-/// `bytes` is the whole file at a 4-byte aligned address. Nothing is copied; the model borrows the bytes.
+/// Reads the header of a file and checks all that is known without its plan: what tells the user most comes first, erased before
+/// magic, version before length.
 ///
 /// # Errors
-/// Anything but a file that the writer could have made is a [`FormatError`]: the wrong length, alignment, magic, version,
-/// network or checksum, a reserved byte that is set, a weight out of its range, an accumulator or a table that could go
-/// wrong on some image. A big-endian machine cannot read the numbers in place and refuses every sound file.
-pub fn parse(bytes: &[u8]) -> Result<Model<'_>, FormatError> {
-    check::header(bytes)?;
-    check::byte_order()?;
-    let file = bytemuck::try_from_bytes::<WeightsFile>(bytes).map_err(|_| FormatError::Misaligned)?;
-    check::contents(file)?;
-    Ok(Model(file))
-}
-
-macro_rules! linear_layers {
-    ($($(#[$doc:meta])* $name:ident: $i:tt, $o:tt, $weight:ident, $bias:ident, $multiplier:ident;)*) => {
-        $($(#[$doc])* #[inline(always)] pub fn $name(&self) -> LinearInt8<'a, $i, $o> {
-            LinearInt8 { weight: &self.0.$weight, bias: &self.0.$bias, multiplier: &self.0.$multiplier }
-        })*
+/// [`FormatError`] for anything but a whole, undamaged file of this version, with or without its texts.
+#[inline(never)]
+pub fn read_header(bytes: &[u8]) -> Result<Header, FormatError> {
+    let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
+        return Err(FormatError::Length { expected: HEADER_BYTES, found: bytes.len() });
     };
+    // Most flash is erased to ones, some to zeros.
+    if [0xFF, 0].iter().any(|erased| header.iter().all(|byte| byte == erased)) {
+        return Err(FormatError::Erased);
+    }
+    if header[..MAGIC.len()] != MAGIC {
+        return Err(FormatError::Magic);
+    }
+    if cfg!(target_endian = "big") {
+        return Err(FormatError::BigEndian);
+    }
+    let header: Header = bytemuck::must_cast(*header);
+    if header.format_version != FORMAT_VERSION {
+        return Err(FormatError::Version { found: header.format_version });
+    }
+    let expected = header.length as usize;
+    let Some(model) = bytes.get(..expected).filter(|model| model.len() >= HEADER_BYTES) else {
+        return Err(FormatError::Length { expected, found: bytes.len() });
+    };
+    if bytes.len() != expected && bytes.len() - expected != header.text_bytes as usize {
+        return Err(FormatError::Length {
+            expected: expected.saturating_add(header.text_bytes as usize),
+            found: bytes.len(),
+        });
+    }
+    let computed = checksum(model);
+    if computed != header.checksum {
+        return Err(FormatError::Checksum { computed, stored: header.checksum });
+    }
+    if let Some(index) = header.reserved.iter().position(|&byte| byte != 0) {
+        return Err(FormatError::Reserved { offset: core::mem::offset_of!(Header, reserved) + index });
+    }
+    Ok(header)
 }
 
-impl<'a> Model<'a> {
-    linear_layers! {
-        /// Linear 1.
-        linear1: FLAT_QUADS, LINEAR1_QUADS, linear1_weight, linear1_bias, linear1_multiplier;
-        /// Linear 2.
-        linear2: LINEAR1_QUADS, LINEAR2_BLOCKS, linear2_weight, linear2_bias, linear2_multiplier;
-        /// Linear 3.
-        linear3: LINEAR2_QUADS, LOGIT_BLOCKS, linear3_weight, linear3_bias, linear3_multiplier;
+/// Reads a file of a known plan in place: `WORDS` words without its texts. What its streams hold is for their families to check.
+///
+/// # Errors
+/// As [`read_header`]; [`FormatError::Plan`] for another plan, [`FormatError::Misaligned`].
+#[inline(always)]
+pub fn open<const WORDS: usize>(bytes: &[u8], plan: u32) -> Result<&[u32; WORDS], FormatError> {
+    let header = read_header(bytes)?;
+    if header.plan != plan {
+        return Err(FormatError::Plan { expected: plan, found: header.plan });
     }
-
-    /// Convolution 1.
-    #[inline(always)]
-    pub fn conv1(&self) -> Conv1Int8<'a> {
-        Conv1Int8 { lanes: &self.0.conv1_lanes, bias: &self.0.conv1_bias, sigmoid: &self.0.conv1_sigmoid }
-    }
-
-    /// Convolution 2.
-    #[inline(always)]
-    pub fn conv2(&self) -> Conv2Int8<'a> {
-        Conv2Int8 { lanes: &self.0.conv2_lanes, bias: &self.0.conv2_bias, sigmoid: &self.0.conv2_sigmoid }
-    }
-
-    /// The sigmoid's table of linear 1 and 2.
-    #[inline(always)]
-    pub fn sigmoid(&self) -> &'a [i8; SIGMOID_LEN] {
-        &self.0.linear_sigmoid
-    }
-
-    /// A logit is its integer times 2 to the minus this.
-    pub fn logit_fraction_bits(&self) -> u8 {
-        self.0.logit_fraction_bits
-    }
-
-    /// The checksum in the file: which model this is.
-    pub fn checksum(&self) -> u32 {
-        self.0.checksum
-    }
-
-    /// The file itself.
-    pub fn file(&self) -> &'a WeightsFile {
-        self.0
-    }
+    let wrong = FormatError::Length { expected: 4 * WORDS, found: header.length as usize };
+    let model = bytes.get(..4 * WORDS).filter(|_| header.length as usize == 4 * WORDS).ok_or(wrong)?;
+    let words = bytemuck::try_cast_slice(model).map_err(|_| FormatError::Misaligned)?;
+    words.first_chunk().ok_or(wrong)
 }
-
-#[cfg(test)]
-mod header_tests;
-#[cfg(all(test, target_endian = "little"))]
-pub(crate) mod tests;

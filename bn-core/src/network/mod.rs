@@ -20,13 +20,15 @@
 //! ```
 
 mod check;
-mod digest;
+mod codec;
 mod error;
 mod parameter;
 mod shape;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "build")]
+pub use codec::{Decoded, decode};
 pub use error::{NetworkError, Problem};
 pub use parameter::{Dims, Parameter, Role};
 pub use shape::Shape;

@@ -3,10 +3,10 @@
 //! The same network as [`infer`](crate::infer), its weights laid out once so that every inner loop reads whole vectors.
 
 mod f32;
-mod int8;
+mod lenet;
 
 pub use self::f32::{WideLeNet, WideScratch};
-pub use self::int8::{WideInt8Scratch, WideModel};
+pub use self::lenet::{WideInt8Scratch, WideModel};
 
 /// Every instruction set of this machine, the best one first; for Miri, which takes minutes for an image, that one alone.
 #[cfg(test)]

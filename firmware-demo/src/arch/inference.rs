@@ -16,13 +16,17 @@ mod device {
     use core::panic::PanicInfo;
 
     #[cfg(feature = "small")]
-    use bn_core::small::{Scratch, WEIGHTS_BYTES, Weights, predict};
-    use bn_core::{Image, Prediction};
+    use bn_core::small::{Arena, Input, WEIGHTS_BYTES, Weights, predict};
     #[cfg(not(feature = "small"))]
-    use bn_core::{Model, Scratch, format::WEIGHTS_BYTES, format::parse, predict};
+    use generated::{Arena, Input, Model, OUTPUTS, WEIGHTS_BYTES, parse, predict};
 
     #[cfg(feature = "small")]
     type Model<'a> = &'a Weights;
+    #[cfg(feature = "small")]
+    const OUTPUTS: usize = bn_core::CLASSES;
+
+    #[cfg(not(feature = "small"))]
+    bn_core::include_model!(generated);
 
     unsafe extern "C" {
         safe fn a_panic_is_reachable() -> !;
@@ -37,13 +41,17 @@ mod device {
     struct Aligned<T: ?Sized>(T);
 
     // SAFETY (here and below): no other symbol of the program has this name.
+    #[cfg(not(feature = "small"))]
+    #[unsafe(no_mangle)]
+    static BN_LENET_WEIGHTS: Aligned<[u8; WEIGHTS_BYTES]> = Aligned(generated::WEIGHTS.0);
+    #[cfg(feature = "small")]
     #[unsafe(no_mangle)]
     static BN_LENET_WEIGHTS: Aligned<[u8; WEIGHTS_BYTES]> =
-        Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/weights.bin")));
+        Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/small.bin")));
 
     #[unsafe(no_mangle)]
-    fn bn_lenet_predict(model: &Model<'_>, image: &Image, scratch: &mut Scratch) -> Prediction {
-        predict(model, image, scratch)
+    fn bn_lenet_predict(model: &Model<'_>, input: &Input, arena: &mut Arena) -> bn_core::Prediction<OUTPUTS> {
+        predict(model, input, arena)
     }
 
     #[unsafe(no_mangle)]

@@ -1,7 +1,8 @@
 //! The inference as a WebAssembly module: no standard library, no heap, no imports. Touches its own memory alone.
 //!
-//! Its host writes a `weights.bin` to where `weights` points and calls `load`. For each image it then writes the 784 pixels to
-//! where `image` points, calls `classify`, and reads a [`Record`] where `record` points.
+//! Its host writes a `weights.bin` of the module's plan, `weights_bytes` long, to where `weights` points and calls `load`. For each
+//! input it then writes `input_bytes` bytes to where `input` points, calls `classify`, and reads `record_bytes` bytes, a
+//! [`record`](firmware_demo::protocol::record), where `record` points.
 //!
 //! A panic would be an import, which the host does not have: a module that starts has none in reach.
 #![cfg_attr(target_arch = "wasm32", no_std, no_main)]
@@ -16,10 +17,10 @@ fn main() {
 mod module {
     use core::panic::PanicInfo;
 
-    use bn_core::format::{WEIGHTS_BYTES, parse};
-    use bn_core::lenet::IMAGE_SIDE;
-    use bn_core::{Image, Model, Scratch, predict};
-    use firmware_demo::protocol::Record;
+    use firmware_demo::protocol::{self, record_words};
+    use generated::{Arena, INPUT_BYTES, Input, Model, OUTPUTS, WEIGHTS_BYTES, parse, predict};
+
+    bn_core::include_model!(generated);
 
     unsafe extern "C" {
         safe fn a_panic_is_reachable() -> !;
@@ -35,9 +36,9 @@ mod module {
 
     static mut WEIGHTS: Aligned<[u8; WEIGHTS_BYTES]> = Aligned([0; WEIGHTS_BYTES]);
     static mut MODEL: Option<Model<'static>> = None;
-    static mut IMAGE: Image = [[0; IMAGE_SIDE]; IMAGE_SIDE];
-    static mut SCRATCH: Scratch = Scratch::new();
-    static mut RECORD: [u8; Record::BYTES] = [0; Record::BYTES];
+    static mut INPUT: Input = [0; INPUT_BYTES];
+    static mut ARENA: Arena = Arena::new();
+    static mut RECORD: [[u8; 4]; record_words(OUTPUTS)] = [[0; 4]; record_words(OUTPUTS)];
 
     /// Where `weights.bin` goes, before [`load`]. Once that has said 1, it must stay as it is.
     // SAFETY (here and below): no other symbol of the module has this name.
@@ -46,13 +47,31 @@ mod module {
         (&raw mut WEIGHTS).cast()
     }
 
-    /// Where the pixels go: row by row, one byte each.
+    /// Bytes of a model.
     #[unsafe(no_mangle)]
-    extern "C" fn image() -> *mut u8 {
-        (&raw mut IMAGE).cast()
+    extern "C" fn weights_bytes() -> usize {
+        WEIGHTS_BYTES
     }
 
-    /// Where [`classify`] leaves its [`Record`].
+    /// Where an input goes: channel, row, column, one byte each.
+    #[unsafe(no_mangle)]
+    extern "C" fn input() -> *mut u8 {
+        (&raw mut INPUT).cast()
+    }
+
+    /// Bytes of an input.
+    #[unsafe(no_mangle)]
+    extern "C" fn input_bytes() -> usize {
+        INPUT_BYTES
+    }
+
+    /// Bytes of a record.
+    #[unsafe(no_mangle)]
+    extern "C" fn record_bytes() -> usize {
+        4 * record_words(OUTPUTS)
+    }
+
+    /// Where [`classify`] leaves its record.
     #[unsafe(no_mangle)]
     extern "C" fn record() -> *const u8 {
         (&raw const RECORD).cast()
@@ -68,16 +87,17 @@ mod module {
         model.is_some().into()
     }
 
-    /// Classifies the image: 1 if it did, 0 if there are no weights.
+    /// Classifies the input: 1 if it did, 0 if there are no weights.
     #[unsafe(no_mangle)]
     extern "C" fn classify() -> u32 {
-        let (model, image) = (&raw const MODEL, &raw const IMAGE);
-        let (scratch, record) = (&raw mut SCRATCH, &raw mut RECORD);
+        let (model, input) = (&raw const MODEL, &raw const INPUT);
+        let (arena, record) = (&raw mut ARENA, &raw mut RECORD);
         // SAFETY: a module has one thread and its host calls one function at a time, so these are the only references.
-        let (model, image, scratch, record) = unsafe { (&*model, &*image, &mut *scratch, &mut *record) };
+        let (model, input, arena, record) = unsafe { (&*model, &*input, &mut *arena, &mut *record) };
         let Some(model) = model else { return 0 };
-        let prediction = predict(model, image, scratch);
-        *record = Record { class: prediction.class as u32, logits: prediction.logits }.to_bytes();
+        let prediction = predict(model, input, arena);
+        let values = protocol::record(prediction.class as u32, &prediction.logits);
+        record.iter_mut().zip(values).for_each(|(word, value)| *word = value);
         1
     }
 }

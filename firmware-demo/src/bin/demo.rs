@@ -9,13 +9,11 @@ fn main() {
 
 #[cfg(target_os = "none")]
 mod device {
-    use bn_core::CLASS_NAMES;
-    use bn_core::infer::Prediction;
     use firmware_demo::arch::stack;
     use firmware_demo::choice::Unit;
     use firmware_demo::classifier::Classifier;
     use firmware_demo::counter::Counter;
-    use firmware_demo::model::Scratch;
+    use firmware_demo::model::{Arena, CLASS_NAMES, Prediction, STEP_NAMES};
     use firmware_demo::place::{self, Place};
     use firmware_demo::protocol::EXIT_OK;
     use firmware_demo::{device, images};
@@ -41,7 +39,7 @@ mod device {
             // The program's depth first: measuring an inference's paints over it.
             let program = stack::high_water();
             let inference = classifier.stack_bytes(image);
-            let scratch = size_of::<Scratch>() as u32;
+            let scratch = size_of::<Arena>() as u32;
             defmt::info!(
                 "memory: scratch {=u32} B, stack {=u32} B (whole program {=u32} B)",
                 scratch,
@@ -49,16 +47,9 @@ mod device {
                 program
             );
             let unit = classifier.counter().map(Counter::unit);
-            let [conv1, conv2, linear1, linear2, linear3] = classifier.layers(image);
-            defmt::info!(
-                "layers: convolutions {=u32}, {=u32}; linear {=u32}, {=u32}, {=u32} {=str}",
-                conv1,
-                conv2,
-                linear1,
-                linear2,
-                linear3,
-                unit.map_or("counted", Unit::name)
-            );
+            for (name, count) in STEP_NAMES.iter().zip(classifier.steps(image)) {
+                defmt::info!("layer {=str}: {=u32} {=str}", name, count, unit.map_or("counted", Unit::name));
+            }
         }
         place::exit(EXIT_OK)
     }
@@ -66,14 +57,16 @@ mod device {
     /// One line: the label, the verdict, the three likeliest classes in order, the cost.
     fn report(label: usize, prediction: &Prediction, count: Option<u32>, unit: Option<Unit>) {
         let ranking = prediction.ranking();
+        let name = |class: usize| CLASS_NAMES.get(class).copied().unwrap_or("no class");
+        let likely = |place: usize| name(ranking.get(place).copied().unwrap_or(usize::MAX));
         let verdict = if prediction.class == label { "right" } else { "WRONG" };
         defmt::info!(
             "{=str}: {=str}; {=str} > {=str} > {=str}; {=u32} {=str}",
-            CLASS_NAMES[label],
+            name(label),
             verdict,
-            CLASS_NAMES[ranking[0]],
-            CLASS_NAMES[ranking[1]],
-            CLASS_NAMES[ranking[2]],
+            likely(0),
+            likely(1),
+            likely(2),
             count.unwrap_or(0),
             unit.map_or("counted", Unit::name)
         );

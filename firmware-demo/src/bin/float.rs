@@ -13,12 +13,12 @@ mod device {
     use core::hint::black_box;
 
     use bn_core::infer::{self, ScratchF32};
-    use bn_core::lenet::PIXELS;
+    use bn_core::lenet::{IMAGE_SIDE, PIXELS};
     use bn_core::{CLASSES, FoldedLeNet, Image, LeNet};
     use firmware_demo::arch::watchdog;
     use firmware_demo::counter::Counter;
     use firmware_demo::protocol::{EXIT_OK, FloatRecord};
-    use firmware_demo::{device, files, images, place};
+    use firmware_demo::{device, files, place};
 
     /// The host finds both by their names and replaces them.
     static UNFOLDED: LeNet = LeNet::zero();
@@ -30,10 +30,10 @@ mod device {
         files::require_emulator(place, counter.is_some());
         let (mut from, mut to) = files::open();
         let mut scratch = ScratchF32::new();
-        let mut pixels = [0; PIXELS];
+        let mut pixels = [[0; IMAGE_SIDE]; IMAGE_SIDE];
         if let Some(mut counter) = counter {
-            while files::read(&mut from, &mut pixels) == 1 {
-                let record = classify(&mut counter, images::image(&pixels), &mut scratch);
+            while files::read(&mut from, pixels.as_flattened_mut(), PIXELS) == 1 {
+                let record = classify(&mut counter, &pixels, &mut scratch);
                 files::write(&mut to, &record.to_bytes());
             }
         }

@@ -8,7 +8,7 @@ use super::profile;
 use crate::device::emulate::{Cost, EmulateReport, EmulateRequest, LogLine, run_demo, run_elf, soak};
 use crate::device::firmware::{Inputs, shipped_weights};
 use crate::error::{Error, Result};
-use crate::model::weights::AlignedBytes;
+use crate::model::weights;
 use crate::network::Network;
 
 pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
@@ -22,13 +22,12 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
         });
     }
     let path = args.weights.clone().map_or_else(shipped_weights, Ok)?;
-    let bytes = AlignedBytes::read(&path)?;
-    let weights = bytes.model(&path)?;
+    let weights = weights::read(&path)?;
     if args.demo {
         return print(
             &run_demo(
                 &Inputs {
-                    weights: Some(weights),
+                    weights: Some(&weights),
                     images: None,
                     machine: args.machine,
                     board: None,
@@ -42,7 +41,7 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
     let dataset = args.data.load(None, Network::lenet().input())?;
     let images = dataset.test.first(args.images.map_or(usize::MAX, |n| n as usize));
     output::notice(&format!("weights of {}, test images of {} ({})", path.display(), dataset.name, dataset.source));
-    let request = EmulateRequest { weights, machine: args.machine, images: &images, build: args.build() };
+    let request = EmulateRequest { weights: &weights, machine: args.machine, images: &images, build: args.build() };
     let report = if args.profile {
         profile::emulate_and_profile(&request, args.checkpoint.as_deref())?
     } else {

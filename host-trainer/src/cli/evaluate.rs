@@ -9,7 +9,6 @@ use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateReport, Request, evaluate};
 use crate::files;
 use crate::model_file::ModelFile;
-use crate::network::Network;
 use crate::train::checkpoint::Checkpoint;
 
 pub(super) fn run(args: EvaluateArgs, out: &mut dyn Write) -> Result<()> {
@@ -29,7 +28,10 @@ pub(super) fn run(args: EvaluateArgs, out: &mut dyn Write) -> Result<()> {
         (ModelFile::Checkpoint(checkpoint), None) => Some(&**checkpoint),
         (ModelFile::Weights(_), alongside) => alongside.as_ref(),
     };
-    let input = checkpoint.map_or_else(|| Network::lenet().input(), |c| c.parameters.network.input());
+    let input = match &model {
+        ModelFile::Weights(file) => file.network().topology.input,
+        ModelFile::Checkpoint(checkpoint) => checkpoint.parameters.network.input(),
+    };
     let dataset = args.data.load(checkpoint.and_then(Checkpoint::training), input)?;
     let images = args.images.map(|n| n as usize);
     let request = Request { file: &args.file, model: &model, checkpoint: alongside.as_ref(), images };

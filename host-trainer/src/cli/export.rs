@@ -65,7 +65,7 @@ fn integers(args: &ExportArgs, checkpoint: &Checkpoint, out: &mut dyn Write) -> 
     let request = ExportRequest { calibration: &dataset.train, accuracy_limit: args.limit, fine_tuning };
     let exported = export(&checkpoint.parameters, &request)?;
     // What is reported is the file that now lies on the disk.
-    let file = ModelFile::Weights(weights::write(&args.out, &exported.weights)?);
+    let file = ModelFile::Weights(Box::new(weights::write(&args.out, &exported.weights)?));
     let request = Request { file: &args.out, model: &file, checkpoint: Some(checkpoint), images: None };
     let test = evaluate(&request, &dataset)?.report;
     if args.json {

@@ -104,12 +104,37 @@ fn describe_training(training: &TrainingState, table: &mut Table) {
 }
 
 fn of_weights(weights: &WeightsInspection) -> String {
-    let mut text = format!("kind  weights.bin: the folded network in integers, {} bytes\n\n", thousands(weights.bytes));
-    text += &format!("{:>6} {:>6}  {:<20} {:<26} {}\n", "offset", "bytes", "field", "value", "meaning");
+    let bytes = |bytes: usize| format!("{} bytes", thousands(bytes));
+    let mut table = Table::default();
+    table
+        .row("kind", "weights.bin: the folded network in integers, and its plan")
+        .row("size", format!("{}, {} of them for a firmware", bytes(weights.bytes), thousands(weights.model_bytes)))
+        .row("memory of an inference", format!("{}, the stack besides", bytes(weights.arena_bytes)));
+    let mut text = format!("{}\n{}", table.render(), weights.network);
+    text += &format!("\n{:>6} {:>6}  {:<18} {:<12} {}\n", "offset", "bytes", "header", "value", "meaning");
     for field in &weights.fields {
         text += &format!(
-            "{:>6} {:>6}  {:<20} {:<26} {}\n",
+            "{:>6} {:>6}  {:<18} {:<12} {}\n",
             field.offset, field.bytes, field.name, field.value, field.meaning
+        );
+    }
+    text += &format!(
+        "\n{:<12} {:<17} {:>9} {:>12} {:>9} {:>9} {:>9}  {:<12} golden\n",
+        "step", "family", "nodes", "MAC", "weights", "output", "scratch", "scale"
+    );
+    for step in &weights.steps {
+        let [first, last] = step.nodes;
+        text += &format!(
+            "{:<12} {:<17} {:>9} {:>12} {:>9} {:>9} {:>9}  {:<12.6e} {}\n",
+            step.name,
+            step.family,
+            format!("{first} to {last}"),
+            thousands(step.macs),
+            thousands(step.stream_bytes),
+            thousands(step.output_bytes),
+            thousands(step.scratch_bytes),
+            step.scale,
+            step.golden
         );
     }
     text

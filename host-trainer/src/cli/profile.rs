@@ -86,7 +86,7 @@ fn cycles(executed: Option<&Executed>) -> String {
 fn layers(cost: &Cost) -> String {
     let row = |cells: [String; 8]| {
         let [layer, instructions, each, cycles, weights, code, ram, cmsis] = cells;
-        let line = format!("{layer:14}{instructions:>12}{each:>6}{cycles:>19}{weights:>9}{code:>7}{ram:>7}  {cmsis}");
+        let line = format!("{layer:22}{instructions:>12}{each:>6}{cycles:>19}{weights:>9}{code:>7}{ram:>7}  {cmsis}");
         format!("{}\n", line.trim_end())
     };
     let heads = ["", "instructions", "/MAC", "cycles, modelled", "weights", "code", "RAM", "CMSIS-NN's instructions"];
@@ -95,13 +95,13 @@ fn layers(cost: &Cost) -> String {
     let mut text = row(heads.map(str::to_owned));
     for layer in &cost.layers {
         text += &row([
-            layer.layer.clone(),
+            format!("{} {}", layer.name, layer.family),
             number(layer.instructions.into()),
             format!("{:.2}", layer.instructions_per_mac),
             cycles(layer.executed.as_ref()),
             number(layer.flash_bytes as u64),
             code(layer.executed),
-            number(layer.ram_bytes as u64),
+            layer.ram_bytes.map(|bytes| number(bytes as u64)).unwrap_or_default(),
             layer.cmsis_nn.map(both).unwrap_or_default(),
         ]);
     }

@@ -1,7 +1,10 @@
 //! The builds of the integer network that a device can have, and what each puts into flash. No I/O.
 
-use bn_core::{FormatError, Model, small};
+use bn_core::file::WeightsFile;
+use bn_core::{FormatError, small};
 use serde::Serialize;
+
+use crate::model::inference::streams_of_lenet;
 
 /// A build of the network. All give the same bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -38,11 +41,14 @@ impl Build {
     /// What the firmware has of a model in flash.
     ///
     /// # Errors
-    /// [`FormatError::Sigmoid`] when the small build cannot hold it.
-    pub fn baked(self, model: &Model<'_>) -> Result<Vec<u8>, FormatError> {
+    /// [`FormatError`] when the small build cannot hold it: its tables are no mirror images of themselves, or it is not LeNet's.
+    pub fn baked(self, file: &WeightsFile) -> Result<Vec<u8>, FormatError> {
         Ok(match self {
-            Build::Default | Build::Portable => model.file().bytes().to_vec(),
-            Build::Small => small::Weights::of(model)?.bytes().to_vec(),
+            Build::Default | Build::Portable => file.model_bytes().to_vec(),
+            Build::Small => {
+                let streams = streams_of_lenet(file).ok_or(FormatError::Description)?;
+                small::Weights::of(streams, file.checksum())?.bytes().to_vec()
+            }
         })
     }
 }

@@ -7,7 +7,7 @@ mod patch;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use bn_core::Model;
+use bn_core::file::WeightsFile;
 use object::elf::SHF_WRITE;
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionFlags};
 use tempfile::TempDir;
@@ -28,7 +28,7 @@ pub use patch::{change_weights, replace_networks, replace_weights};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Inputs<'a> {
     /// The weights.
-    pub weights: Option<Model<'a>>,
+    pub weights: Option<&'a WeightsFile>,
     /// Images that `demo` classifies, with their labels.
     pub images: Option<&'a Split>,
     /// The emulator's machine that it is built for, unless there is a `board`.
@@ -176,9 +176,9 @@ fn bake(inputs: &Inputs<'_>, folder: &Path) -> Result<Vec<(&'static str, PathBuf
     // The shipped weights under another name would only make cargo link again, and so would a file with the right contents
     // and a new modification time.
     let shipped = files::try_read(&shipped_weights()?, files::WEIGHTS.limit).unwrap_or_default();
-    if let Some(weights) = inputs.weights.map(|model| model.file().bytes()).filter(|weights| weights[..] != shipped) {
+    if let Some(weights) = inputs.weights.map(WeightsFile::to_bytes).filter(|weights| *weights != shipped) {
         let path = folder.join("weights.bin");
-        files::write_if_different(&path, weights)?;
+        files::write_if_different(&path, &weights)?;
         baked.push(("BN_LENET_WEIGHTS", path));
     }
     if let Some(images) = inputs.images {
@@ -191,7 +191,7 @@ fn bake(inputs: &Inputs<'_>, folder: &Path) -> Result<Vec<(&'static str, PathBuf
 
 /// The file of baked images: for each its label, then its pixels.
 pub fn demo_images(images: &Split) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(images.len() * crate::device::emulate::protocol::DEMO_IMAGE_BYTES);
+    let mut bytes = Vec::new();
     for (image, &label) in images.images().iter().zip(&images.labels) {
         bytes.push(label);
         bytes.extend_from_slice(image.as_flattened());

@@ -1,10 +1,12 @@
 //! Inference over many inputs, on all cores: any network in f32, LeNet by bn-core's own code, in integers too. Results do not
 //! depend on the number of threads.
 
+use bn_core::file::{Arena, WeightsFile};
 use bn_core::infer::{self, ScratchF32, argmax};
-use bn_core::lenet::FLAT;
+use bn_core::lenet::{FLAT, NETWORK, Streams};
+use bn_core::quant::Quad;
 use bn_core::wide::{WideInt8Scratch, WideLeNet, WideModel, WideScratch};
-use bn_core::{CLASSES, FoldedLeNet, Image, LeNet, Model, Prediction, Scratch};
+use bn_core::{CLASSES, FoldedLeNet, Image, LeNet};
 use ndarray::Array4;
 
 use super::fold::{Folded, InputPadding};
@@ -132,18 +134,51 @@ pub fn folded(net: &FoldedLeNet, images: &[Image]) -> Vec<[f32; CLASSES]> {
     each(images, WideScratch::new, |image, scratch| net.infer(image, scratch))
 }
 
-/// What the integer network says, one prediction an image.
-pub fn int8(model: &Model<'_>, images: &[Image]) -> Vec<Prediction> {
-    let model = Box::new(WideModel::new(*model));
-    each(images, WideInt8Scratch::new, |image, scratch| model.predict(image, scratch))
+/// What the integer network says of an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prediction {
+    /// The class with the largest integer; the lowest index wins a tie.
+    pub class: usize,
+    /// The integers of the output.
+    pub logits: Vec<i32>,
 }
 
-/// What reaches the first linear layer of the integer network, one row an image: channel, row, column, centred.
-pub fn flat(model: &Model<'_>, images: &[Image]) -> Vec<[i8; FLAT]> {
-    each(images, Scratch::new, |image, scratch| {
-        infer::predict(model, image, scratch);
-        let (_, [flat, ..]) = scratch.stages();
-        std::array::from_fn(|i| flat[i / 4].values()[i % 4])
+impl Prediction {
+    /// Of an output.
+    pub fn new(logits: Vec<i32>) -> Self {
+        Self { class: argmax(&logits), logits }
+    }
+}
+
+/// LeNet's integers, where a file holds them by the one plan that there is for them.
+pub fn streams_of_lenet(file: &WeightsFile) -> Option<&Streams> {
+    let is_lenet = file.header().topology == NETWORK.topology.digest();
+    bytemuck::try_from_bytes(bytemuck::cast_slice(file.streams())).ok().filter(|_| is_lenet)
+}
+
+/// What the integer network says, one prediction an image: on vector units where it is LeNet's, else by the portable kernels.
+///
+/// # Panics
+/// If the network does not read images of this size.
+pub fn int8(file: &WeightsFile, images: &[Image]) -> Vec<Prediction> {
+    if let Some(model) = streams_of_lenet(file).and_then(WideModel::new).map(Box::new) {
+        let logits = each(images, WideInt8Scratch::new, |image, scratch| model.predict(image, scratch));
+        return logits.into_iter().map(|logits| Prediction::new(logits.to_vec())).collect();
+    }
+    each(images, Arena::default, |image, arena| Prediction::new(file.run(image.as_flattened(), arena, |_, _| ())))
+}
+
+/// What reaches the first linear layer of LeNet's integers, one row an image: channel, row, column, centred.
+pub fn flat(file: &WeightsFile, images: &[Image]) -> Vec<[i8; FLAT]> {
+    each(images, Arena::default, |image, arena| {
+        let mut flat = [0; FLAT];
+        file.run(image.as_flattened(), arena, |step, output| {
+            if step == 1 {
+                let values = bytemuck::cast_slice::<_, Quad>(output).iter().flat_map(|quad| quad.values());
+                flat.iter_mut().zip(values).for_each(|(to, value)| *to = value);
+            }
+        });
+        flat
     })
 }
 

@@ -12,6 +12,7 @@ pub mod text;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use bn_core::file::{Texts, WeightsFile};
 use bn_core::network::{self, NetworkError, Node, Op, Parameter, Shape, Topology, Value};
 
 /// How a raw value becomes what the first node reads, see [`bn_core::network::Preprocessing`].
@@ -120,6 +121,28 @@ impl Network {
         check_preprocessing(&preprocessing, input).map_err(Fault::Text)?;
         check_classes(&classes, topology.output()).map_err(Fault::Text)?;
         Ok(Self { name, input, nodes, names, preprocessing, classes: classes.join("\n"), shapes, parameters })
+    }
+
+    /// That of a `weights.bin`.
+    ///
+    /// # Errors
+    /// What is wrong with names, classes or preprocessing: a forger's file may hold such.
+    pub fn of_weights(file: &WeightsFile) -> Result<Self, Fault> {
+        let (view, texts) = (file.network(), file.texts());
+        let network::Preprocessing { multiply, divide, mean, std } = view.preprocessing;
+        let named = |(&node, name): (&Node, &Option<String>)| NamedNode { node, name: name.clone() };
+        Self::new(Description {
+            name: texts.network.clone(),
+            input: view.topology.input,
+            nodes: view.topology.nodes.iter().zip(&texts.nodes).map(named).collect(),
+            preprocessing: Preprocessing { multiply, divide, mean: mean.to_vec(), std: std.to_vec() },
+            classes: view.class_names().map(String::from).collect(),
+        })
+    }
+
+    /// Names as a `weights.bin` holds them.
+    pub fn texts(&self) -> Texts {
+        Texts { network: self.name.clone(), nodes: self.names.clone(), classes: self.classes.clone() }
     }
 
     /// What it was made of.

@@ -1,10 +1,10 @@
 //! What training images say of each layer's inputs: their means, and of the linear layers their covariance.
 
-use bn_core::format::Layer;
 use bn_core::infer::{self, ScratchF32};
 use bn_core::lenet::{CONV1_CHANNELS, FLAT, LINEAR1, LINEAR2};
 use bn_core::{FoldedLeNet, Image};
 
+use super::Layer;
 use super::rounding::Covariance;
 use crate::model::inference;
 

@@ -11,20 +11,23 @@
 
 mod layers;
 
-use bn_core::format::WeightsFile;
+use bn_core::file::WeightsFile;
 use bn_core::infer::argmax;
-use bn_core::lenet::{FLAT, LINEAR1, LINEAR2};
+use bn_core::kernels::CentredTable;
+use bn_core::lenet::{FLAT, LINEAR1, LINEAR2, Streams};
 use bn_core::quant::SIGMOID_STEP;
-use bn_core::{CLASSES, FoldedLeNet, Model};
+use bn_core::{CLASSES, FoldedLeNet};
 use ndarray::Array2;
 use serde::Serialize;
 
 use self::layers::{Layer, Pass, times};
+use super::Quantized;
 use super::linear::Integers;
 use crate::data::Split;
 use crate::engine::Optimizer;
 use crate::engine::steps::Coefficients;
 use crate::model::inference;
+use crate::network::Network;
 use crate::train::epoch_order;
 use crate::train::recipe::{Recipe, SEED, Schedule};
 
@@ -73,33 +76,29 @@ pub struct FineTuned {
     pub weights: [usize; 3],
 }
 
-/// Fine-tunes the linear layers of a sealed file that the parser takes, which stands for `net`, on at least two images.
-pub fn fine_tune(
-    file: &WeightsFile,
-    net: &FoldedLeNet,
-    train: &Split,
-    request: FineTuning,
-) -> (Box<WeightsFile>, FineTuned) {
+/// Fine-tunes the linear layers of integers that a device would take, which stand for `net`, on at least two images.
+pub fn fine_tune(start: &Quantized, net: &FoldedLeNet, train: &Split, request: FineTuning) -> (Quantized, FineTuned) {
+    // Names and preprocessing change no integer.
+    let network = Network::lenet();
     let (seen, held_out) = train.split_last((train.len() / HELD_OUT_SHARE).max(1));
     let judge = Judge::new(net, &held_out);
-    let before = bn_core::parse(file.bytes()).expect("the caller has parsed it");
-    let start = stored(&before);
-    let mut layers = Layers::new(&before, net);
-    let lessons = Lessons::new(&before, net, &seen);
-    let mut agreement = vec![judge.judge(&before)];
-    let (mut best, mut kept) = (Box::new(*file), 0);
+    let file = start.write(&network).expect("the caller has written it");
+    let mut layers = Layers::new(start, net);
+    let lessons = Lessons::new(&file, net, &seen);
+    let mut agreement = vec![judge.judge(&file)];
+    let (mut best, mut kept) = (start.clone(), 0);
     for epoch in 1..=request.epochs {
         layers.epoch(&lessons, epoch, request);
-        let file = layers.file(file);
+        let quantized = layers.quantized(start);
         // A bias that left its range is no model.
-        let Ok(model) = bn_core::parse(file.bytes()) else { break };
-        let now = judge.judge(&model);
+        let Ok(file) = quantized.write(&network) else { break };
+        let now = judge.judge(&file);
         if now.divergence < agreement[kept].divergence {
-            (best, kept) = (file, epoch);
+            (best, kept) = (quantized, epoch);
         }
         agreement.push(now);
     }
-    let end = stored(&bn_core::parse(best.bytes()).expect("it was parsed"));
+    let (start, end) = (stored(&start.streams), stored(&best.streams));
     let changed = |at: usize| start[at].weight.iter().zip(&end[at].weight).filter(|(a, b)| a != b).count();
     let found = FineTuned {
         epochs: agreement.len() - 1,
@@ -113,11 +112,11 @@ pub fn fine_tune(
 }
 
 /// The linear layers' integers.
-fn stored(model: &Model<'_>) -> [Integers; 3] {
+fn stored(f: &Streams) -> [Integers; 3] {
     [
-        Integers::load(&model.linear1(), [FLAT, LINEAR1]),
-        Integers::load(&model.linear2(), [LINEAR1, LINEAR2]),
-        Integers::load(&model.linear3(), [LINEAR2, CLASSES]),
+        Integers::load(&f.linear1_weight, &f.linear1_bias, &f.linear1_multiplier, [FLAT, LINEAR1]),
+        Integers::load(&f.linear2_weight, &f.linear2_bias, &f.linear2_multiplier, [LINEAR1, LINEAR2]),
+        Integers::load(&f.linear3_weight, &f.linear3_bias, &f.linear3_multiplier, [LINEAR2, CLASSES]),
     ]
 }
 
@@ -134,12 +133,12 @@ impl<'a> Judge<'a> {
         Self { split, classes: inference::classes(&logits), probabilities: logits.iter().map(softmax).collect() }
     }
 
-    fn judge(&self, model: &Model<'_>) -> Agreement {
-        let unit = (-f32::from(model.logit_fraction_bits())).exp2();
-        let predictions = inference::int8(model, self.split.images());
+    fn judge(&self, file: &WeightsFile) -> Agreement {
+        let unit = file.output_scale().scale;
+        let predictions = inference::int8(file, self.split.images());
         let classes: Vec<usize> = predictions.iter().map(|p| p.class).collect();
         let divergences = predictions.iter().zip(&self.probabilities).map(|(p, wanted)| {
-            let given = softmax(&p.logits.map(|logit| logit as f32 * unit));
+            let given = softmax(&std::array::from_fn(|class| p.logits[class] as f32 * unit));
             let terms = wanted.iter().zip(given).filter(|(p, _)| **p > 0.0);
             terms.map(|(&p, q)| f64::from(p) * f64::from(p / q.max(f32::MIN_POSITIVE)).ln()).sum::<f64>()
         });
@@ -159,16 +158,16 @@ struct Lessons {
 }
 
 impl Lessons {
-    fn new(model: &Model<'_>, net: &FoldedLeNet, split: &Split) -> Self {
-        let flat = inference::flat(model, split.images());
+    fn new(file: &WeightsFile, net: &FoldedLeNet, split: &Split) -> Self {
+        let flat = inference::flat(file, split.images());
         Self { flat, probabilities: inference::folded(net, split.images()).iter().map(softmax).collect() }
     }
 }
 
 /// The linear layers in training.
-struct Layers<'a> {
+struct Layers {
     layers: [Layer; 3],
-    model: Model<'a>,
+    table: CentredTable,
     logit_unit: f64,
 }
 
@@ -179,16 +178,16 @@ struct Forward {
     passes: [Pass; 3],
 }
 
-impl<'a> Layers<'a> {
-    fn new(model: &Model<'a>, net: &FoldedLeNet) -> Self {
-        let logit_unit = (-f64::from(model.logit_fraction_bits())).exp2();
-        let [one, two, three] = stored(model);
+impl Layers {
+    fn new(start: &Quantized, net: &FoldedLeNet) -> Self {
+        let logit_unit = start.logit_unit();
+        let [one, two, three] = stored(&start.streams);
         let layers = [
             Layer::new(&one, net.linear1.flat(), SIGMOID_STEP),
             Layer::new(&two, net.linear2.flat(), SIGMOID_STEP),
             Layer::new(&three, net.linear3.flat(), logit_unit),
         ];
-        Self { layers, model: *model, logit_unit }
+        Self { layers, table: start.streams.linear_sigmoid, logit_unit }
     }
 
     /// A pass over the images, in an order of its own.
@@ -209,7 +208,7 @@ impl<'a> Layers<'a> {
 
     /// What reaches the first layer, `[images][FLAT]` centred integers, to logits.
     fn forward(&self, flat: Array2<f32>) -> Forward {
-        let ([one, two, three], table) = (&self.layers, self.model.sigmoid());
+        let ([one, two, three], table) = (&self.layers, &self.table);
         let first = one.forward(flat);
         let second = two.forward(one.activations(&first, table));
         let third = three.forward(two.activations(&second, table));
@@ -234,16 +233,15 @@ impl<'a> Layers<'a> {
         one.step(&d_one, coefficients);
     }
 
-    /// The integers as they stand, in a copy of `file`, sealed.
-    fn file(&self, file: &WeightsFile) -> Box<WeightsFile> {
-        let mut file = Box::new(*file);
-        let f = &mut *file;
+    /// The integers as they stand, the rest as it was at the start.
+    fn quantized(&self, start: &Quantized) -> Quantized {
+        let mut quantized = start.clone();
+        let f = &mut *quantized.streams;
         let [one, two, three] = self.layers.each_ref().map(Layer::integers);
         one.store(&mut f.linear1_weight, &mut f.linear1_bias, &mut f.linear1_multiplier);
         two.store(&mut f.linear2_weight, &mut f.linear2_bias, &mut f.linear2_multiplier);
         three.store(&mut f.linear3_weight, &mut f.linear3_bias, &mut f.linear3_multiplier);
-        file.seal();
-        file
+        quantized
     }
 }
 

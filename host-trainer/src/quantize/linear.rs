@@ -6,8 +6,7 @@
 
 use std::thread;
 
-use bn_core::ops::LinearInt8;
-use bn_core::ops::linear::BLOCK;
+use bn_core::kernels::linear::BLOCK;
 use bn_core::quant::{LINEAR_UNIT, LINEAR_WEIGHT_MAX, Pair, pack_weights, unpack_weights};
 
 use super::rounding::{Covariance, Rounded, by_cost, by_pairs, nearest};
@@ -135,21 +134,23 @@ impl Source<'_> {
 }
 
 impl Integers {
-    /// Of a file, its layer of `inputs` and `outputs`.
+    /// Of a stream of `inputs` and `outputs`.
     pub(super) fn load<const QUADS: usize, const BLOCKS: usize>(
-        layer: &LinearInt8<'_, QUADS, BLOCKS>,
+        weight: &[[[Pair; BLOCK]; QUADS]; BLOCKS],
+        bias: &[[i32; BLOCK]; BLOCKS],
+        multiplier: &[[i32; BLOCK]; BLOCKS],
         [inputs, outputs]: [usize; 2],
     ) -> Self {
-        let mut weight = Vec::with_capacity(inputs * outputs);
+        let mut weights = Vec::with_capacity(inputs * outputs);
         for output in 0..outputs {
-            let quads = layer.weight[output / BLOCK].iter().map(|outputs| outputs[output % BLOCK]);
-            weight.extend(quads.flat_map(unpack_weights).take(inputs).map(|w| w as i8));
+            let quads = weight[output / BLOCK].iter().map(|outputs| outputs[output % BLOCK]);
+            weights.extend(quads.flat_map(unpack_weights).take(inputs).map(|w| w as i8));
         }
         let of = |values: &[[i32; BLOCK]; BLOCKS]| values.as_flattened()[..outputs].to_vec();
-        Self { weight, bias: of(layer.bias), multiplier: of(layer.multiplier) }
+        Self { weight: weights, bias: of(bias), multiplier: of(multiplier) }
     }
 
-    /// Into a file.
+    /// Into a stream.
     pub(super) fn store<const QUADS: usize, const BLOCKS: usize>(
         &self,
         weight: &mut [[[Pair; BLOCK]; QUADS]; BLOCKS],

@@ -1,10 +1,12 @@
 //! How the integer layers do beside the f32 ones, on the calibration images: what the device's own code leaves behind each
 //! layer, compared with the folded network's activations.
 
-use bn_core::infer::{self, Scratch, ScratchF32};
+use bn_core::file::{Arena, WeightsFile};
+use bn_core::infer::{self, ScratchF32};
 use bn_core::lenet::{CONV1_CHANNELS, CONV2_CHANNELS, LINEAR1, LINEAR2};
-use bn_core::quant::{ACTIVATION_MAX, ACTIVATION_ONE, POOLED_ONE, Quad};
-use bn_core::{CLASSES, FoldedLeNet, Image, LeNet, Model};
+use bn_core::plan::Form;
+use bn_core::quant::{ACTIVATION_MAX, ACTIVATION_ONE, POOLED_ONE, Pair, Quad};
+use bn_core::{CLASSES, FoldedLeNet, Image, LeNet};
 use serde::Serialize;
 
 /// Channels or outputs of the five layers.
@@ -84,33 +86,46 @@ impl Sums {
 }
 
 /// Runs both networks over `images`, of which there is at least one.
-pub fn measure(unfolded: &LeNet, folded: &FoldedLeNet, model: &Model<'_>, images: &[Image]) -> [Activations; 5] {
-    let (mut truth, mut integers) = (Box::new(ScratchF32::new()), Box::new(Scratch::new()));
+pub fn measure(unfolded: &LeNet, folded: &FoldedLeNet, file: &WeightsFile, images: &[Image]) -> [Activations; 5] {
+    let (mut truth, mut arena) = (Box::new(ScratchF32::new()), Arena::default());
     let mut sums = CHANNELS.map(Sums::new);
-    let logit = (-f64::from(model.logit_fraction_bits())).exp2();
+    let (pooled_one, one) = (i32::from(POOLED_ONE), i32::from(ACTIVATION_ONE));
+    let of_form = |form| match form {
+        Form::PairSums => (1.0 / f64::from(POOLED_ONE), [0, pooled_one]),
+        Form::Quads => (1.0 / f64::from(ACTIVATION_ONE), [0, one]),
+        _ => (f64::from(file.output_scale().scale), [i32::MIN, i32::MAX]),
+    };
     for image in images {
         let logits = infer::folded(folded, image, &mut truth);
-        let prediction = infer::predict(model, image, &mut integers);
         let [pooled1, pooled2, linear1, linear2] = truth.stages();
-        let (maps, quads) = integers.stages();
-        let of_channel = |channel: usize| {
-            let map = maps[channel / 2].as_flattened().iter();
-            map.map(move |pair| i32::from(if channel.is_multiple_of(2) { pair.low } else { pair.high }))
-        };
-        let first: Vec<i32> = (0..CONV1_CHANNELS).flat_map(of_channel).collect();
-        let pooled_one = i32::from(POOLED_ONE);
-        sums[0].add(pooled1, &first, 1.0 / f64::from(POOLED_ONE), [0, pooled_one]);
-        for ((sums, truth), quads) in sums[1..4].iter_mut().zip([pooled2, linear1, linear2]).zip(quads) {
-            // From 0 to 254: the device's are centred.
-            let uncentred = |a: i8| i32::from(a) + i32::from(ACTIVATION_MAX);
-            let values: Vec<i32> = quads.iter().flat_map(|quad: &Quad| quad.values()).map(uncentred).collect();
-            let one = i32::from(ACTIVATION_ONE);
-            sums.add(truth, &values[..truth.len()], 1.0 / f64::from(ACTIVATION_ONE), [0, one]);
-        }
-        sums[4].add(&logits, &prediction.logits, logit, [i32::MIN, i32::MAX]);
+        let layers = [pooled1, pooled2, linear1, linear2, &logits];
+        file.run(image.as_flattened(), &mut arena, |step, output| {
+            let form = file.output_form(step);
+            let (unit, ends) = of_form(form);
+            sums[step].add(layers[step], &values(form, output)[..layers[step].len()], unit, ends);
+        });
     }
     let mut gains = fold_gains(unfolded).into_iter();
     sums.map(|sums| sums.activations(gains.next()))
+}
+
+/// The integers of an output, channel after channel, from 0 on: the device's quads are centred.
+fn values(form: Form, output: &[u32]) -> Vec<i32> {
+    match form {
+        Form::PairSums => {
+            let maps = bytemuck::cast_slice::<_, Pair>(output).chunks_exact(output.len() * 2 / CONV1_CHANNELS);
+            maps.flat_map(|map| {
+                let low = map.iter().map(|pair| i32::from(pair.low));
+                low.chain(map.iter().map(|pair| i32::from(pair.high))).collect::<Vec<_>>()
+            })
+            .collect()
+        }
+        Form::Quads => {
+            let quads = bytemuck::cast_slice::<_, Quad>(output).iter().flat_map(|quad| quad.values());
+            quads.map(|a| i32::from(a) + i32::from(ACTIVATION_MAX)).collect()
+        }
+        _ => bytemuck::cast_slice(output).to_vec(),
+    }
 }
 
 fn fold_gains(net: &LeNet) -> [[f64; 2]; 4] {

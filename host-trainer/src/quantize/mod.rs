@@ -22,12 +22,14 @@ pub mod measure;
 pub mod rounding;
 
 use bn_core::FoldedLeNet;
-use bn_core::format::{Layer, WeightsFile};
-use bn_core::lenet::{CONV1_CHANNELS, KERNEL};
+use bn_core::file::{Contents, WeightsFile};
+use bn_core::format::{FormatError, Scale};
+use bn_core::lenet::{CONV1_CHANNELS, KERNEL, Streams};
 use bn_core::ops::winograd::{POINTS, TILE, effective_taps, transform_weights};
+use bn_core::plan::plan;
 use bn_core::quant::{
-    ACTIVATION_ONE, CONV_LANE_MAX, CONV_SHIFT, LINEAR_UNIT, LINEAR_WEIGHT_MAX, LOGIT_FRACTION_BITS_MAX, PIXEL_ONE,
-    POOLED_ONE, Pair, SIGMOID_LEN, SIGMOID_RANGE, SIGMOID_STEP, sigmoid_table, sigmoid_table_uncentred,
+    ACTIVATION_MAX, ACTIVATION_ONE, CONV_LANE_MAX, CONV_SHIFT, LINEAR_UNIT, LINEAR_WEIGHT_MAX, LOGIT_FRACTION_BITS_MAX,
+    PIXEL_ONE, POOLED_ONE, Pair, SIGMOID_LEN, SIGMOID_RANGE, SIGMOID_STEP, sigmoid_table, sigmoid_table_uncentred,
 };
 use serde::Serialize;
 
@@ -35,6 +37,7 @@ pub use self::calibration::Calibration;
 use self::linear::Output;
 use self::rounding::Covariance;
 use crate::error::{Error, Result};
+use crate::network::Network;
 
 /// What a multiplier is counted in: `requantize` divides by 2^32.
 const MULTIPLIER_ONE: f64 = (1_u64 << 32) as f64;
@@ -42,6 +45,59 @@ const MULTIPLIER_ONE: f64 = (1_u64 << 32) as f64;
 const STEP_MAX: f64 = 64.0 * SIGMOID_STEP;
 /// Share of i32 that a convolution's accumulators may fill before rounding.
 const REACH: f64 = 0.98;
+
+/// A layer with weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layer {
+    Conv1,
+    Conv2,
+    Linear1,
+    Linear2,
+    Linear3,
+}
+
+impl std::fmt::Display for Layer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Layer::Conv1 => "convolution 1",
+            Layer::Conv2 => "convolution 2",
+            Layer::Linear1 => "linear 1",
+            Layer::Linear2 => "linear 2",
+            Layer::Linear3 => "linear 3",
+        })
+    }
+}
+
+/// LeNet's integers before they are a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quantized {
+    /// Each layer's stream, and the tables.
+    pub streams: Box<Streams>,
+    /// A logit is its integer times 2 to the minus this.
+    pub logit_fraction_bits: u8,
+}
+
+impl Quantized {
+    /// Value of 1 in an integer logit.
+    pub fn logit_unit(&self) -> f64 {
+        (-f64::from(self.logit_fraction_bits)).exp2()
+    }
+
+    /// The file of a network with LeNet's topology.
+    ///
+    /// # Errors
+    /// [`FormatError`] for integers that no device could trust.
+    pub fn write(&self, network: &Network) -> std::result::Result<WeightsFile, FormatError> {
+        let view = network.view();
+        let steps = plan(&view.topology).map_err(|_| FormatError::Description)?;
+        let of = |scale: f64, zero_point| Scale { scale: scale as f32, zero_point };
+        let activation = of(1.0 / f64::from(ACTIVATION_ONE), -i32::from(ACTIVATION_MAX));
+        let sums = of(1.0 / f64::from(POOLED_ONE), 0);
+        let scales = [of(1.0, 0), sums, activation, activation, activation, of(self.logit_unit(), 0)];
+        let streams = bytemuck::cast_slice(bytemuck::bytes_of(&*self.streams));
+        Contents { network: view, texts: &network.texts(), steps: &steps, scales: &scales, streams }.write()
+    }
+}
 
 /// What became of one layer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -105,13 +161,13 @@ struct Conv {
     report: LayerReport,
 }
 
-/// Quantises a folded network. The file is sealed; whether it is any good is for [`export`](crate::export) to prove.
+/// Quantises a folded network. Whether it is any good is for [`export`](crate::export) to prove.
 ///
 /// # Errors
 /// [`Error::Refused`] when a value is not finite or a scale does not fit.
-pub fn quantize(net: &FoldedLeNet, calibration: &Calibration) -> Result<(Box<WeightsFile>, Vec<LayerReport>)> {
-    let mut file: Box<WeightsFile> = Box::new(bytemuck::Zeroable::zeroed());
-    let f = &mut *file;
+pub fn quantize(net: &FoldedLeNet, calibration: &Calibration) -> Result<(Quantized, Vec<LayerReport>)> {
+    let mut streams: Box<Streams> = Box::new(bytemuck::Zeroable::zeroed());
+    let f = &mut *streams;
     let source = |layer, weight, bias, one, centred| {
         let means = &calibration.input_means[layer as usize];
         let input = Input { one, centred, means, covariance: calibration.covariance(layer) };
@@ -121,9 +177,9 @@ pub fn quantize(net: &FoldedLeNet, calibration: &Calibration) -> Result<(Box<Wei
     let n = net;
     let conv1 = source(Layer::Conv1, n.conv1.flat(), &n.conv1.bias, pixel, false).conv(CONV_SHIFT[0])?;
     let conv2 = source(Layer::Conv2, n.conv2.flat(), &n.conv2.bias, pooled, true).conv(CONV_SHIFT[1])?;
-    f.logit_fraction_bits = logit_fraction_bits(net)?;
+    let logit_fraction_bits = logit_fraction_bits(net)?;
     let sigmoid = Output { offset: SIGMOID_RANGE - SIGMOID_STEP / 2.0, step: SIGMOID_STEP };
-    let logits = Output { offset: 0.0, step: (-f64::from(f.logit_fraction_bits)).exp2() };
+    let logits = Output { offset: 0.0, step: (-f64::from(logit_fraction_bits)).exp2() };
     let (linear1, linear1_report) =
         source(Layer::Linear1, n.linear1.flat(), &n.linear1.bias, activation, true).linear(sigmoid)?;
     let (linear2, linear2_report) =
@@ -141,8 +197,8 @@ pub fn quantize(net: &FoldedLeNet, calibration: &Calibration) -> Result<(Box<Wei
     linear1.store(&mut f.linear1_weight, &mut f.linear1_bias, &mut f.linear1_multiplier);
     linear2.store(&mut f.linear2_weight, &mut f.linear2_bias, &mut f.linear2_multiplier);
     linear3.store(&mut f.linear3_weight, &mut f.linear3_bias, &mut f.linear3_multiplier);
-    file.seal();
-    Ok((file, [conv1.report, conv2.report, linear1_report, linear2_report, linear3_report].into()))
+    let quantized = Quantized { streams, logit_fraction_bits };
+    Ok((quantized, [conv1.report, conv2.report, linear1_report, linear2_report, linear3_report].into()))
 }
 
 /// The most fraction bits with which every logit's multiplier still fits an i32.
@@ -156,7 +212,7 @@ fn logit_fraction_bits(net: &FoldedLeNet) -> Result<u8> {
 }
 
 /// The two output rows of a pool see the same six input rows, one row apart.
-fn store_conv1(lanes: &[[i16; POINTS]], file: &mut WeightsFile) {
+fn store_conv1(lanes: &[[i16; POINTS]], file: &mut Streams) {
     for (points, rows) in file.conv1_lanes.iter_mut().zip(lanes.as_chunks::<KERNEL>().0) {
         for (p, outputs) in points.iter_mut().enumerate() {
             for (output_row, pairs) in outputs.iter_mut().enumerate() {
@@ -168,7 +224,7 @@ fn store_conv1(lanes: &[[i16; POINTS]], file: &mut WeightsFile) {
 }
 
 /// Input channels go in pairs.
-fn store_conv2(lanes: &[[i16; POINTS]], file: &mut WeightsFile) {
+fn store_conv2(lanes: &[[i16; POINTS]], file: &mut Streams) {
     for (points, rows) in file.conv2_lanes.iter_mut().zip(lanes.chunks_exact(CONV1_CHANNELS * KERNEL)) {
         for (p, pairs) in points.iter_mut().enumerate() {
             for (pair, rows) in pairs.iter_mut().zip(rows.chunks_exact(2 * KERNEL)) {

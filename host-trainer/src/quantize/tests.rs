@@ -1,8 +1,8 @@
 //! What the quantiser writes parses, uses the range, and survives dead, large and impossible weights.
 
 use super::*;
+use bn_core::kernels::linear::BLOCK;
 use bn_core::lenet::LeNet;
-use bn_core::ops::linear::BLOCK;
 
 fn net() -> FoldedLeNet {
     let mut net = Box::new(LeNet::zero());
@@ -22,7 +22,7 @@ fn none() -> Calibration {
 #[test]
 fn what_is_written_parses() {
     let (file, reports) = quantize(&net(), &none()).unwrap();
-    bn_core::parse(file.bytes()).unwrap();
+    file.write(&Network::lenet()).unwrap();
     assert_eq!(reports.len(), 5);
     assert!(reports[0].weight_snr_db > 25.0 && reports[2].weight_snr_db > 35.0, "{reports:?}");
     assert!(reports[1].weight_snr_db > 35.0, "{reports:?}");
@@ -31,7 +31,7 @@ fn what_is_written_parses() {
 #[test]
 fn the_largest_weight_of_each_channel_uses_the_whole_range() {
     let (file, _) = quantize(&net(), &none()).unwrap();
-    for block in &file.linear2_weight {
+    for block in &file.streams.linear2_weight {
         for output in 0..BLOCK {
             let weights = block.iter().flat_map(|outputs| bn_core::quant::unpack_weights(outputs[output]));
             assert_eq!(weights.map(|w| w.abs()).max(), Some(127));
@@ -47,10 +47,10 @@ fn a_dead_channel_is_floored_not_overflowed() {
     net.linear1.weight[7].fill(0.0);
     net.linear1.bias[7] = 0.0;
     let (file, reports) = quantize(&net, &none()).unwrap();
-    bn_core::parse(file.bytes()).unwrap();
+    file.write(&Network::lenet()).unwrap();
     assert_eq!(reports[2].floored_channels, 1);
     // Its output is still the sigmoid of its bias.
-    let index = bn_core::quant::conv_index(file.conv1_bias[2], CONV_SHIFT[0]);
+    let index = bn_core::quant::conv_index(file.streams.conv1_bias[2], CONV_SHIFT[0]);
     assert!((index as f64 * SIGMOID_STEP - SIGMOID_RANGE - 3.0).abs() <= SIGMOID_STEP);
 }
 
@@ -60,9 +60,9 @@ fn large_weights_get_a_table_of_larger_steps() {
     net.conv1.weight[1][0][0][0] = 300.0;
     net.conv2.bias[3] = -500.0;
     let (file, _) = quantize(&net, &none()).unwrap();
-    bn_core::parse(file.bytes()).unwrap();
-    assert!(file.conv1_sigmoid != sigmoid_table_uncentred(SIGMOID_STEP));
-    assert!(file.conv2_sigmoid != sigmoid_table(SIGMOID_STEP));
+    file.write(&Network::lenet()).unwrap();
+    assert!(file.streams.conv1_sigmoid != sigmoid_table_uncentred(SIGMOID_STEP));
+    assert!(file.streams.conv2_sigmoid != sigmoid_table(SIGMOID_STEP));
 }
 
 #[test]

@@ -11,7 +11,6 @@ use crate::files;
 use crate::model::fold::fold;
 use crate::model::inference::{self, Outputs};
 use crate::model::input::check;
-use crate::model::weights::AlignedBytes;
 use crate::numbers::percent;
 use crate::quantize::fine_tune::FineTuning;
 use crate::train::checkpoint::Checkpoint;
@@ -186,17 +185,15 @@ pub fn gather<'a>(request: &ReportRequest<'a>) -> Result<Facts<'a>> {
         }
         Err(other) => return Err(other),
     };
-    let bytes = AlignedBytes::new(&exported.weights);
-    let model = bytes.model(&run.weights())?;
-    let unit = (-f64::from(model.logit_fraction_bits())).exp2();
+    let model = exported.weights;
     let int8 = Int8 {
-        stage: stage(dequantized(&inference::int8(&model, test.images()), unit)),
+        stage: stage(dequantized(&inference::int8(&model, test.images()), model.output_scale().scale)),
         export: exported.report,
-        is_the_runs_file: files::try_read(&run.weights(), files::WEIGHTS.limit).map(|file| file == exported.weights),
+        is_the_runs_file: files::try_read(&run.weights(), files::WEIGHTS.limit).map(|file| file == model.to_bytes()),
     };
     let device = match request.machine {
         Some(machine) => {
-            on_device(&EmulateRequest { weights: model, machine, images: &test, build: Build::default() })?
+            on_device(&EmulateRequest { weights: &model, machine, images: &test, build: Build::default() })?
         }
         None => Device::NotRun("it was left out by --host-only".into()),
     };

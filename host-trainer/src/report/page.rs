@@ -291,7 +291,7 @@ fn device(facts: &Facts<'_>) -> Markup {
         }
         (table::of_one("An inference on the device", &figures))
         @if let Some(cost) = &report.cost {
-            (table::of_many("Each layer of an inference, its sigmoid and pool included", "layer", &cost.layers))
+            (table::of_many("Each layer of an inference, its activation and pool included", "name", &cost.layers))
         }
     }
 }

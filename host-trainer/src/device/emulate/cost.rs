@@ -1,9 +1,11 @@
 //! What an inference takes of a device: instructions, flash, RAM. No I/O.
 
+use bn_core::file::WeightsFile;
 use serde::Serialize;
 
 use super::profile::{self, Executed, LayerProfile};
 use super::protocol::Trailer;
+use super::shard::Counted;
 use crate::device::firmware::{Build, Sizes};
 
 /// What an inference takes. The fields are keys of `emulate --json`.
@@ -36,8 +38,9 @@ pub struct Cost {
 
 impl Cost {
     /// Of what each emulator counted, and of the program's sizes. `None` when nothing was counted.
-    pub(super) fn of(trailers: &[Trailer], sizes: Sizes, build: Build) -> Option<Self> {
-        let first = trailers.first()?;
+    pub(super) fn of(counted: &[Counted], sizes: Sizes, file: &WeightsFile, build: Build) -> Option<Self> {
+        let first = counted.first()?;
+        let trailers: Vec<Trailer> = counted.iter().map(|counted| counted.trailer).collect();
         let most = |of: fn(&Trailer) -> u32| trailers.iter().map(of).max();
         let images: u64 = trailers.iter().map(|trailer| u64::from(trailer.images)).sum();
         let instructions: u64 = trailers.iter().map(|trailer| trailer.instructions).sum();
@@ -48,7 +51,7 @@ impl Cost {
                 trailers.iter().map(|trailer| trailer.instructions_min).min()?,
                 most(|trailer| trailer.instructions_max)?,
             ],
-            layers: profile::profile(first.layers, build),
+            layers: profile::profile(file, &first.steps, build),
             executed: None,
             ram_bytes: sizes.statics + scratch_bytes,
             scratch_bytes,

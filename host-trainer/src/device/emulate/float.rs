@@ -86,6 +86,8 @@ pub fn float(request: &FloatRequest<'_>) -> Result<FloatReport> {
         rounds: 1,
         directory: directory.path().to_owned(),
         weights: &[],
+        outputs: bn_core::CLASSES,
+        steps: 0,
     };
     shard.run_with(|run| run::run(run)?.succeeded())?;
     let records = read(&shard, images.len())?;

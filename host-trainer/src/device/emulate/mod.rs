@@ -19,8 +19,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bn_core::Model;
-use bn_core::lenet::CLASSES;
+use bn_core::file::WeightsFile;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tempfile::TempDir;
@@ -52,8 +51,8 @@ const DEMO_LIMIT: Duration = Duration::from_secs(60);
 /// What to emulate.
 #[derive(Clone, Copy, Debug)]
 pub struct EmulateRequest<'a> {
-    /// The weights, as [`AlignedBytes::model`](crate::model::weights::AlignedBytes::model) gives them.
-    pub weights: Model<'a>,
+    /// The weights.
+    pub weights: &'a WeightsFile,
     /// What runs it.
     pub machine: Machine,
     /// Images to classify, with their labels.
@@ -75,7 +74,7 @@ pub struct EmulateReport {
     pub images: usize,
     /// Share that the firmware classified as labelled.
     pub accuracy: f64,
-    /// Logits compared with the host's: ten an image.
+    /// Logits compared with the host's: all of each image.
     pub logits_compared: usize,
     /// Logits of which at least one bit differs.
     pub logits_differing: usize,
@@ -155,7 +154,9 @@ fn soak_built(elf: &Path, request: &EmulateRequest<'_>, rounds: u32) -> Result<E
         .map(|(index, range)| Shard {
             elf,
             machine: request.machine,
-            weights: request.weights.file().bytes(),
+            weights: request.weights.model_bytes(),
+            outputs: request.weights.outputs(),
+            steps: request.weights.steps().len(),
             images,
             range,
             rounds,
@@ -183,6 +184,8 @@ pub fn profile(elf: &Path, request: &EmulateRequest<'_>, report: &mut EmulateRep
         elf,
         machine: request.machine,
         weights: &[],
+        outputs: request.weights.outputs(),
+        steps: request.weights.steps().len(),
         images: request.images,
         range: 0..1,
         rounds: 1,
@@ -277,7 +280,7 @@ fn report(
     sizes: Option<Sizes>,
     seconds: f64,
 ) -> EmulateReport {
-    let host = inference::int8(&request.weights, request.images.images());
+    let host = inference::int8(request.weights, request.images.images());
     let (mut right, mut logits_differing, mut classes_differing) = (0, 0, 0);
     let (mut start, mut images) = (0, 0);
     for Results { records, .. } in results {
@@ -291,17 +294,17 @@ fn report(
         start = share.end;
         images += records.len();
     }
-    let trailers: Vec<_> = results.iter().filter_map(|results| results.trailer).collect();
+    let counted: Vec<_> = results.iter().filter_map(|results| results.counted.clone()).collect();
     EmulateReport {
         target: request.machine.target(),
         machine: request.machine,
         build: request.build,
         images,
         accuracy: right as f64 / images as f64,
-        logits_compared: images * CLASSES,
+        logits_compared: images * request.weights.outputs(),
         logits_differing,
         classes_differing,
-        cost: sizes.and_then(|sizes| Cost::of(&trailers, sizes, request.build)),
+        cost: sizes.and_then(|sizes| Cost::of(&counted, sizes, request.weights, request.build)),
         float: None,
         emulators: results.len(),
         seconds,
@@ -310,16 +313,18 @@ fn report(
 
 #[cfg(test)]
 mod tests {
-    use bn_core::format::{LAYERS, WeightsFile};
-    use bytemuck::Zeroable as _;
+    use bn_core::CLASSES;
 
-    use super::protocol::{Record, Trailer};
+    use super::protocol::Trailer;
+    use super::shard::{Counted, Record};
     use super::*;
+    use crate::network::Network;
+    use crate::quantize::Quantized;
 
     /// A comparison that cannot fail proves nothing.
     #[test]
     fn every_difference_is_counted() {
-        let mut file = Box::new(WeightsFile::zeroed());
+        let mut file: Box<bn_core::lenet::Streams> = bytemuck::zeroed_box();
         for multipliers in [file.linear1_multiplier.as_flattened_mut(), file.linear2_multiplier.as_flattened_mut()] {
             multipliers.fill(1 << 20);
         }
@@ -327,24 +332,26 @@ mod tests {
         for (class, bias) in file.linear3_bias.as_flattened_mut()[..CLASSES].iter_mut().enumerate() {
             *bias = 10 * class as i32;
         }
-        file.seal();
-        let weights = bn_core::parse(file.bytes()).unwrap();
+        let weights = Quantized { streams: file, logit_fraction_bits: 0 }.write(&Network::lenet()).unwrap();
         let images = Split::of_images(vec![[[0; 28]; 28]; 3], vec![9, 9, 1]);
-        let request = EmulateRequest { weights, machine: Machine::default(), images: &images, build: Build::default() };
+        let request =
+            EmulateRequest { weights: &weights, machine: Machine::default(), images: &images, build: Build::default() };
         let host = inference::int8(&weights, images.images());
-        let records: Vec<_> = host.iter().map(|p| Record { class: p.class as u32, logits: p.logits }).collect();
-        let trailer = |images, low, high| Trailer {
-            images,
-            instructions: u64::from(low + high),
-            instructions_min: low,
-            instructions_max: high,
-            stack_bytes: 7,
-            scratch_bytes: 5,
-            layers: [1; LAYERS],
+        let records: Vec<_> = host.into_iter().map(|p| Record { class: p.class as u32, logits: p.logits }).collect();
+        let counted = |images, low, high| {
+            let trailer = Trailer {
+                images,
+                instructions: u64::from(low + high),
+                instructions_min: low,
+                instructions_max: high,
+                stack_bytes: 7,
+                scratch_bytes: 5,
+            };
+            Some(Counted { trailer, steps: vec![1; 5] })
         };
         let mut results = [
-            Results { records: records[..2].to_vec(), trailer: Some(trailer(2, 10, 30)) },
-            Results { records: records[2..].to_vec(), trailer: Some(trailer(1, 0, 20)) },
+            Results { records: records[..2].to_vec(), counted: counted(2, 10, 30) },
+            Results { records: records[2..].to_vec(), counted: counted(1, 0, 20) },
         ];
         let sizes = Some(Sizes { flash: 100, weights: 50, statics: 3, inference_code: 20, stack_bound: 8 });
         let same = report(&request, &results, 1, sizes, 1.0);

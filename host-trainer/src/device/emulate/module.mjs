@@ -2,11 +2,9 @@
 //
 //     node module.mjs MODULE WEIGHTS IMAGES RESULTS
 //
-// Images are 784 bytes each; results are the records that firmware-demo/src/protocol.rs describes.
+// The module says how long an input and a record are; firmware-demo/src/protocol.rs describes the latter.
 import { openSync, readFileSync, writeSync } from "node:fs";
 
-const PIXELS = 784;
-const RECORD = 44;
 /** Images between two writes, by which the results show how far it is. */
 const BATCH = 64;
 
@@ -24,16 +22,22 @@ if (imports.length > 0) {
 const device = (await WebAssembly.instantiate(compiled)).exports;
 const memory = new Uint8Array(device.memory.buffer);
 
-memory.set(readFileSync(weights), device.weights());
+const model = readFileSync(weights);
+if (model.length !== device.weights_bytes()) {
+    fail(`${model.length} bytes where a model of the module has ${device.weights_bytes()}`);
+}
+memory.set(model, device.weights());
+const INPUT = device.input_bytes();
+const RECORD = device.record_bytes();
 if (!device.load()) {
     fail("the module refuses the weights");
 }
-const pixels = readFileSync(images);
+const inputs = readFileSync(images);
 const output = openSync(results, "w");
-for (let start = 0; start < pixels.length; start += BATCH * PIXELS) {
+for (let start = 0; start < inputs.length; start += BATCH * INPUT) {
     const records = [];
-    for (let at = start; at < Math.min(pixels.length, start + BATCH * PIXELS); at += PIXELS) {
-        memory.set(pixels.subarray(at, at + PIXELS), device.image());
+    for (let at = start; at < Math.min(inputs.length, start + BATCH * INPUT); at += INPUT) {
+        memory.set(inputs.subarray(at, at + INPUT), device.input());
         device.classify();
         const record = device.record();
         records.push(memory.slice(record, record + RECORD));

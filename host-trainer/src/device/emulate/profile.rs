@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use bn_core::arch::{BLOCK, FLAT_QUADS, LINEAR1_QUADS, LINEAR2_QUADS, LOGIT_BLOCKS, Pooled1, Window};
-use bn_core::format::{FIELDS, LAYERS, Layer};
-use bn_core::lenet::{CLASSES, CONV1_CHANNELS, CONV1_SIDE, CONV2_CHANNELS, CONV2_SIDE, FLAT, KERNEL, LINEAR1, LINEAR2};
-use bn_core::quant::Quad;
+use bn_core::file::{FileStep, WeightsFile};
+use bn_core::lenet::NETWORK;
+use bn_core::plan::{NONE, TABLE_WORDS, WORD};
 use serde::Serialize;
 
 use super::cortex_m4::{Cycles, Kind};
@@ -17,21 +16,24 @@ use crate::device::firmware::Build;
 /// CMSIS-NN's inference of this network on a Cortex-M4, as every framework calls it and composed at its best: instructions.
 pub const CMSIS_NN: [u32; 2] = [1_538_643, 820_727];
 
-/// What one layer takes, its sigmoid and pool included.
+/// What one layer takes, all the nodes that its step computes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LayerProfile {
-    /// Name of the layer.
-    pub layer: String,
+    /// Name of its first node, or that node's position.
+    pub name: String,
+    /// The family of kernels that computes it.
+    pub family: &'static str,
     /// Executed instructions, not cycles, on the first image.
     pub instructions: u32,
     /// Multiply-accumulates of the layer as the network defines it.
     pub macs: usize,
     /// Instructions over these.
     pub instructions_per_mac: f64,
-    /// Its weights, biases, multipliers and convolution's table in flash; the table of the linear layers is theirs in common.
+    /// Its weights, biases and multipliers in flash, and its table, where no layer before it has the same.
     pub flash_bytes: usize,
-    /// The buffers that it is lent: its input unless that is the image, its output, and what it works in.
-    pub ram_bytes: usize,
+    /// The buffers that it is lent: its input unless that is the network's, its output, and what it works in; not known of the
+    /// small build, which has a layout of its own.
+    pub ram_bytes: Option<usize>,
     /// CMSIS-NN's instructions on a Cortex-M4, as every framework calls it and composed at its best; of all linear layers
     /// together, beside linear 1.
     pub cmsis_nn: Option<[u32; 2]>,
@@ -95,8 +97,8 @@ impl Executed {
 /// Says of each layer what was executed, and returns it of the whole inference. A layer that is no function of its own in this
 /// build, or is called twice, stays without.
 pub(super) fn explain(layers: &mut [LayerProfile], trace: &Trace, machine: Machine) -> Executed {
-    for (layer, (_, prefix, _)) in layers.iter_mut().zip(ALL) {
-        let name = prefix.trim_end_matches('_');
+    for (step, layer) in layers.iter_mut().enumerate() {
+        let name = format!("step_{step}");
         // As compilers write the last part of a path: its length, itself, the hash of its crate.
         let function = trace.function(&format!("{}{name}17h", name.len()));
         let steps: Option<Range<usize>> = function.and_then(|function| trace.execution_of(&function));
@@ -105,85 +107,73 @@ pub(super) fn explain(layers: &mut [LayerProfile], trace: &Trace, machine: Machi
     Executed::of_all(trace, machine)
 }
 
-const ALL: [(Layer, &str, usize); LAYERS] = [
-    (Layer::Conv1, "conv1_", CONV1_CHANNELS * CONV1_SIDE * CONV1_SIDE * KERNEL * KERNEL),
-    (Layer::Conv2, "conv2_", CONV2_CHANNELS * CONV2_SIDE * CONV2_SIDE * CONV1_CHANNELS * KERNEL * KERNEL),
-    (Layer::Linear1, "linear1_", FLAT * LINEAR1),
-    (Layer::Linear2, "linear2_", LINEAR1 * LINEAR2),
-    (Layer::Linear3, "linear3_", LINEAR2 * CLASSES),
-];
+/// CMSIS-NN's instructions for the layers of LeNet, see [`LayerProfile::cmsis_nn`].
+const CMSIS_NN_LENET: [[u32; 2]; 3] = [[1_025_112, 378_659], [423_338, 351_867], [90_194, 90_202]];
 
-/// Of the counts of each layer.
-pub(super) fn profile(counts: [u32; LAYERS], build: Build) -> Vec<LayerProfile> {
-    ALL.into_iter()
-        .zip(counts)
-        .map(|((layer, prefix, macs), instructions)| LayerProfile {
-            layer: layer.to_string(),
+/// Of the counts of each step of a file's plan.
+pub(super) fn profile(file: &WeightsFile, counts: &[u32], build: Build) -> Vec<LayerProfile> {
+    let is_lenet = file.header().topology == NETWORK.topology.digest();
+    let of = |(at, (step, &instructions)): (usize, (&FileStep, &u32))| {
+        let macs = file.step_macs(at);
+        LayerProfile {
+            name: file.step_name(at),
+            family: step.family.name(),
             instructions,
             macs,
-            instructions_per_mac: f64::from(instructions) / macs as f64,
-            flash_bytes: flash_bytes(prefix, build),
-            ram_bytes: ram_bytes(layer, build),
-            cmsis_nn: match layer {
-                Layer::Conv1 => Some([1_025_112, 378_659]),
-                Layer::Conv2 => Some([423_338, 351_867]),
-                Layer::Linear1 => Some([90_194, 90_202]),
-                _ => None,
-            },
+            instructions_per_mac: f64::from(instructions) / macs.max(1) as f64,
+            flash_bytes: flash_bytes(file, at, build),
+            ram_bytes: (build != Build::Small).then(|| ram_bytes(step)),
+            cmsis_nn: CMSIS_NN_LENET.get(at).copied().filter(|_| is_lenet),
             executed: None,
-        })
-        .collect()
+        }
+    };
+    file.steps().iter().zip(counts).enumerate().map(of).collect()
 }
 
-/// Of the fields of a weights.bin whose names begin so.
-fn flash_bytes(prefix: &str, build: Build) -> usize {
-    let fields = FIELDS.iter().filter(|field| field.name.starts_with(prefix));
+/// The stream of a step, and its table where it is the first to read it.
+fn flash_bytes(file: &WeightsFile, at: usize, build: Build) -> usize {
+    let FileStep { shapes, table_at, .. } = file.steps()[at];
+    let is_new = table_at.is_some() && file.steps()[..at].iter().all(|before| before.table_at != table_at);
     // The small build has half of each table.
-    let halves = |name: &str| if build == Build::Small && name.ends_with("_sigmoid") { 2 } else { 1 };
-    fields.map(|field| field.bytes / halves(field.name)).sum()
+    let table = if build == Build::Small { TABLE_WORDS / 2 } else { TABLE_WORDS };
+    WORD * (shapes.stream + if is_new { table } else { 0 })
 }
 
-/// Of the fields of the scratch memory, and of the logits.
-fn ram_bytes(layer: Layer, build: Build) -> usize {
-    let small = build == Build::Small;
-    let window = if small { size_of::<Window>() / 2 } else { size_of::<Window>() };
-    let pooled1 = size_of::<Pooled1>();
-    let [flat, linear1, linear2] = [FLAT_QUADS, LINEAR1_QUADS, LINEAR2_QUADS].map(|quads| quads * size_of::<Quad>());
-    let logits = LOGIT_BLOCKS * BLOCK * size_of::<i32>();
-    match layer {
-        Layer::Conv1 => window + pooled1,
-        // The small build keeps these as bytes, until linear 1 makes quads of them.
-        Layer::Conv2 if small => pooled1 + window + FLAT,
-        Layer::Conv2 => pooled1 + window + flat,
-        Layer::Linear1 if small => FLAT + flat + linear1,
-        Layer::Linear1 => flat + linear1,
-        Layer::Linear2 => linear1 + linear2,
-        Layer::Linear3 => linear2 + logits,
-    }
+fn ram_bytes(FileStep { step, shapes, .. }: &FileStep) -> usize {
+    let input = if step.input == NONE { 0 } else { shapes.input };
+    WORD * (input + shapes.output + shapes.scratch)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::Network;
+    use crate::quantize::Quantized;
+
+    /// LeNet with weights of zero.
+    fn lenet() -> WeightsFile {
+        let mut streams: Box<bn_core::lenet::Streams> = bytemuck::zeroed_box();
+        streams.linear1_multiplier.as_flattened_mut().fill(1);
+        streams.linear2_multiplier.as_flattened_mut().fill(1);
+        streams.linear3_multiplier.as_flattened_mut()[..10].fill(1);
+        Quantized { streams, logit_fraction_bits: 0 }.write(&Network::lenet()).unwrap()
+    }
 
     #[test]
     fn the_layers_are_the_networks() {
-        let layers = profile([7; LAYERS], Build::Default);
+        let file = lenet();
+        let layers = profile(&file, &[7; 5], Build::Default);
         assert_eq!(layers.iter().map(|layer| layer.macs).sum::<usize>(), bn_core::lenet::MACS);
-        let header = FIELDS.iter().position(|field| field.name == "conv1_bias").expect("a field");
-        let parameters: usize = FIELDS[header..].iter().map(|field| field.bytes).sum();
-        let shared = FIELDS.last().expect("a field").bytes;
-        assert_eq!(layers.iter().map(|layer| layer.flash_bytes).sum::<usize>(), parameters - shared);
+        assert_eq!(layers.iter().map(|layer| layer.flash_bytes).sum::<usize>(), WORD * file.streams().len());
         let of_cmsis_nn = layers.iter().filter_map(|layer| layer.cmsis_nn).map(|[as_called, _]| as_called).sum::<u32>();
         assert!(of_cmsis_nn.abs_diff(CMSIS_NN[0]) < 10, "its layers are all of it");
     }
 
     #[test]
     fn no_layer_is_lent_more_than_there_is() {
-        let most = |build| profile([0; LAYERS], build).iter().map(|layer| layer.ram_bytes).max();
-        assert_eq!(most(Build::Default), Some(size_of::<Window>() + size_of::<Pooled1>() + FLAT_QUADS * 8));
-        assert_eq!(most(Build::Small), Some(size_of::<Window>() / 2 + size_of::<Pooled1>() + FLAT));
-        assert!(most(Build::Default) <= Some(size_of::<bn_core::Scratch>()));
+        let file = lenet();
+        let most = profile(&file, &[0; 5], Build::Default).iter().filter_map(|layer| layer.ram_bytes).max();
+        assert_eq!(most, Some(WORD * file.arena_words()));
     }
 
     #[test]

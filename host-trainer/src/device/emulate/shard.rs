@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::machine::Machine;
-use super::protocol::{Record, Trailer};
+use super::protocol::{Trailer, record_words};
 use super::run::{self, Run};
 use crate::cores::cores;
 use crate::data::Split;
@@ -32,6 +32,10 @@ pub(super) struct Shard<'a> {
     pub machine: Machine,
     /// A `weights.bin`, for a machine whose program has none in it.
     pub weights: &'a [u8],
+    /// Values of the network's output.
+    pub outputs: usize,
+    /// Steps of its plan.
+    pub steps: usize,
     pub images: &'a Split,
     pub range: Range<usize>,
     /// How often it goes through its images.
@@ -45,7 +49,25 @@ pub(super) struct Results {
     /// One record an image, in order, round after round.
     pub records: Vec<Record>,
     /// Its counters, where there are any.
-    pub trailer: Option<Trailer>,
+    pub counted: Option<Counted>,
+}
+
+/// What the device says of one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    /// The class it chose.
+    pub class: u32,
+    /// The integers of the output.
+    pub logits: Vec<i32>,
+}
+
+/// What the device counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Counted {
+    /// Over all images.
+    pub trailer: Trailer,
+    /// Executed instructions of each step of the plan on the first image.
+    pub steps: Vec<u32>,
 }
 
 /// Shares images out to as many emulators as there are cores, in order.
@@ -61,7 +83,7 @@ impl Shard<'_> {
         self.run_with(|run| run::run(run)?.succeeded())?;
         let path = self.results();
         let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-        parse(&bytes, self.inferences(), self.machine.counts())
+        parse(&bytes, self.inferences(), [self.outputs, self.steps], self.machine.counts())
     }
 
     /// Puts the images where the program reads them, and lets `run` do the rest.
@@ -91,7 +113,7 @@ impl Shard<'_> {
     /// Images that are done so far.
     pub(super) fn done(&self) -> usize {
         let bytes = fs::metadata(self.results()).map_or(0, |metadata| metadata.len() as usize);
-        (bytes / Record::BYTES).min(self.inferences())
+        (bytes / (4 * record_words(self.outputs))).min(self.inferences())
     }
 
     fn inferences(&self) -> usize {
@@ -104,24 +126,31 @@ impl Shard<'_> {
     }
 }
 
-/// Reads a file of results, which must be complete.
-fn parse(bytes: &[u8], images: usize, has_trailer: bool) -> Result<Results> {
+/// Reads a file of results of a network with so many outputs and steps, which must be complete.
+fn parse(bytes: &[u8], images: usize, [outputs, steps]: [usize; 2], has_trailer: bool) -> Result<Results> {
     let damaged = |problem: String| Error::Tool { tool: "the firmware".into(), problem };
-    let (records, trailer) = if has_trailer {
-        let Some((records, trailer)) = bytes.split_last_chunk::<{ Trailer::BYTES }>() else {
-            return Err(damaged(format!("its results are cut off at {} bytes", bytes.len())));
-        };
-        let trailer = Trailer::from_bytes(trailer);
-        (records, Some(trailer.ok_or_else(|| damaged("its results do not end as they should".into()))?))
+    let (records, counted) = if has_trailer {
+        let cut_off = || damaged(format!("its results are cut off at {} bytes", bytes.len()));
+        let (rest, trailer) = bytes.split_last_chunk::<{ Trailer::BYTES }>().ok_or_else(cut_off)?;
+        let trailer =
+            Trailer::from_bytes(trailer).ok_or_else(|| damaged("its results do not end as they should".into()))?;
+        let (records, steps) = rest.split_at(rest.len().checked_sub(4 * steps).ok_or_else(cut_off)?);
+        let steps = steps.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)).collect();
+        (records, Some(Counted { trailer, steps }))
     } else {
         (bytes, None)
     };
-    let (records, rest) = records.as_chunks::<{ Record::BYTES }>();
-    let counted = trailer.is_none_or(|trailer| trailer.images as usize == images);
-    if !rest.is_empty() || records.len() != images || !counted {
-        return Err(damaged(format!("it returned {} results for {images} images", records.len())));
+    let size = 4 * record_words(outputs);
+    let right_number = counted.as_ref().is_none_or(|counted| counted.trailer.images as usize == images);
+    if records.len() != images * size || !right_number {
+        return Err(damaged(format!("it returned {} results for {images} images", records.len() / size)));
     }
-    Ok(Results { records: records.iter().map(Record::from_bytes).collect(), trailer })
+    let of = |bytes: &[u8]| {
+        let (class, logits) = bytes.split_at(4);
+        let logits = logits.as_chunks().0.iter().map(|&bytes| i32::from_le_bytes(bytes)).collect();
+        Record { class: class.first_chunk().map_or(0, |&bytes| u32::from_le_bytes(bytes)), logits }
+    };
+    Ok(Results { records: records.chunks_exact(size).map(of).collect(), counted })
 }
 
 #[cfg(test)]
@@ -143,14 +172,18 @@ mod tests {
 
     #[test]
     fn results_must_be_complete() {
-        let record = Record { class: 3, logits: [7; 10] };
+        let record = Record { class: 3, logits: vec![7, -7] };
+        let of_record: Vec<u8> = super::super::protocol::record(3, &[7, -7]).flatten().collect();
         let trailer = Trailer { images: 2, ..Trailer::default() };
-        let mut bytes = [record.to_bytes(), record.to_bytes()].concat();
+        let mut bytes = of_record.repeat(2);
+        let parse = |bytes: &[u8], images, has_trailer| parse(bytes, images, [2, 1], has_trailer);
         assert!(parse(&bytes, 2, true).is_err());
-        assert_eq!(parse(&bytes, 2, false).unwrap().records, [record, record]);
+        assert_eq!(parse(&bytes, 2, false).unwrap().records, [record.clone(), record.clone()]);
         assert!(parse(&bytes, 1, false).is_err());
+        bytes.extend_from_slice(&9_u32.to_le_bytes());
         bytes.extend_from_slice(&trailer.to_bytes());
-        assert_eq!(parse(&bytes, 2, true).unwrap().records, [record, record]);
+        let results = parse(&bytes, 2, true).unwrap();
+        assert_eq!((results.records, results.counted), (vec![record; 2], Some(Counted { trailer, steps: vec![9] })));
         for (bytes, images) in [(&bytes[..], 3), (&bytes[..], 1), (&bytes[..bytes.len() - 1], 2), (&bytes[..5], 0)] {
             let error = parse(bytes, images, true).unwrap_err();
             assert!(matches!(error, Error::Tool { .. }), "{error}");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bn_core::Model;
+use bn_core::file::WeightsFile;
 use bn_core::lenet::{FoldedLeNet, LeNet, TENSORS};
 use bn_core::network::Role;
 use object::{Object, ObjectSection, ObjectSymbol};
@@ -18,8 +18,8 @@ pub(super) const WEIGHTS: &str = "5model7WEIGHTS";
 ///
 /// # Errors
 /// [`Error::Io`], or [`Error::BadFile`] when it is not a program with weights, or the small build cannot hold these.
-pub fn replace_weights(elf: &Path, build: Build, weights: Model<'_>) -> Result<()> {
-    let weights = build.baked(&weights).map_err(|error| Error::bad_file(elf, error.to_string(), "export it anew"))?;
+pub fn replace_weights(elf: &Path, build: Build, weights: &WeightsFile) -> Result<()> {
+    let weights = build.baked(weights).map_err(|error| Error::bad_file(elf, error.to_string(), "export it anew"))?;
     replace(elf, &[(WEIGHTS, &weights)])
 }
 

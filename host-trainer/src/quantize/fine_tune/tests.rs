@@ -1,6 +1,6 @@
 //! The forward pass is the device's to the bit, the slopes are the sigmoid's, and fine-tuning brings back what was lost.
 
-use bn_core::ops::linear_int8;
+use bn_core::kernels::linear::{Stream, portable::accumulate};
 use bn_core::quant::{LINEAR_UNIT, Quad};
 use bn_core::{Image, LeNet};
 use rand::{Rng, RngExt, SeedableRng};
@@ -29,30 +29,30 @@ fn net(seed: u64) -> FoldedLeNet {
     net.fold()
 }
 
-fn quantized(net: &FoldedLeNet, split: &Split) -> Box<WeightsFile> {
+fn quantized(net: &FoldedLeNet, split: &Split) -> Quantized {
     quantize(net, &Calibration::new(net, split.images())).unwrap().0
 }
 
 /// Every weight of the linear layers moved by up to two steps.
-fn disturbed(file: &WeightsFile, net: &FoldedLeNet) -> Box<WeightsFile> {
+fn disturbed(start: &Quantized, net: &FoldedLeNet) -> Quantized {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
-    let mut layers = Layers::new(&bn_core::parse(file.bytes()).unwrap(), net);
+    let mut layers = Layers::new(start, net);
     layers.layers.iter_mut().for_each(|layer| layer.disturb(|| rng.random_range(-2.0..2.0)));
-    layers.file(file)
+    layers.quantized(start)
 }
 
 #[test]
 fn the_forward_pass_is_the_devices_to_the_bit() {
     for seed in 0..3 {
         let (net, images) = (net(seed), images(300, seed));
-        let file = disturbed(&quantized(&net, &split(40, 9)), &net);
-        let model = bn_core::parse(file.bytes()).unwrap();
-        let layers = Layers::new(&model, &net);
-        let flat = inference::flat(&model, &images).into_iter().flat_map(|row| row.map(f32::from)).collect();
+        let integers = disturbed(&quantized(&net, &split(40, 9)), &net);
+        let file = integers.write(&Network::lenet()).unwrap();
+        let layers = Layers::new(&integers, &net);
+        let flat = inference::flat(&file, &images).into_iter().flat_map(|row| row.map(f32::from)).collect();
         let logits = layers.forward(Array2::from_shape_vec((images.len(), FLAT), flat).unwrap()).logits;
-        let mut scratch = bn_core::Scratch::new();
+        let mut arena = bn_core::file::Arena::default();
         for (image, logits) in images.iter().zip(logits.outer_iter()) {
-            assert_eq!(bn_core::predict(&model, image, &mut scratch).logits.as_slice(), logits.as_slice().unwrap());
+            assert_eq!(file.run(image.as_flattened(), &mut arena, |_, _| ()), logits.as_slice().unwrap());
         }
     }
 }
@@ -69,21 +69,18 @@ fn the_largest_sums_are_exact() {
         let integers = Integers { weight, bias, multiplier: vec![1_000_000; LINEAR1] };
         let layer = Layer::new(&integers, &vec![0.0; FLAT * LINEAR1], SIGMOID_STEP);
         assert_eq!(layer.integers(), integers);
-        let mut file: Box<WeightsFile> = bytemuck::zeroed_box();
+        let mut file: Box<Streams> = bytemuck::zeroed_box();
         integers.store(&mut file.linear1_weight, &mut file.linear1_bias, &mut file.linear1_multiplier);
-        let device = bn_core::ops::LinearInt8 {
-            weight: &file.linear1_weight,
-            bias: &file.linear1_bias,
-            multiplier: &file.linear1_multiplier,
-        };
-        assert_eq!(Integers::load(&device, [FLAT, LINEAR1]), integers);
+        let (weight, bias, multiplier) = (&file.linear1_weight, &file.linear1_bias, &file.linear1_multiplier);
+        let device = Stream { weight, bias, multiplier };
+        assert_eq!(Integers::load(weight, bias, multiplier, [FLAT, LINEAR1]), integers);
         let quads: [Quad; FLAT / 4] = std::array::from_fn(|q| Quad::new(input.as_chunks().0[q]));
         let pass = layer.forward(Array2::from_shape_vec((1, FLAT), input.iter().map(|&v| v.into()).collect()).unwrap());
-        linear_int8(&quads, &device, |block, accumulators| {
-            for (o, accumulator) in accumulators.into_iter().enumerate() {
+        for (block, (bias, _, weight)) in device.layer().blocks().enumerate() {
+            for (o, accumulator) in accumulate(*bias, weight, &quads).into_iter().enumerate() {
                 assert_eq!(pass.accumulators[(0, 4 * block + o)], accumulator);
             }
-        });
+        }
     }
 }
 
@@ -111,9 +108,9 @@ fn no_epoch_leaves_the_file_as_it_is() {
     let (net, train) = (net(1), split(60, 1));
     let file = quantized(&net, &train);
     let (same, found) = fine_tune(&file, &net, &train, FineTuning { epochs: 0, seed: 0 });
-    assert_eq!(same.bytes(), file.bytes());
+    assert_eq!(same, file);
     assert_eq!((found.kept, found.weights_changed, found.held_out), (0, [0; 3], 10));
-    assert_eq!(Layers::new(&bn_core::parse(file.bytes()).unwrap(), &net).file(&file).bytes(), file.bytes());
+    assert_eq!(Layers::new(&file, &net).quantized(&file), file);
 }
 
 #[test]
@@ -125,7 +122,7 @@ fn it_brings_back_what_a_disturbance_took_and_repeats_itself() {
     let (before, after) = (found.agreement[0], found.agreement[found.kept]);
     assert!(after.divergence < 0.5 * before.divergence, "{before:?} {after:?}");
     assert!(found.kept > 0 && found.weights_changed.iter().all(|&changed| changed > 0), "{found:?}");
-    bn_core::parse(tuned.bytes()).unwrap();
+    tuned.write(&Network::lenet()).unwrap();
     let (again, found_again) = fine_tune(&file, &net, &train, request);
-    assert_eq!((again.bytes(), found_again), (tuned.bytes(), found));
+    assert_eq!((again, found_again), (tuned, found));
 }

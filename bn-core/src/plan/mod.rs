@@ -1,0 +1,255 @@
+//! The plan of an integer network: by which family each of its layers runs, and where its tensors lie.
+//!
+//! A plan is a list of [`Step`]s. A step computes some neighbouring nodes, for example a convolution with its BatchNorm, sigmoid
+//! and pool; together the steps compute all nodes, each once. A device runs code that was made for one plan and takes every
+//! model of that plan: [`digest`] tells.
+
+#[cfg(feature = "build")]
+mod planner;
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::format::CRC;
+use crate::kernels::linear::{BLOCK, stream_words};
+use crate::kernels::winograd5::{Flat, ImageStream, Maps, MapsStream, Window};
+use crate::network::{Activation, Conv2d, Op, Pool, Shape, Topology, Value};
+use crate::quant::{Quad, SIGMOID_LEN};
+
+#[cfg(feature = "build")]
+pub use planner::plan;
+
+/// Bytes of a word: the arena and every stream are counted in words.
+pub const WORD: usize = size_of::<u32>();
+/// Words of a table.
+pub const TABLE_WORDS: usize = SIGMOID_LEN / WORD;
+/// In place of a place or a table: there is none, or the network's own input.
+pub const NONE: u32 = u32::MAX;
+
+/// How a layer is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Family {
+    /// [`winograd5::image`](crate::kernels::winograd5::image)
+    Winograd5Image,
+    /// [`winograd5::maps`](crate::kernels::winograd5::maps)
+    Winograd5Maps,
+    /// [`linear::sigmoid`](crate::kernels::linear::sigmoid)
+    LinearSigmoid,
+    /// [`linear::logits`](crate::kernels::linear::logits)
+    LinearLogits,
+}
+
+impl Family {
+    /// Every family, in the order of their numbers in a file, from 1 on.
+    pub const ALL: [Family; 4] =
+        [Family::Winograd5Image, Family::Winograd5Maps, Family::LinearSigmoid, Family::LinearLogits];
+
+    /// Its number in a file. A family whose arithmetic or stream changes gets another one.
+    pub const fn number(self) -> u16 {
+        self as u16 + 1
+    }
+
+    /// The family of that number.
+    pub fn of_number(number: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|family| family.number() == number)
+    }
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Family::Winograd5Image => "winograd5::image",
+            Family::Winograd5Maps => "winograd5::maps",
+            Family::LinearSigmoid => "linear::sigmoid",
+            Family::LinearLogits => "linear::logits",
+        }
+    }
+
+    /// Nodes from `first` on that this family computes in one step, and what the step takes; `None` where it computes none.
+    pub fn takes(self, topology: &Topology<'_>, first: usize) -> Option<Shapes> {
+        let reads = topology.nodes.get(first)?.input;
+        let input = topology.shape(reads);
+        let run = Run { topology, next: first, reads };
+        match self {
+            Family::Winograd5Image => run.winograd5(6)?.image(input),
+            Family::Winograd5Maps => run.winograd5(16)?.maps(input),
+            Family::LinearSigmoid => run.linear(true, input),
+            Family::LinearLogits => run.linear(false, input),
+        }
+    }
+}
+
+/// How a tensor lies in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Form {
+    /// The network's input: a byte a value; channel, row, column.
+    Bytes,
+    /// [`Maps`]: pairs of channels, sums of four activations.
+    PairSums,
+    /// [`Quad`]s of centred activations.
+    Quads,
+    /// An i32 a value.
+    Words,
+}
+
+/// What a step takes, in words; its last node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shapes {
+    /// Position of the last node of the step.
+    pub last: usize,
+    /// Words of its input in the arena; of the network's input the bytes, rounded up.
+    pub input: usize,
+    /// Words of its output.
+    pub output: usize,
+    /// Forms of its input and its output.
+    pub forms: [Form; 2],
+    /// Words that it works in.
+    pub scratch: usize,
+    /// Words of its stream.
+    pub stream: usize,
+    /// Whether it reads a table.
+    pub table: bool,
+}
+
+/// One step, as it lies in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Step {
+    /// Number of its [`Family`].
+    pub family: u16,
+    /// Number of its table among the model's; the low half of [`NONE`] where it has none.
+    pub table: u16,
+    /// Position of its first node.
+    pub first: u16,
+    /// Position of its last node.
+    pub last: u16,
+    /// Where its input lies in the arena, in words from its start; [`NONE`] is the network's input.
+    pub input: u32,
+    /// Where its output lies.
+    pub output: u32,
+    /// Where it works; 0 where it needs nothing.
+    pub scratch: u32,
+    /// Words of its stream.
+    pub stream: u32,
+}
+
+impl Step {
+    /// No table, as a step has it.
+    pub const NO_TABLE: u16 = NONE as u16;
+
+    /// Its bytes, as in a file.
+    pub fn bytes(&self) -> [u8; size_of::<Step>()] {
+        let Step { family, table, first, last, input, output, scratch, stream } = *self;
+        let mut bytes = [0; size_of::<Step>()];
+        let halves = [family, table, first, last].map(u16::to_le_bytes);
+        let words = [input, output, scratch, stream].map(u32::to_le_bytes);
+        let values = halves.as_flattened().iter().chain(words.as_flattened());
+        bytes.iter_mut().zip(values).for_each(|(to, &from)| *to = from);
+        bytes
+    }
+}
+
+/// Digest of a plan: CRC-32 of the topology's digest and of each step's bytes.
+pub fn digest(topology: u32, steps: &[Step]) -> u32 {
+    let mut digest = CRC.digest();
+    digest.update(&topology.to_le_bytes());
+    steps.iter().for_each(|step| digest.update(&step.bytes()));
+    digest.finalize()
+}
+
+/// Words that so many bytes take.
+pub const fn words(bytes: usize) -> usize {
+    bytes.div_ceil(WORD)
+}
+
+/// Quads of a vector of activations: an even number of them.
+pub const fn quads(values: usize) -> usize {
+    values.div_ceil(4).next_multiple_of(2)
+}
+
+/// A walk along nodes that each read the one before and are read by nothing else.
+struct Run<'a> {
+    topology: &'a Topology<'a>,
+    next: usize,
+    /// What the next node must read.
+    reads: Value,
+}
+
+impl Run<'_> {
+    /// Steps over the next node where `is` says so.
+    fn step(&mut self, is: impl Fn(&Op) -> bool) -> bool {
+        let fits = self.topology.nodes.get(self.next).is_some_and(|node| node.input == self.reads && is(&node.op));
+        if fits {
+            (self.reads, self.next) = (Value::Node(self.next), self.next + 1);
+        }
+        fits
+    }
+
+    /// Whether nothing but the next node reads the last one's output.
+    fn alone(&self) -> bool {
+        self.topology.readers(self.reads).eq([self.next])
+    }
+
+    fn sigmoid(&mut self) -> bool {
+        if self.alone() && self.step(|op| matches!(op, Op::BatchNorm { .. })) && !self.alone() {
+            return false;
+        }
+        self.alone() && self.step(|op| *op == Op::Activation(Activation::Sigmoid))
+    }
+
+    fn winograd5(mut self, channels: usize) -> Option<Self> {
+        let conv = Op::Conv2d(Conv2d::new(channels, 5));
+        let pool = |op: &Op| matches!(op, Op::AvgPool2d { pool, .. } if *pool == Pool::new(2));
+        (self.step(|op| *op == conv) && self.sigmoid() && self.alone() && self.step(pool)).then_some(self)
+    }
+
+    fn image(self, input: Shape) -> Option<Shapes> {
+        (input == Shape::new(1, 28, 28)).then_some(Shapes {
+            last: self.next - 1,
+            input: words(input.len()),
+            output: size_of::<Maps>() / WORD,
+            forms: [Form::Bytes, Form::PairSums],
+            scratch: size_of::<Window>() / WORD,
+            stream: size_of::<ImageStream>() / WORD,
+            table: true,
+        })
+    }
+
+    fn maps(mut self, input: Shape) -> Option<Shapes> {
+        // Its output is flat.
+        let flat = self.alone() && self.step(|op| *op == Op::Flatten);
+        (flat && input == Shape::new(6, 12, 12)).then_some(Shapes {
+            last: self.next - 1,
+            input: size_of::<Maps>() / WORD,
+            output: size_of::<Flat>() / WORD,
+            forms: [Form::PairSums, Form::Quads],
+            scratch: size_of::<Window>() / WORD,
+            stream: size_of::<MapsStream>() / WORD,
+            table: true,
+        })
+    }
+
+    fn linear(mut self, table: bool, input: Shape) -> Option<Shapes> {
+        let Op::Linear { outputs, .. } = self.topology.nodes.get(self.next)?.op else { return None };
+        self.step(|_| true);
+        let ends = if table {
+            self.sigmoid()
+        } else {
+            if self.alone() {
+                self.step(|op| matches!(op, Op::BatchNorm { .. }));
+            }
+            self.next == self.topology.nodes.len()
+        };
+        let (quads_in, blocks) = (quads(input.len()), outputs.div_ceil(BLOCK));
+        let output = if table { quads(outputs) * size_of::<Quad>() / WORD } else { blocks * BLOCK };
+        ends.then_some(Shapes {
+            last: self.next - 1,
+            input: quads_in * size_of::<Quad>() / WORD,
+            output,
+            forms: [Form::Quads, if table { Form::Quads } else { Form::Words }],
+            scratch: 0,
+            stream: stream_words(quads_in, blocks),
+            table,
+        })
+    }
+}
