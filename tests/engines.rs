@@ -3,11 +3,13 @@
 use std::sync::Once;
 
 use host_trainer::data::Split;
-use host_trainer::engine::Engine;
 use host_trainer::engine::cpu::Cpu;
+use host_trainer::engine::cpu::graph::GraphCpu;
 use host_trainer::engine::cuda::{Cuda, Level};
 use host_trainer::engine::reference::Reference;
-use host_trainer::model::parameters::Variance;
+use host_trainer::engine::{Engine, initial_parameters};
+use host_trainer::model::parameters::{Parameters, Variance};
+use host_trainer::network::Network;
 
 use crate::engine_suite::{Tolerances, engine_suite, gradients_are_central_differences};
 
@@ -16,6 +18,13 @@ engine_suite!(reference_f32, |seed, variance| Box::new(Reference::<f32>::new(see
 // On this machine's best instruction set, and on the plainest.
 engine_suite!(cpu, |seed, variance| Box::new(Cpu::new(seed, variance, None)), Tolerances::F32);
 engine_suite!(cpu_plain, |seed, variance| Box::new(Cpu::each(seed, variance, None).pop().unwrap()), Tolerances::F32);
+// The engine for any network, on LeNet.
+engine_suite!(graph_cpu, |seed, variance| Box::new(GraphCpu::of(&lenet(seed, variance), None)), Tolerances::F32);
+engine_suite!(
+    graph_cpu_plain,
+    |seed, variance| Box::new(GraphCpu::each(&lenet(seed, variance), None).pop().unwrap()),
+    Tolerances::F32
+);
 engine_suite!(
     #[ignore = "needs an NVIDIA GPU; `cuda::` runs it on the CPU build of the kernels"]
     cuda_graph,
@@ -28,6 +37,10 @@ engine_suite!(
     |seed, variance| cuda(seed, variance, Level::Persistent),
     Tolerances::f32_with_margin()
 );
+
+fn lenet(seed: u64, variance: Variance) -> Parameters {
+    initial_parameters(&Network::lenet(), seed, variance)
+}
 
 /// A CUDA engine, beside one that stays: the driver keeps a device ready as long as anybody uses it, and the suite makes many.
 fn cuda(seed: u64, variance: Variance, level: Level) -> Box<dyn Engine> {

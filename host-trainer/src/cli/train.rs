@@ -48,9 +48,6 @@ pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
     };
     if !args.console.quiet {
         output::notice(&run.describe(&dataset));
-        if let Some(why) = run.why_auto(args.engine) {
-            output::notice(why);
-        }
     }
     let report = run.train(&dataset, args.console.quiet)?;
     if args.console.json { output::json(out, &report) } else { output::text(out, &figures(&report)) }

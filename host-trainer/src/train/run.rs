@@ -12,7 +12,6 @@ use crate::engine::select::{EngineName, create};
 use crate::engine::{Engine, Task, Totals};
 use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::model::lenet::is_lenet;
 use crate::model::parameters::Variance;
 use crate::network::Network;
 use crate::train::checkpoint::{Checkpoint, Origin, TrainingState, first_batch_norm};
@@ -200,13 +199,6 @@ impl Run {
             self.variance.name(),
             held_out(self.state.holdout),
         )
-    }
-
-    /// Why `auto` took the engine that it took, where that is not the fastest.
-    pub fn why_auto(&self, asked: Option<EngineName>) -> Option<&'static str> {
-        let is_auto = matches!(asked, None | Some(EngineName::Auto));
-        (is_auto && !is_lenet(&self.engine.parameters().network))
-            .then_some("engine reference, because the faster ones are made for LeNet alone")
     }
 
     /// Trains to the end of the recipe. The directory stays claimed as long as the run lives.

@@ -113,8 +113,8 @@ fn what_a_network_cannot_do_is_one_line() {
     let message = desk.refused(2, "inspect bad.net");
     assert!(message.contains("bad.net: line 2: swish is no operation; there are conv2d"), "{message}");
     assert!(desk.refused(2, "train --network nothing").contains("name one of lenet, lenet_plain"));
-    let message = desk.refused(2, "train --network tiny.net --engine cpu --out run");
-    assert!(message.contains("engine cpu is made for LeNet") && message.contains("--engine reference"), "{message}");
+    let message = desk.refused(2, "train --network tiny.net --engine cuda --out run");
+    assert!(message.contains("engine cuda is made for LeNet") && message.contains("--engine cpu"), "{message}");
     let message = desk.refused(2, "train --network resnet8 --data-dir data --no-checksum --out run");
     assert!(
         message.contains("resnet8 reads 3x32x32, the data has examples 1x28x28; take data of that shape"),
