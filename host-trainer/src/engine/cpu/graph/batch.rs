@@ -84,7 +84,7 @@ impl<S: Simd> Trainer<S> {
     }
 
     /// Gradient of a unit's weight, and the step of all its parameters.
-    pub(super) fn finish(&self, unit: usize, groups: usize, count: usize, update: Option<&Update>) {
+    pub(super) fn finish(&self, unit: usize, groups: usize, count: usize, update: Option<&Update<'_>>) {
         let stage = &self.stages[unit];
         if let Some(at) = stage.unit.parameter {
             let gradient = &mut self.parameter_mut(at).gradient;
@@ -158,7 +158,7 @@ impl<S: Simd> Trainer<S> {
 }
 
 /// One step of a parameter: see [`Coefficients`].
-fn advance(parameter: &mut Parameter, update: &Update) {
+fn advance(parameter: &mut Parameter, update: &Update<'_>) {
     let Parameter { value, gradient, moments: [first, second], role, treatment } = parameter;
     let Coefficients { rate, decay, root } = update.coefficients;
     let (rate, decay, root) = (rate as f32, decay as f32, root as f32);

@@ -8,7 +8,7 @@ use super::backward::complete;
 use super::copy::Source;
 use super::forward::{observe, seen};
 use super::state::{Tensor, plane};
-use super::trainer::{Outcome, Trainer};
+use super::trainer::{Lesson, Outcome, Trainer};
 use crate::data::{Raw, Split, augment};
 use crate::engine::{Task, Totals};
 
@@ -64,9 +64,9 @@ impl<S: Simd> Trainer<S> {
         }
     }
 
-    /// Loss and hits of a group, and with a label smoothing the gradient of the batch's mean loss by its outputs.
+    /// Loss and hits of a group, and with a lesson the gradient of the batch's mean loss by its outputs.
     #[inline(always)]
-    pub(super) fn loss(&self, simd: S, split: &Split, samples: &[u32], group: usize, smoothing: Option<f64>) {
+    pub(super) fn loss(&self, simd: S, split: &Split, samples: &[u32], group: usize, lesson: Option<Lesson<'_>>) {
         let stage = self.stages.last().expect("a network has an input");
         let (shape, derived, z) = (stage.unit.shape, stage.derived(), stage.z(group));
         let mut outputs = z.values.clone();
@@ -77,8 +77,8 @@ impl<S: Simd> Trainer<S> {
         let examples = samples.chunks(S::F32_LANES).nth(group).unwrap_or_default();
         let mut d = vec![0.0; shape.len() * S::F32_LANES];
         let mut outcome = self.outcomes[group].lock().expect("no thread has panicked");
-        self.judge(split, examples, group, (&outputs, samples.len(), smoothing), &mut d, &mut outcome);
-        if smoothing.is_none() || !stage.unit.wants_gradient {
+        self.judge(split, examples, group, (&outputs, samples.len(), lesson), &mut d, &mut outcome);
+        if lesson.is_none() || !stage.unit.wants_gradient {
             return;
         }
         let mut g = stage.g_mut(group);
@@ -93,7 +93,7 @@ impl<S: Simd> Trainer<S> {
         split: &Split,
         examples: &[u32],
         group: usize,
-        (outputs, count, smoothing): (&[Lanes<S>], usize, Option<f64>),
+        (outputs, count, lesson): (&[Lanes<S>], usize, Option<Lesson<'_>>),
         d: &mut [f32],
         outcome: &mut Outcome,
     ) {
@@ -107,7 +107,14 @@ impl<S: Simd> Trainer<S> {
                 Task::Classes => {
                     let label = usize::from(split.labels[augment::example(sample)]);
                     totals.correct += usize::from(argmax(&row) == label);
-                    totals.loss += cross_entropy(&row, label, smoothing.unwrap_or(0.0), &mut d_row);
+                    let lesson = lesson.unwrap_or_default();
+                    let mut loss = cross_entropy(&row, label, lesson.label_smoothing, &mut d_row);
+                    if let Some(soft) = lesson.soft {
+                        let logits: Vec<f64> = row.iter().map(|&logit| logit.into()).collect();
+                        let teacher = soft.row(group * S::F32_LANES + lane, row.len());
+                        loss = soft.add(&logits, teacher, loss, &mut d_row);
+                    }
+                    totals.loss += loss;
                 }
                 Task::Reconstruction => {
                     let target = input.values.iter().map(|value| f64::from(values::<S>(value)[lane]));

@@ -69,6 +69,19 @@ impl GraphCpu {
         super::sets().into_iter().map(|arch| Self::on(arch, parameters, threads)).collect()
     }
 
+    /// Inference-mode outputs of some samples (see [`crate::data::augment`]), one row a sample.
+    ///
+    /// # Errors
+    /// What [`check`] says of the split.
+    ///
+    /// # Panics
+    /// If a sample is out of range.
+    pub fn outputs(&mut self, split: &Split, samples: &[u32]) -> Result<Vec<f32>> {
+        check(&self.network, split)?;
+        check_indices(split.len(), samples);
+        Ok(self.backend.outputs(split, samples))
+    }
+
     fn on(arch: Arch, parameters: &Parameters, threads: Option<usize>) -> Self {
         let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get));
         assert!(threads > 0, "no thread to train with; use one or more");
@@ -117,6 +130,9 @@ trait Backend: Send {
     /// As [`Engine::evaluate`].
     fn evaluate(&mut self, split: &Split) -> Totals;
 
+    /// Inference-mode outputs of some samples, one row a sample.
+    fn outputs(&mut self, split: &Split, samples: &[u32]) -> Vec<f32>;
+
     /// As [`Engine::gradients`], arguments checked.
     fn gradients(&mut self, split: &Split, batch: &[u32]) -> (Vec<f64>, Parameters);
 }
@@ -151,7 +167,11 @@ impl<S: Simd> Backend for Trainer<S> {
     }
 
     fn evaluate(&mut self, split: &Split) -> Totals {
-        self.infer_all(split)
+        self.infer_all(split, &(0..split.len() as u32).collect::<Vec<_>>()).0
+    }
+
+    fn outputs(&mut self, split: &Split, samples: &[u32]) -> Vec<f32> {
+        self.infer_all(split, samples).1
     }
 
     fn gradients(&mut self, split: &Split, batch: &[u32]) -> (Vec<f64>, Parameters) {

@@ -14,6 +14,7 @@ use super::super::team::Team;
 use super::plan::{Unit, Work, plan};
 use super::state::{BLOCK, BUNCH, Parameter, Stage, parameters};
 use crate::data::Split;
+use crate::engine::distill::Soft;
 use crate::engine::steps::Coefficients;
 use crate::engine::{Optimizer, Steps, Task, Totals};
 use crate::model::parameters::{Parameters, Variance};
@@ -23,10 +24,18 @@ use crate::network::Network;
 const MIN_GROUPS: usize = 8;
 
 /// What makes a step of the gradients.
-pub(super) struct Update {
+pub(super) struct Update<'a> {
     pub(super) optimizer: Optimizer,
     pub(super) coefficients: Coefficients,
+    pub(super) lesson: Lesson<'a>,
+}
+
+/// What a batch is to learn.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Lesson<'a> {
     pub(super) label_smoothing: f64,
+    /// What a teacher says of the batch.
+    pub(super) soft: Option<Soft<'a>>,
 }
 
 /// What a thread works in.
@@ -61,18 +70,18 @@ pub(super) struct Trainer<S: Simd> {
 
 /// A piece of work, to be done in code compiled for the instruction set.
 #[derive(Clone, Copy)]
-enum Piece {
+enum Piece<'a> {
     /// A unit of a group, forward; `true` for what training needs.
     Forward(usize, usize, bool),
     /// A unit of a group, or of a bunch or block of a linear layer, backward.
     Backward(usize, usize),
-    /// Loss and hits of a group; gradients too, with that label smoothing.
-    Loss(usize, Option<f64>),
+    /// Loss and hits of a group; gradients too, where there is a lesson.
+    Loss(usize, Option<Lesson<'a>>),
 }
 
 struct Do<'a, S: Simd> {
     trainer: &'a Trainer<S>,
-    piece: Piece,
+    piece: Piece<'a>,
     split: &'a Split,
     samples: &'a [u32],
     scratch: &'a mut Scratch<Lanes<S>>,
@@ -101,7 +110,7 @@ impl<S: Simd> Kernel<S> for Do<'_, S> {
                 }
                 _ => trainer.backward(simd, unit, task, trainer.lanes_of(task, count), scratch),
             },
-            Piece::Loss(group, smoothing) => trainer.loss(simd, split, samples, group, smoothing),
+            Piece::Loss(group, lesson) => trainer.loss(simd, split, samples, group, lesson),
         }
     }
 }
@@ -175,7 +184,7 @@ impl<S: Simd> Trainer<S> {
         team: &Team,
         split: &Split,
         samples: &[u32],
-        update: Option<&Update>,
+        update: Option<&Update<'_>>,
         scratch: &mut Scratch<Lanes<S>>,
     ) -> bool {
         let (count, groups) = (samples.len(), self.groups_of(samples.len()));
@@ -187,8 +196,8 @@ impl<S: Simd> Trainer<S> {
             team.share(tasks, |task| work(Piece::Forward(unit, ordered(task), true)));
             team.meet(|| self.meet_moments(unit, count));
         }
-        let smoothing = update.map_or(0.0, |update| update.label_smoothing);
-        team.share(groups, |group| work(Piece::Loss(group, Some(smoothing))));
+        let lesson = update.map_or(Lesson::default(), |update| update.lesson);
+        team.share(groups, |group| work(Piece::Loss(group, Some(lesson))));
         team.meet(|| {
             self.meet_loss(count);
             self.meet_gradients(self.stages.len() - 1, count);
@@ -221,6 +230,7 @@ impl<S: Simd> Trainer<S> {
 
     pub(super) fn train_on(&mut self, split: &Split, order: &[u32], steps: &Steps<'_>) -> Totals {
         let team = self.reserve(self.groups_of(steps.batch_size), true);
+        let outputs = self.network.output().len();
         self.has_moments |= steps.optimizer.has_moments() && !steps.lrs.is_empty();
         team.run(|| {
             let mut scratch = Scratch { copy: Vec::new(), d: Vec::new() };
@@ -228,7 +238,7 @@ impl<S: Simd> Trainer<S> {
                 let update = Update {
                     optimizer: steps.optimizer,
                     coefficients: steps.coefficients(i),
-                    label_smoothing: steps.label_smoothing,
+                    lesson: Lesson { label_smoothing: steps.label_smoothing, soft: steps.soft(i, outputs) },
                 };
                 if !self.step(&team, split, batch, Some(&update), &mut scratch) {
                     return;
@@ -250,11 +260,12 @@ impl<S: Simd> Trainer<S> {
         outcomes.flat_map(|outcome| outcome.outputs.iter().map(|&value| f64::from(value))).collect()
     }
 
-    pub(super) fn infer_all(&mut self, split: &Split) -> Totals {
-        let groups = self.groups_of(split.len()).min(MIN_GROUPS.max(2 * self.threads)).next_multiple_of(BUNCH);
+    /// Loss and hits of some samples in inference mode, and their outputs.
+    pub(super) fn infer_all(&mut self, split: &Split, all: &[u32]) -> (Totals, Vec<f32>) {
+        let groups = self.groups_of(all.len()).min(MIN_GROUPS.max(2 * self.threads)).next_multiple_of(BUNCH);
         let team = self.reserve(groups, false);
         self.set_moving();
-        let all: Vec<u32> = (0..split.len() as u32).collect();
+        let outputs = Mutex::new(Vec::new());
         team.run(|| {
             let mut scratch = Scratch { copy: Vec::new(), d: Vec::new() };
             for samples in all.chunks(groups * S::F32_LANES) {
@@ -272,9 +283,15 @@ impl<S: Simd> Trainer<S> {
                     }
                     groups.for_each(|group| work(Piece::Loss(group, None)));
                 });
-                team.meet(|| self.meet_loss(samples.len()));
+                team.meet(|| {
+                    self.meet_loss(samples.len());
+                    let mut outputs = outputs.lock().expect("no thread has panicked");
+                    for outcome in &self.outcomes[..count] {
+                        outputs.extend_from_slice(&outcome.lock().expect("no thread has panicked").outputs);
+                    }
+                });
             }
         });
-        self.totals()
+        (self.totals(), outputs.into_inner().expect("no thread has panicked"))
     }
 }
