@@ -3,19 +3,29 @@
 use std::sync::Once;
 
 use host_trainer::data::Split;
-use host_trainer::engine::Engine;
 use host_trainer::engine::cpu::Cpu;
+use host_trainer::engine::cpu::graph::GraphCpu;
 use host_trainer::engine::cuda::{Cuda, Level};
+use host_trainer::engine::distill::Soft;
 use host_trainer::engine::reference::Reference;
-use host_trainer::model::parameters::Variance;
+use host_trainer::engine::{Engine, Optimizer, Steps, initial_parameters};
+use host_trainer::model::parameters::{Parameters, Variance};
+use host_trainer::network::Network;
 
-use crate::engine_suite::{Tolerances, engine_suite, gradients_are_central_differences};
+use crate::engine_suite::{Tolerances, engine_suite, gradients_are_central_differences, noise};
 
 engine_suite!(reference_f64, |seed, variance| Box::new(Reference::<f64>::new(seed, variance)), Tolerances::F64);
 engine_suite!(reference_f32, |seed, variance| Box::new(Reference::<f32>::new(seed, variance)), Tolerances::F32);
 // On this machine's best instruction set, and on the plainest.
 engine_suite!(cpu, |seed, variance| Box::new(Cpu::new(seed, variance, None)), Tolerances::F32);
 engine_suite!(cpu_plain, |seed, variance| Box::new(Cpu::each(seed, variance, None).pop().unwrap()), Tolerances::F32);
+// The engine for any network, on LeNet.
+engine_suite!(graph_cpu, |seed, variance| Box::new(GraphCpu::of(&lenet(seed, variance), None)), Tolerances::F32);
+engine_suite!(
+    graph_cpu_plain,
+    |seed, variance| Box::new(GraphCpu::each(&lenet(seed, variance), None).pop().unwrap()),
+    Tolerances::F32
+);
 engine_suite!(
     #[ignore = "needs an NVIDIA GPU; `cuda::` runs it on the CPU build of the kernels"]
     cuda_graph,
@@ -29,6 +39,10 @@ engine_suite!(
     Tolerances::f32_with_margin()
 );
 
+fn lenet(seed: u64, variance: Variance) -> Parameters {
+    initial_parameters(&Network::lenet(), seed, variance)
+}
+
 /// A CUDA engine, beside one that stays: the driver keeps a device ready as long as anybody uses it, and the suite makes many.
 fn cuda(seed: u64, variance: Variance, level: Level) -> Box<dyn Engine> {
     static STAYS: Once = Once::new();
@@ -40,6 +54,42 @@ fn cuda(seed: u64, variance: Variance, level: Level) -> Box<dyn Engine> {
 fn reference_f64_gradients_are_central_differences() {
     let variance = Variance::Biased;
     gradients_are_central_differences(&mut Reference::<f64>::new(0, variance));
+}
+
+/// What a teacher says is learnt alike: 6 steps with decay and smoothing, against the reference in f64.
+#[test]
+fn a_teacher_is_the_references_on_every_engine() {
+    let (n, variance) = (21, Variance::Biased);
+    let split = noise(31, 6 * n);
+    let order: Vec<u32> = (0..split.len() as u32).collect();
+    let logits: Vec<f32> = (0..split.len() * 10).map(|i| ((i * 37) % 101) as f32 / 20.0 - 2.5).collect();
+    let soft = Some(Soft { logits: &logits, temperature: 3.0, weight: 0.75 });
+    let steps = Steps {
+        optimizer: Optimizer::Adamw,
+        weight_decay: 0.1,
+        label_smoothing: 0.1,
+        soft,
+        ..Steps::sgd(n, &[1e-3, 2e-3, 3e-3, 4e-3, 5e-3, 6e-3])
+    };
+    let mut exact = Reference::<f64>::new(1, variance);
+    let expected = exact.train_steps(&split, &order, &steps).unwrap();
+    let without =
+        Reference::<f64>::new(1, variance).train_steps(&split, &order, &Steps { soft: None, ..steps }).unwrap();
+    assert!((without.loss / expected.loss - 1.0).abs() > 0.1, "the teacher shows: {expected:?} {without:?}");
+    let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(Reference::<f32>::new(1, variance))];
+    engines.extend(Cpu::each(1, variance, None).into_iter().map(|engine| Box::new(engine) as _));
+    engines.extend(GraphCpu::each(&lenet(1, variance), None).into_iter().map(|engine| Box::new(engine) as _));
+    for mut engine in engines {
+        let totals = engine.train_steps(&split, &order, &steps).unwrap();
+        let what = engine.device(n);
+        assert!((totals.loss / expected.loss - 1.0).abs() < 1e-4, "{what}: {totals:?} for {expected:?}");
+        assert!(totals.correct.abs_diff(expected.correct) <= 1, "{what}");
+        for (at, (ours, theirs)) in engine.parameters().tensors.iter().zip(&exact.parameters().tensors).enumerate() {
+            let distance = ours.iter().zip(theirs).map(|(a, e)| (a - e).powi(2)).sum::<f64>().sqrt();
+            let norm = theirs.iter().map(|e| e.powi(2)).sum::<f64>().sqrt();
+            assert!(distance <= 1e-3 * norm, "{what}: tensor {at} is off by {:e}", distance / norm);
+        }
+    }
 }
 
 /// Groups and their order are fixed: which thread does what must not show, not even with a last group that is not full.

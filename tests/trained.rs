@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use host_trainer::data::{Dataset, Split};
 use host_trainer::engine::select::{AVAILABLE, EngineName, create};
@@ -12,7 +13,7 @@ use host_trainer::evaluate::{Request, evaluate};
 use host_trainer::exchange::{ImportOptions, Imported, Source, import};
 use host_trainer::model::parameters::{Parameters, Variance};
 use host_trainer::model_file::ModelFile;
-use host_trainer::network::Network;
+use host_trainer::network::{Network, text};
 use host_trainer::train::checkpoint::{Checkpoint, Origin, TrainingState};
 use host_trainer::train::recipe::{BEST, Recipe, Reestimate, SEED};
 use host_trainer::train::{self, End, Timing, Watcher};
@@ -83,7 +84,9 @@ impl Watcher for StopAfter {
 #[test]
 fn every_engine_resumes_to_the_same_bits() {
     for recipe in [short(), short_best(), short_momentum()] {
-        AVAILABLE.into_iter().for_each(|name| assert_resumes_to_the_same_bits(name, &recipe));
+        for network in [Network::lenet(), tiny()] {
+            AVAILABLE.into_iter().for_each(|name| assert_resumes_to_the_same_bits(name, &network, &recipe));
+        }
     }
 }
 
@@ -91,10 +94,17 @@ fn every_engine_resumes_to_the_same_bits() {
 #[ignore = "needs an NVIDIA GPU; `cuda::` runs it on the CPU build of the kernels"]
 fn cuda_resumes_to_the_same_bits() {
     for recipe in [short(), short_best(), short_momentum()] {
-        assert_resumes_to_the_same_bits(EngineName::CudaGraph, &recipe);
+        assert_resumes_to_the_same_bits(EngineName::CudaGraph, &Network::lenet(), &recipe);
     }
-    assert_resumes_to_the_same_bits(EngineName::CudaPersistent, &short_best());
-    assert_resumes_to_the_same_bits(EngineName::CudaPersistent, &short_momentum());
+    assert_resumes_to_the_same_bits(EngineName::CudaPersistent, &Network::lenet(), &short_best());
+    assert_resumes_to_the_same_bits(EngineName::CudaPersistent, &Network::lenet(), &short_momentum());
+}
+
+/// A network that LeNet's own engines do not take.
+fn tiny() -> Arc<Network> {
+    let text = "network tiny\ninput 1x28x28\npreprocess scale 1/255\n\nconv2d 8 3x3 stride 2 pad 1 | batch_norm | relu as a\n\
+                depthwise 3x3 pad 1 | batch_norm | hard_swish | conv2d 8 1x1 | add a | max_pool2d 2x2 | flatten | linear 10";
+    Arc::new(text::parse(text).unwrap())
 }
 
 fn short() -> Recipe {
@@ -113,9 +123,9 @@ fn short_best() -> Recipe {
 
 /// Trains for two epochs of 24 steps, once in one go and once over a checkpoint file written in the middle of the second; an
 /// engine that takes a whole epoch at once stops behind the first one's steps, before its evaluation.
-fn assert_resumes_to_the_same_bits(name: EngineName, recipe: &Recipe) {
+fn assert_resumes_to_the_same_bits(name: EngineName, network: &Arc<Network>, recipe: &Recipe) {
     let dataset = dataset();
-    let untrained = |seed| initial_parameters(&Network::lenet(), seed, Variance::Biased);
+    let untrained = |seed| initial_parameters(network, seed, Variance::Biased);
     let fresh = || create(name, &untrained(3)).unwrap();
     let begin = |engine: &dyn Engine| train::begin(engine.name(), &dataset, 3, recipe.clone()).unwrap();
 

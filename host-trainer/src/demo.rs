@@ -119,7 +119,14 @@ pub fn check_outputs(directory: &Path) -> Result<()> {
 }
 
 fn new_run(request: &DemoRequest) -> NewRun {
-    NewRun { seed: 0, recipe: request.recipe.clone(), holdout: 0, out: Some(request.out.clone()), replace: true }
+    NewRun {
+        seed: 0,
+        recipe: request.recipe.clone(),
+        holdout: 0,
+        out: Some(request.out.clone()),
+        replace: true,
+        teacher: None,
+    }
 }
 
 /// Images worth looking at: the first right answers of different classes, then the first wrong one.

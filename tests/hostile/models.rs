@@ -145,6 +145,7 @@ fn trained(unfinished: bool) -> Checkpoint {
         history: vec![EpochTotals { train: totals(12), test: Some(totals(10)) }],
         holdout: 0,
         reestimated: None,
+        teacher: None,
         mean: unfinished.then(|| Box::new(tensors())),
     };
     let moments = unfinished.then(|| Moments { first: tensors(), second: tensors() });

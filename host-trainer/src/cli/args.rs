@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::init::InitArgs;
 use super::predict::PredictArgs;
-use super::recipe_args::RecipeArgs;
+use super::recipe_args::{RecipeArgs, TeachingArgs};
 use super::reestimate::ReestimateArgs;
 use super::shared_args::{ConsoleArgs, DataArgs, QatArgs, between_0_and_1, positive, ratio};
 use crate::device::board::Board;
@@ -89,6 +89,8 @@ pub struct TrainArgs {
     pub variance: Variance,
     #[command(flatten)]
     pub recipe: RecipeArgs,
+    #[command(flatten)]
+    pub teaching: TeachingArgs,
     /// Hold the last N training images out, and take them for the test images, which are then not looked at: for choosing
     /// between recipes
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume")]

@@ -1,11 +1,15 @@
 //! The flags of a recipe: which one, and what of it is to be another value. The texts here are `--help`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::shared_args::positive;
 use crate::data::augment::MAX_SHIFT;
 use crate::engine::Optimizer;
+use crate::error::Result;
 use crate::train::recipe::{RECIPES, Recipe, Reestimate, SEED, Schedule};
+use crate::train::teacher::Teacher;
 
 /// The recipe.
 #[derive(Args, Clone, Debug)]
@@ -57,6 +61,32 @@ pub struct RecipeArgs {
     pub test_every: Option<usize>,
 }
 
+/// The teacher.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Teacher")]
+pub struct TeachingArgs {
+    /// Learn also from this checkpoint's outputs for the same examples (Hinton et al. 2015); with --resume, where the run's
+    /// teacher lies now
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub teacher: Option<PathBuf>,
+    /// Temperature that softens both networks' outputs
+    #[arg(long, value_name = "T", default_value_t = 4.0, conflicts_with = "resume", value_parser = positive)]
+    pub temperature: f64,
+    /// Weight of the teacher; the labels have the rest
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9, conflicts_with = "resume", value_parser = whole_share)]
+    pub teacher_weight: f64,
+}
+
+impl TeachingArgs {
+    /// The teacher, where one is named.
+    ///
+    /// # Errors
+    /// What [`Teacher::open`] gives.
+    pub(super) fn open(&self) -> Result<Option<Teacher>> {
+        self.teacher.as_ref().map(|path| Teacher::open(path, self.temperature, self.teacher_weight)).transpose()
+    }
+}
+
 impl RecipeArgs {
     /// The named recipe with what was overridden.
     pub fn recipe(&self) -> Recipe {
@@ -86,7 +116,14 @@ fn named(name: &str) -> Result<Recipe, String> {
 }
 
 /// A number from 0 to below 1.
-fn share(text: &str) -> Result<f64, String> {
+fn whole_share(text: &str) -> std::result::Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("it must be a number from 0 to 1".into()),
+    }
+}
+
+fn share(text: &str) -> std::result::Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if (0.0..1.0).contains(&value) => Ok(value),
         _ => Err("it must be a number from 0 to below 1".into()),

@@ -10,9 +10,10 @@ use crate::error::{Error, Result};
 use crate::model::parameters::Parameters;
 use crate::network::{Network, shipped};
 use crate::train;
-use crate::train::run::{NewRun, Run, TrainReport};
+use crate::train::run::{NewRun, ResumedRun, Run, TrainReport};
 use crate::train::run_dir::RunDir;
 use crate::train::saves::Saves;
+use crate::train::teacher::Teacher;
 
 pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
     let (mut run, dataset) = match &args.resume {
@@ -25,13 +26,18 @@ pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
             let input = saved.checkpoint.parameters.network.input();
             let dataset = args.data.load(training, input)?.hold_out(training.map_or(0, |t| t.holdout))?;
             let epochs = args.recipe.epochs.map(|n| n as usize);
-            (Run::resume(saved, &dataset, args.engine, epochs)?, dataset)
+            let request = ResumedRun { engine: args.engine, epochs, teacher: args.teaching.teacher };
+            (Run::resume(saved, &dataset, request)?, dataset)
         }
         None => {
             // Everything that can be refused at once is, before the data is read.
             let network = args.network.as_deref().map_or_else(|| Ok(Network::lenet()), shipped::find)?;
             let parameters = initial_parameters(&network, args.seed, args.variance);
             let mut engine = create(args.engine.unwrap_or(EngineName::Auto), &parameters)?;
+            let teacher = args.teaching.open()?;
+            if let Some(teacher) = &teacher {
+                teacher.check(&network, engine.name())?;
+            }
             if let Some(path) = &args.out {
                 RunDir::new(path, args.force)?;
             }
@@ -43,26 +49,24 @@ pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
             }
             let dataset = args.data.load(None, network.input())?.hold_out(args.holdout)?;
             engine.set_parameters(&Parameters { network: train::of_data(&network, &dataset)?, ..parameters });
-            (Run::new(engine, new_run(&args), &dataset)?, dataset)
+            (Run::new(engine, new_run(&args, teacher), &dataset)?, dataset)
         }
     };
     if !args.console.quiet {
         output::notice(&run.describe(&dataset));
-        if let Some(why) = run.why_auto(args.engine) {
-            output::notice(why);
-        }
     }
     let report = run.train(&dataset, args.console.quiet)?;
     if args.console.json { output::json(out, &report) } else { output::text(out, &figures(&report)) }
 }
 
-fn new_run(args: &TrainArgs) -> NewRun {
+fn new_run(args: &TrainArgs, teacher: Option<Teacher>) -> NewRun {
     NewRun {
         seed: args.seed,
         recipe: args.recipe.recipe(),
         holdout: args.holdout,
         out: args.out.clone(),
         replace: args.force,
+        teacher,
     }
 }
 

@@ -2,10 +2,12 @@
 
 pub mod cpu;
 pub mod cuda;
+pub mod distill;
 pub mod init;
 pub mod reference;
 pub mod select;
 pub mod steps;
+pub mod taught;
 
 pub use init::initial_parameters;
 pub use select::EngineName;

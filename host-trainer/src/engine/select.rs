@@ -4,6 +4,7 @@ use clap::ValueEnum;
 
 use super::Engine;
 use super::cpu::Cpu;
+use super::cpu::graph::GraphCpu;
 use super::cuda::{Cuda, Level};
 use super::reference::Reference;
 use crate::error::{Error, Result};
@@ -24,11 +25,11 @@ pub enum EngineName {
     CudaGraph,
     /// The GPU engine, in one persistent kernel or not at all
     CudaPersistent,
-    /// The fastest that has proved itself and takes the network: cpu for LeNet, else reference
+    /// The fastest that has proved itself: cpu
     Auto,
 }
 
-/// What `auto` stands for where the network is LeNet. The CUDA engine has passed its tests on a CPU build of its kernels, never yet on a GPU, so it trains only
+/// What `auto` stands for. The CUDA engine has passed its tests on a CPU build of its kernels, never yet on a GPU, so it trains only
 /// where it is asked for by name.
 pub const AUTO: EngineName = EngineName::Cpu;
 
@@ -54,8 +55,7 @@ impl EngineName {
     }
 }
 
-/// An engine with that model. `auto` takes [`AUTO`] where the network is LeNet, which is what the fast engines are made for, else
-/// the reference engine.
+/// An engine with that model. `auto` takes [`AUTO`], and the CPU engine is LeNet's own where the network is LeNet.
 ///
 /// # Errors
 /// [`Error::BadArgument`] if the engine is made for another network; [`Error::Missing`] if this machine has no such device;
@@ -64,9 +64,9 @@ pub fn create(name: EngineName, parameters: &Parameters) -> Result<Box<dyn Engin
     let network = &parameters.network;
     let variance = parameters.variance;
     let mut engine: Box<dyn Engine> = match name {
-        EngineName::Auto if is_lenet(network) => return create(AUTO, parameters),
-        EngineName::Auto => return create(EngineName::Reference, parameters),
+        EngineName::Auto => return create(AUTO, parameters),
         EngineName::Reference => Box::new(Reference::<f32>::of(parameters)),
+        EngineName::Cpu if !is_lenet(network) => Box::new(GraphCpu::of(parameters, None)),
         _ if !is_lenet(network) => return Err(not_lenet(name, network)),
         EngineName::Cpu => Box::new(Cpu::new(0, variance, None)),
         EngineName::Cuda => Box::new(Cuda::new(0, variance, Level::Auto)?),
@@ -84,7 +84,7 @@ fn not_lenet(name: EngineName, network: &Network) -> Error {
             name.name(),
             network.name()
         ),
-        remedy: "take --engine reference, or --engine auto, which finds it".into(),
+        remedy: "take --engine cpu, or --engine auto, which finds it".into(),
     }
 }
 
@@ -99,9 +99,9 @@ mod tests {
         let engine =
             |name, network: &str| create(name, &Parameters::zero(&shipped::get(network).unwrap(), Variance::Biased));
         assert_eq!(engine(EngineName::Auto, "lenet").unwrap().name(), AUTO.name());
-        assert_eq!(engine(EngineName::Auto, "small28").unwrap().name(), "reference");
-        let refused = engine(EngineName::Cpu, "small28").err().unwrap();
-        assert!(refused.to_string().contains("the network is small28; take --engine reference"), "{refused}");
+        assert_eq!(engine(EngineName::Auto, "small28").unwrap().name(), AUTO.name());
+        let refused = engine(EngineName::Cuda, "small28").err().unwrap();
+        assert!(refused.to_string().contains("the network is small28; take --engine cpu"), "{refused}");
     }
 
     #[test]

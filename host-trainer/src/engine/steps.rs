@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::Totals;
+use super::distill::Soft;
 use crate::network::Network;
 
 /// One flat row-major vector a tensor, in the order of [`Network::parameters`].
@@ -53,12 +54,15 @@ pub struct Steps<'a> {
     pub before: u64,
     /// Share of every label that is spread evenly over all classes.
     pub label_smoothing: f64,
+    /// What a teacher says of the samples, where there is one.
+    pub soft: Option<Soft<'a>>,
 }
 
 impl<'a> Steps<'a> {
     /// Plain gradient descent.
     pub fn sgd(batch_size: usize, lrs: &'a [f64]) -> Self {
-        Self { batch_size, optimizer: Optimizer::Sgd, lrs, weight_decay: 0.0, before: 0, label_smoothing: 0.0 }
+        let (optimizer, soft) = (Optimizer::Sgd, None);
+        Self { batch_size, optimizer, lrs, weight_decay: 0.0, before: 0, label_smoothing: 0.0, soft }
     }
 
     /// Looks at what [`Engine::train_steps`](super::Engine::train_steps) promises to refuse.
@@ -70,6 +74,11 @@ impl<'a> Steps<'a> {
         assert!(*batch_size > 1, "BatchNorm cannot train on batches of {batch_size}; use two examples or more");
         let steps = lrs.len();
         assert_eq!(order.len(), steps * batch_size, "the order is not {steps} whole batches of {batch_size}");
+    }
+
+    /// What the teacher says of the samples of step `i` of the call, for a network with so many outputs.
+    pub(super) fn soft(&self, i: usize, outputs: usize) -> Option<Soft<'a>> {
+        self.soft.map(|soft| soft.part(i * self.batch_size..(i + 1) * self.batch_size, outputs))
     }
 
     /// The numbers of step `i` of the call.

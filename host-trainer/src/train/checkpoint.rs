@@ -26,6 +26,7 @@ use crate::model::state_dict::{StateDict, check_values};
 use crate::network::{Network, text};
 use crate::train::recipe::Recipe;
 use crate::train::reestimate::Reestimated;
+use crate::train::teacher::Teaching;
 
 /// Version of what stands under [`METADATA_KEY`].
 pub const FORMAT: u32 = 2;
@@ -96,6 +97,9 @@ pub struct TrainingState {
     /// What re-estimating the statistics changed, where that was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reestimated: Option<Reestimated>,
+    /// Whom it learns from, where it has a teacher.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<Teaching>,
     /// Mean of the weights after each of the last epochs so far, where a recipe asks for it and the run is not finished.
     /// Kept as tensors of the file.
     #[serde(skip)]

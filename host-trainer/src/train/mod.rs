@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `recipe` | how a model is trained, as tables of values |
 //! | `reestimate` | exact BatchNorm statistics |
+//! | `teacher` | the checkpoint that a run learns from |
 //! | `run` | a run: the loop, an engine, a directory, progress, Ctrl-C |
 //! | `run_dir` | what lies in a run's directory under which name |
 //! | `claim` | one process at a time writes there |
@@ -26,6 +27,7 @@ pub mod reestimate;
 pub mod run;
 pub mod run_dir;
 pub mod saves;
+pub mod teacher;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -147,6 +149,7 @@ pub fn begin(engine: &str, dataset: &Dataset, seed: u64, recipe: Recipe) -> Resu
         holdout: 0,
         reestimated: None,
         mean: None,
+        teacher: None,
     };
     check_batch(dataset, &state.recipe)?;
     Ok(state)

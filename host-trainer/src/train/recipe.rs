@@ -184,6 +184,7 @@ impl Recipe {
             weight_decay: self.weight_decay,
             before: before as u64,
             label_smoothing: self.label_smoothing,
+            soft: None,
         }
     }
 

@@ -12,7 +12,6 @@ use crate::engine::select::{EngineName, create};
 use crate::engine::{Engine, Task, Totals};
 use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::model::lenet::is_lenet;
 use crate::model::parameters::Variance;
 use crate::network::Network;
 use crate::train::checkpoint::{Checkpoint, Origin, TrainingState, first_batch_norm};
@@ -21,10 +20,10 @@ use crate::train::recipe::Recipe;
 use crate::train::reestimate::Reestimated;
 use crate::train::run_dir::{EpochMetrics, RunDir};
 use crate::train::saves::{Saved, Saves};
+use crate::train::teacher::{Teacher, Teaching};
 use crate::train::{self, End, Timing, Watcher, steps_per_epoch};
 
 /// What a new run needs to know.
-#[derive(Clone, Debug)]
 pub struct NewRun {
     /// Seed of everything random; the engine was made with it.
     pub seed: u64,
@@ -36,6 +35,19 @@ pub struct NewRun {
     pub out: Option<PathBuf>,
     /// Whether a run that lies there may be replaced.
     pub replace: bool,
+    /// Whom the network learns from.
+    pub teacher: Option<Teacher>,
+}
+
+/// What of a run that is continued may be other than it was.
+#[derive(Clone, Debug, Default)]
+pub struct ResumedRun {
+    /// The engine; `None` is its own.
+    pub engine: Option<EngineName>,
+    /// How many epochs it is to have; `None` is its own number.
+    pub epochs: Option<usize>,
+    /// Where its teacher lies now; `None` is where it lay.
+    pub teacher: Option<PathBuf>,
 }
 
 /// A run, ready to train.
@@ -95,6 +107,12 @@ pub struct TrainReport {
     pub curves: PathBuf,
 }
 
+fn taught(teaching: Option<&Teaching>) -> String {
+    teaching.map_or(String::new(), |Teaching { place, temperature, weight, .. }| {
+        format!(", learning from {} (temperature {temperature}, weight {weight})", place.display())
+    })
+}
+
 /// Where a run goes that was given no `--out`.
 pub fn default_directory(network: &Network, dataset: &Dataset, engine: &str, seed: u64, variance: Variance) -> PathBuf {
     let name = Path::new(&dataset.name);
@@ -114,19 +132,31 @@ impl Run {
     /// # Errors
     /// A directory that holds a run, that another process is training in or that cannot be written; too little data.
     pub fn new(engine: Box<dyn Engine>, request: NewRun, dataset: &Dataset) -> Result<Self> {
-        let variance = engine.parameters().variance;
+        let (variance, teaching) =
+            (engine.parameters().variance, request.teacher.as_ref().map(|teacher| teacher.teaching().clone()));
+        let engine = match request.teacher {
+            Some(teacher) => teacher.teach(engine)?,
+            None => engine,
+        };
         let default =
             || default_directory(&engine.parameters().network, dataset, engine.name(), request.seed, variance);
         let state = train::begin(engine.name(), dataset, request.seed, request.recipe)?;
         let saves = Saves::of_new_run(&request.out.unwrap_or_else(default), request.replace)?;
-        Ok(Self { engine, state: TrainingState { holdout: request.holdout, ..state }, variance, saves })
+        Ok(Self {
+            engine,
+            state: TrainingState { holdout: request.holdout, teacher: teaching, ..state },
+            variance,
+            saves,
+        })
     }
 
-    /// Continues a run, on its own engine unless another is named, to its own number of epochs unless another is given.
+    /// Continues a run.
     ///
     /// # Errors
-    /// An imported checkpoint, other data than the run's, an engine this build lacks, or nothing left to do.
-    pub fn resume(saved: Saved, dataset: &Dataset, engine: Option<EngineName>, epochs: Option<usize>) -> Result<Self> {
+    /// An imported checkpoint, other data than the run's, another teacher, an engine this build lacks, or nothing
+    /// left to do.
+    pub fn resume(saved: Saved, dataset: &Dataset, request: ResumedRun) -> Result<Self> {
+        let ResumedRun { engine, epochs, .. } = request;
         let Saved { checkpoint, saves, .. } = saved;
         let directory = saves.directory();
         let path = directory.checkpoint();
@@ -166,6 +196,16 @@ impl Run {
         } else if state.recipe.optimizer.has_moments() && state.epoch + state.step > 0 {
             return Err(Error::bad_file(path, "it lacks what the optimiser remembers", "start a new run"));
         }
+        if let Some(teaching) = &mut state.teacher {
+            let teacher = Teacher::reopen(teaching, request.teacher.as_deref())?;
+            *teaching = teacher.teaching().clone();
+            engine = teacher.teach(engine)?;
+        } else if request.teacher.is_some() {
+            return Err(Error::BadArgument {
+                problem: "this run was started without a teacher".into(),
+                remedy: "resume it without --teacher, or start a new run".into(),
+            });
+        }
         state.engine = engine.name().into();
         Ok(Self { engine, state: *state, variance: checkpoint.parameters.variance, saves })
     }
@@ -188,7 +228,7 @@ impl Run {
             (epoch, step) => format!(", going on in epoch {} after step {step}", epoch + 1),
         };
         format!(
-            "training {} on {} ({}) with engine {} ({}), seed {}, recipe {}: {}, {} running variance{}{from}",
+            "training {} on {} ({}) with engine {} ({}), seed {}, recipe {}: {}, {} running variance{}{}{from}",
             self.engine.parameters().network.name(),
             dataset.name,
             dataset.source,
@@ -198,15 +238,9 @@ impl Run {
             self.state.recipe.name,
             self.state.recipe.describe(),
             self.variance.name(),
+            taught(self.state.teacher.as_ref()),
             held_out(self.state.holdout),
         )
-    }
-
-    /// Why `auto` took the engine that it took, where that is not the fastest.
-    pub fn why_auto(&self, asked: Option<EngineName>) -> Option<&'static str> {
-        let is_auto = matches!(asked, None | Some(EngineName::Auto));
-        (is_auto && !is_lenet(&self.engine.parameters().network))
-            .then_some("engine reference, because the faster ones are made for LeNet alone")
     }
 
     /// Trains to the end of the recipe. The directory stays claimed as long as the run lives.

@@ -34,7 +34,7 @@ fn a_description_is_trained_continued_and_used_on_every_verb() {
     let data = "--data-dir data --no-checksum";
     let train = format!("train --network tiny.net {data} --batch-size 32 --lr 0.2 -q --json");
     let report = desk.json(&format!("{train} --epochs 2 --out short"));
-    assert_eq!((&report["engine"], &report["network"]), (&"reference".into(), &"tiny".into()));
+    assert_eq!((&report["engine"], &report["network"]), (&"cpu".into(), &"tiny".into()));
     desk.ok(&format!("{train} --epochs 4 --out long"));
     desk.ok("train --resume short --epochs 4 -q");
     let read = |name: &str| std::fs::read(desk.path(name)).unwrap();
@@ -107,14 +107,42 @@ fn a_network_without_classes_learns_to_give_its_input_back() {
     assert!(desk.ok("report run --data x.npy").contains("mean squared error"));
 }
 
+/// A network learns from a teacher, stops, goes on to the same bytes, and is not taken in by another teacher.
+#[test]
+fn a_run_with_a_teacher_resumes_to_the_same_bytes() {
+    let desk = with(&[("tiny.net", TINY.as_bytes())]);
+    desk.ok("init tiny.net --seed 1 --out teacher.safetensors");
+    desk.ok("init tiny.net --seed 2 --out other.safetensors");
+    let train = "train --network tiny.net --data-dir data --no-checksum --batch-size 16 --lr 0.1 -q";
+    desk.ok(&format!(
+        "{train} --epochs 2 --out whole --teacher teacher.safetensors --temperature 2 --teacher-weight 0.5"
+    ));
+    desk.ok(&format!(
+        "{train} --epochs 1 --out parts --teacher teacher.safetensors --temperature 2 --teacher-weight 0.5"
+    ));
+    let resume = "train --resume parts --epochs 2 -q";
+    let message = desk.refused(2, &format!("{resume} --teacher other.safetensors"));
+    assert!(message.contains("other.safetensors is not the teacher that this run was started with"), "{message}");
+    desk.ok(resume);
+    let read = |run: &str| std::fs::read(desk.path(run).join("checkpoint.safetensors")).unwrap();
+    assert!(read("whole") == read("parts"));
+    desk.ok(&format!("{train} --epochs 2 --out alone"));
+    assert!(read("whole") != read("alone"));
+    let message = desk.refused(2, "train --network resnet8 --teacher teacher.safetensors --out run");
+    assert!(
+        message.contains("the teacher tiny reads 1x28x28 and gives 10 outputs, resnet8 reads 3x32x32"),
+        "{message}"
+    );
+}
+
 #[test]
 fn what_a_network_cannot_do_is_one_line() {
     let desk = with(&[("bad.net", b"input 1x28x28\nconv2d 8 3x3 | swish\n"), ("tiny.net", TINY.as_bytes())]);
     let message = desk.refused(2, "inspect bad.net");
     assert!(message.contains("bad.net: line 2: swish is no operation; there are conv2d"), "{message}");
     assert!(desk.refused(2, "train --network nothing").contains("name one of lenet, lenet_plain"));
-    let message = desk.refused(2, "train --network tiny.net --engine cpu --out run");
-    assert!(message.contains("engine cpu is made for LeNet") && message.contains("--engine reference"), "{message}");
+    let message = desk.refused(2, "train --network tiny.net --engine cuda --out run");
+    assert!(message.contains("engine cuda is made for LeNet") && message.contains("--engine cpu"), "{message}");
     let message = desk.refused(2, "train --network resnet8 --data-dir data --no-checksum --out run");
     assert!(
         message.contains("resnet8 reads 3x32x32, the data has examples 1x28x28; take data of that shape"),

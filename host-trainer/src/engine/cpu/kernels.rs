@@ -1,6 +1,8 @@
 //! What one group of examples does between two meetings of a step, each phase a kernel: forward through a layer as far as
 //! the next BatchNorm has to know the whole batch, and the same way back.
 
+use std::array::from_fn;
+
 use bn_core::lenet::{
     CLASSES, CONV1_CHANNELS, CONV2_CHANNELS, Conv2d, FLAT, Image, LINEAR1, LINEAR2, LeNet, POOL1_SIDE, POOL2_SIDE,
 };
@@ -12,6 +14,7 @@ use super::dense::{linear_backward, linear_forward, to_rows};
 use super::lanes::{Kernel, Lanes, MAX_LANES, at_least, enter, exp2, fma, mask, sigmoid_slice, values, zero};
 use super::moments::{Moments, PatchMoments};
 use super::state::{Conv, Dense};
+use crate::engine::distill::Soft;
 
 /// What a step knows besides its examples: parameters, and the coefficients of each BatchNorm.
 pub(super) struct Network {
@@ -159,6 +162,8 @@ pub(super) struct Loss<'a, V> {
     pub(super) labels: [u8; MAX_LANES],
     /// Examples of the batch, by which the gradient is divided, and label smoothing; `None` in inference.
     pub(super) batch: Option<(usize, f32)>,
+    /// What a teacher says of the examples.
+    pub(super) soft: Option<Soft<'a>>,
     /// The group.
     pub(super) dense: &'a mut Dense<V>,
 }
@@ -168,7 +173,7 @@ impl<S: Simd> Kernel<S> for Loss<'_, Lanes<S>> {
 
     #[inline(always)]
     fn run(self, simd: S) {
-        let Self { network, labels, batch, dense } = self;
+        let Self { network, labels, batch, soft, dense } = self;
         for c in 0..LINEAR2 {
             dense.s4[c] = network.bn4.normalize(simd, c, dense.z4[c]);
         }
@@ -189,6 +194,9 @@ impl<S: Simd> Kernel<S> for Loss<'_, Lanes<S>> {
         for lane in 0..dense.count {
             d_values[usize::from(labels[lane]) * S::F32_LANES + lane] -= 1.0 - smoothing;
         }
+        if let Some(soft) = soft {
+            soften::<S>(&soft, dense, bytemuck::cast_slice_mut(&mut d_logits));
+        }
         for d in &mut d_logits {
             *d = simd.mul_f32s(simd.mul_f32s(*d, dense.mask), simd.splat_f32s(1.0 / batch as f32));
         }
@@ -196,6 +204,18 @@ impl<S: Simd> Kernel<S> for Loss<'_, Lanes<S>> {
         to_rows::<S, _>(&d_logits, &mut dense.d_logits_rows);
         linear_backward::<S, 12, _, _>(simd, &d_logits, &network.net.linear3, &mut dense.g4);
         times_slope(simd, &mut dense.g4, &dense.s4);
+    }
+}
+
+/// The loss of a group with a teacher, from the one with its labels, and likewise the gradients.
+fn soften<S: Simd>(soft: &Soft<'_>, dense: &mut Dense<Lanes<S>>, d_logits: &mut [f32]) {
+    let logits: &[f32] = bytemuck::cast_slice(&dense.logits);
+    dense.loss *= 1.0 - soft.weight;
+    for lane in 0..dense.count {
+        let row = |values: &[f32]| -> [f64; CLASSES] { from_fn(|class| values[class * S::F32_LANES + lane].into()) };
+        let mut d = row(d_logits);
+        dense.loss += soft.add(&row(logits), soft.row(lane, CLASSES), 0.0, &mut d);
+        d.iter().enumerate().for_each(|(class, &d)| d_logits[class * S::F32_LANES + lane] = d as f32);
     }
 }
 
@@ -353,5 +373,5 @@ pub(super) fn infer<S: Simd>(
     enter(simd, ForwardConv { network, conv });
     enter(simd, ForwardLinear1 { network, conv, dense });
     enter(simd, ForwardLinear2 { network, dense });
-    enter(simd, Loss { network, labels, batch: None, dense });
+    enter(simd, Loss { network, labels, batch: None, soft: None, dense });
 }

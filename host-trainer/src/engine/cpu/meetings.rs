@@ -68,7 +68,7 @@ impl<S: Simd> Trainer<S> {
         network.bn4.set_backward(&mut gradient.bn4, count, |c| sums[c]);
     }
 
-    pub(super) fn meet_gradients(&self, groups: usize, count: usize, update: Option<&Update>) {
+    pub(super) fn meet_gradients(&self, groups: usize, count: usize, update: Option<&Update<'_>>) {
         let mut patches = [([0.0; PATCH], 0.0); CONV1_CHANNELS];
         let Batch { network, gradient, patches: patch_moments, variance, moments, .. } = &mut *self.batch_mut();
         gradient.conv2.parts_mut().0.fill(0.0);

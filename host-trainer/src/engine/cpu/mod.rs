@@ -1,4 +1,5 @@
-//! The CPU engine: threads over groups of examples, vectors over the examples of a group, every shape known at compile time.
+//! The CPU engine for LeNet: threads over groups of examples, vectors over the examples of a group, every shape known at compile
+//! time. Every other network is [`graph`]'s.
 //!
 //! A group has as many examples as a vector has lanes (16 with AVX-512, 8 with AVX2, 4 with NEON), and a vector is one pixel,
 //! or one feature, of all of them. So every operation of the network is plain vector arithmetic with one weight for all
@@ -13,6 +14,7 @@
 //! | `kernels` | what a group does between two meetings |
 //! | `team` | the threads and their meetings |
 //! | `trainer`, `meetings`, `finish` | the step over a whole batch |
+//! | [`graph`] | the engine for any network |
 //!
 //! The instruction set is chosen when the engine is made. Same seed, same instruction set: same bits, whatever the number of
 //! threads. Between instruction sets results differ by rounding, for vectors of another length sum in another order.
@@ -21,6 +23,7 @@ mod batch_norm;
 mod conv;
 mod dense;
 mod finish;
+pub mod graph;
 mod kernels;
 mod lanes;
 mod meetings;
@@ -43,11 +46,11 @@ use crate::model::lenet::{from_lenet, to_lenet};
 use crate::model::parameters::{Parameters, Variance};
 use crate::network::Network;
 
-/// The CPU engine.
+/// The CPU engine for LeNet.
 pub struct Cpu {
     backend: Box<dyn Backend>,
     network: std::sync::Arc<Network>,
-    instructions: &'static str,
+    arch: Arch,
 }
 
 impl Cpu {
@@ -62,15 +65,7 @@ impl Cpu {
 
     /// One engine for each instruction set that this machine has, the best first. For tests.
     pub fn each(seed: u64, variance: Variance, threads: Option<usize>) -> Vec<Self> {
-        let mut sets = vec![Arch::new()];
-        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-        if let (Arch::V4(_), Some(v3)) = (sets[0], pulp::x86::V3::try_new()) {
-            sets.push(Arch::V3(v3));
-        }
-        if instructions(sets[0]) != PLAIN {
-            sets.push(Arch::Scalar);
-        }
-        sets.into_iter().map(|arch| Self::on(arch, seed, variance, threads)).collect()
+        sets().into_iter().map(|arch| Self::on(arch, seed, variance, threads)).collect()
     }
 
     fn on(arch: Arch, seed: u64, variance: Variance, threads: Option<usize>) -> Self {
@@ -78,11 +73,30 @@ impl Cpu {
         assert!(threads > 0, "no thread to train with; use one or more");
         let network = Network::lenet();
         let backend = arch.dispatch(NewBackend { threads, parameters: initial_parameters(&network, seed, variance) });
-        Self { backend, network, instructions: instructions(arch) }
+        Self { backend, network, arch }
     }
 }
 
-/// Neither of those.
+/// The instruction sets of this machine, the best first.
+fn sets() -> Vec<Arch> {
+    let mut sets = vec![Arch::new()];
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    if let (Arch::V4(_), Some(v3)) = (sets[0], pulp::x86::V3::try_new()) {
+        sets.push(Arch::V3(v3));
+    }
+    if instructions(sets[0]) != PLAIN {
+        sets.push(Arch::Scalar);
+    }
+    sets
+}
+
+/// An engine's device, for people.
+fn describe(threads: usize, arch: Arch, lanes: usize) -> String {
+    let plural = if threads == 1 { "" } else { "s" };
+    format!("CPU, {threads} thread{plural}, f32, {} ({lanes} examples a vector)", instructions(arch))
+}
+
+/// None of those.
 const PLAIN: &str = "plain";
 
 /// Name of an instruction set, for people.
@@ -119,13 +133,7 @@ impl Engine for Cpu {
     }
 
     fn device(&self, _: usize) -> String {
-        let threads = self.backend.threads();
-        let plural = if threads == 1 { "" } else { "s" };
-        format!(
-            "CPU, {threads} thread{plural}, f32, {} ({} examples a vector)",
-            self.instructions,
-            self.backend.lanes()
-        )
+        describe(self.backend.threads(), self.arch, self.backend.lanes())
     }
 
     fn parameters(&self) -> Parameters {
@@ -149,7 +157,7 @@ impl Engine for Cpu {
 
     fn train_steps(&mut self, split: &Split, order: &[u32], steps: &Steps<'_>) -> Result<Totals> {
         steps.check(order);
-        check_indices(split, order);
+        check_indices(split.inputs.len().min(split.labels.len()), order);
         Ok(self.backend.train(split, order, steps))
     }
 
@@ -159,7 +167,7 @@ impl Engine for Cpu {
 
     fn gradients(&mut self, split: &Split, batch: &[u32]) -> Result<(Vec<f64>, Parameters)> {
         assert!(batch.len() > 1, "BatchNorm cannot train on a batch of {}; use two examples or more", batch.len());
-        check_indices(split, batch);
+        check_indices(split.inputs.len().min(split.labels.len()), batch);
         let (logits, gradient) = self.backend.gradients(split, batch);
         let mut parameters = self.parameters();
         for ((spec, to), from) in self.network.parameters().iter().zip(&mut parameters.tensors).zip(gradient.tensors())
@@ -179,8 +187,7 @@ fn model(parameters: &Parameters) -> (Box<LeNet>, f64) {
 }
 
 /// An index out of range is found before any thread starts.
-fn check_indices(split: &Split, order: &[u32]) {
-    let examples = split.inputs.len().min(split.labels.len());
+fn check_indices(examples: usize, order: &[u32]) {
     assert!(
         order.iter().all(|&i| augment::example(i) < examples),
         "an index is beyond the split's {examples} examples"

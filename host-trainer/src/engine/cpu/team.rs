@@ -1,13 +1,20 @@
 //! A few threads that go through the same steps together.
 //!
-//! A training step is some eight short pieces of work with a meeting after each, so threads wait by spinning: a meeting
-//! costs about a microsecond where waking a thread would cost tens.
+//! A training step is some ten short pieces of work with a meeting after each. Threads wait by spinning, as long as the others may
+//! be just about to come: that costs about a microsecond where waking a thread costs tens. A thread that waits longer waits for
+//! one that has no core, and sleeps: a core that it kept busy would be missing.
 
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-/// Rounds of spinning before a waiting thread offers its core to others.
-const SPINS: usize = 2000;
+/// How long a thread spins before it sleeps: longer than work that is shared out evenly differs, shorter than a core is taken away
+/// for.
+const SPIN: Duration = Duration::from_micros(100);
+
+/// Rounds of spinning between two looks at the clock.
+const ROUNDS: usize = 50;
 
 /// What the threads share: where they meet, and the next task of the current piece of work.
 pub(super) struct Team {
@@ -16,6 +23,10 @@ pub(super) struct Team {
     meetings: AtomicUsize,
     next_task: AtomicUsize,
     broken: AtomicBool,
+    /// Members that sleep, or are about to.
+    asleep: AtomicUsize,
+    bed: Mutex<()>,
+    alarm: Condvar,
 }
 
 impl Team {
@@ -27,6 +38,9 @@ impl Team {
             meetings: AtomicUsize::new(0),
             next_task: AtomicUsize::new(0),
             broken: AtomicBool::new(false),
+            asleep: AtomicUsize::new(0),
+            bed: Mutex::new(()),
+            alarm: Condvar::new(),
         }
     }
 
@@ -36,7 +50,7 @@ impl Team {
     /// If a member does: it breaks up the team, for nobody is to wait for a thread that never comes.
     pub(super) fn run(&self, work: impl Fn() + Sync) {
         let member = || {
-            let guard = BreakOnPanic(&self.broken);
+            let guard = BreakOnPanic(self);
             work();
             std::mem::forget(guard);
         };
@@ -67,28 +81,61 @@ impl Team {
             close();
             self.arrived.store(0, Ordering::Relaxed);
             self.next_task.store(0, Ordering::Relaxed);
-            self.meetings.store(meeting + 1, Ordering::Release);
+            self.meetings.store(meeting + 1, Ordering::SeqCst);
+            self.wake();
             return;
         }
-        let mut spins = 0;
-        while self.meetings.load(Ordering::Acquire) == meeting {
-            assert!(!self.broken.load(Ordering::Relaxed), "another thread of the engine panicked");
-            spins += 1;
-            if spins < SPINS {
+        if !self.spin(meeting) {
+            self.sleep(meeting);
+        }
+        assert!(!self.broken.load(Ordering::SeqCst), "another thread of the engine panicked");
+    }
+
+    /// Whether a meeting is still to come to its end.
+    fn is_on(&self, meeting: usize) -> bool {
+        self.meetings.load(Ordering::SeqCst) == meeting && !self.broken.load(Ordering::SeqCst)
+    }
+
+    /// Waits for a short time; true if the meeting came to its end.
+    fn spin(&self, meeting: usize) -> bool {
+        let start = Instant::now();
+        while start.elapsed() < SPIN {
+            for _ in 0..ROUNDS {
+                if !self.is_on(meeting) {
+                    return true;
+                }
                 spin_loop();
-            } else {
-                std::thread::yield_now();
             }
+        }
+        false
+    }
+
+    /// Waits for as long as it takes. Who ends the meeting either sees that this member is about to sleep, and then waits for the
+    /// lock to wake it, or is seen to have ended it.
+    fn sleep(&self, meeting: usize) {
+        let mut bed = self.bed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.asleep.fetch_add(1, Ordering::SeqCst);
+        while self.is_on(meeting) {
+            bed = self.alarm.wait(bed).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.asleep.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn wake(&self) {
+        if self.asleep.load(Ordering::SeqCst) > 0 {
+            drop(self.bed.lock().unwrap_or_else(PoisonError::into_inner));
+            self.alarm.notify_all();
         }
     }
 }
 
 /// Dropped by unwinding alone.
-struct BreakOnPanic<'a>(&'a AtomicBool);
+struct BreakOnPanic<'a>(&'a Team);
 
 impl Drop for BreakOnPanic<'_> {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.broken.store(true, Ordering::SeqCst);
+        self.0.wake();
     }
 }
 
@@ -117,10 +164,28 @@ mod tests {
         let panicking = AtomicUsize::new(0);
         let run = || {
             team.run(|| {
-                assert!(panicking.fetch_add(1, Ordering::Relaxed) > 0, "the first member");
+                if panicking.fetch_add(1, Ordering::Relaxed) == 0 {
+                    // The others are asleep by then.
+                    std::thread::sleep(2 * SPIN);
+                    panic!("the first member");
+                }
                 team.meet(|| ());
             });
         };
         assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
+    }
+
+    #[test]
+    fn sleepers_are_woken() {
+        let team = Team::new(3);
+        let late = AtomicUsize::new(0);
+        team.run(|| {
+            for round in 0..20_u32 {
+                if late.fetch_add(1, Ordering::Relaxed) % 3 == 0 {
+                    std::thread::sleep(SPIN + SPIN * (round % 3));
+                }
+                team.meet(|| ());
+            }
+        });
     }
 }

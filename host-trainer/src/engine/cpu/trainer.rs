@@ -20,6 +20,7 @@ use super::state::{CLASSES_ROW, Conv, Dense, LINEAR1_ROW, LINEAR2_ROW, Rows};
 use super::team::Team;
 use crate::data::Split;
 use crate::data::augment;
+use crate::engine::distill::Soft;
 use crate::engine::steps::Coefficients;
 use crate::engine::{Moments, Optimizer, Steps, Totals};
 use crate::model::parameters::Variance;
@@ -47,10 +48,11 @@ pub(super) struct Batch {
 }
 
 /// What makes a step of the gradients.
-pub(super) struct Update {
+pub(super) struct Update<'a> {
     pub(super) optimizer: Optimizer,
     pub(super) coefficients: Coefficients,
     pub(super) label_smoothing: f32,
+    pub(super) soft: Option<Soft<'a>>,
 }
 
 /// The gradients of the linear layers' weights, by blocks of rows.
@@ -115,7 +117,7 @@ impl<S: Simd> Trainer<S> {
 
     /// Everything up to the gradients, and the step if there is one. Every member of the team calls it; false if the loss is
     /// not finite.
-    fn step(&self, team: &Team, split: &Split, batch: &[u32], update: Option<&Update>) -> bool {
+    fn step(&self, team: &Team, split: &Split, batch: &[u32], update: Option<&Update<'_>>) -> bool {
         let (simd, count) = (self.simd, batch.len());
         let groups = count.div_ceil(S::F32_LANES);
         // Every other phase goes the other way round, for what was last in the cache is there still.
@@ -151,8 +153,11 @@ impl<S: Simd> Trainer<S> {
             let (shared, mut dense) = (self.batch(), self.dense_mut(group));
             let labels = labels(split, examples(group));
             let smoothing = update.map_or(0.0, |update| update.label_smoothing);
+            let first = group * S::F32_LANES;
+            let soft = update.and_then(|update| update.soft);
+            let soft = soft.map(|soft| soft.part(first..first + examples(group).len(), CLASSES));
             let batch = Some((count, smoothing));
-            enter(simd, Loss { network: &shared.network, labels, batch, dense: &mut dense });
+            enter(simd, Loss { network: &shared.network, labels, batch, soft, dense: &mut dense });
         });
         team.meet(|| self.meet_loss(groups, count));
         if !self.batch().totals.loss.is_finite() {
@@ -162,7 +167,7 @@ impl<S: Simd> Trainer<S> {
         true
     }
 
-    fn backward(&self, team: &Team, groups: usize, count: usize, update: Option<&Update>) {
+    fn backward(&self, team: &Team, groups: usize, count: usize, update: Option<&Update<'_>>) {
         let simd = self.simd;
         team.share(groups, |group| {
             let (shared, mut dense) = (self.batch(), self.dense_mut(groups - 1 - group));
@@ -319,6 +324,7 @@ impl<S: Simd> Backend for Trainer<S> {
                     optimizer: steps.optimizer,
                     coefficients: steps.coefficients(i),
                     label_smoothing: steps.label_smoothing as f32,
+                    soft: steps.soft(i, CLASSES),
                 };
                 if !self.step(&team, split, batch, Some(&update)) {
                     return;

@@ -265,6 +265,7 @@ impl Engine for Cuda {
     fn train_steps(&mut self, split: &Split, order: &[u32], steps: &Steps<'_>) -> Result<Totals> {
         steps.check(order);
         check_indices(split, order);
+        assert!(steps.soft.is_none(), "the kernels learn from no teacher; `Teacher::check` refuses it");
         if order.is_empty() {
             return Ok(Totals::default());
         }

@@ -27,10 +27,13 @@ mod window;
 
 pub use real::Real;
 
+use ndarray::Array2;
+
 use self::adamw::adamw_step;
 use self::batch::Batch;
 use self::network::Net;
 use self::sgd::sgd_step;
+use super::distill::Soft;
 use super::steps::{Treatment, add_step, treatments};
 use super::{Engine, MOMENTUM, Moments, Optimizer, Steps, Totals, initial_parameters};
 use crate::data::Split;
@@ -82,6 +85,19 @@ impl<T: Real> Reference<T> {
     }
 }
 
+/// A batch's loss with a teacher, from the one with its labels, and in place of that one's gradient the whole gradient.
+fn soften<T: Real>(soft: &Soft<'_>, logits: &Array2<T>, loss: f64, d_y: &mut Array2<T>) -> f64 {
+    let (n, outputs) = logits.dim();
+    let mut sum = (1.0 - soft.weight) * loss;
+    for (example, (logits, mut d_y)) in logits.outer_iter().zip(d_y.outer_iter_mut()).enumerate() {
+        let logits: Vec<f64> = logits.iter().map(|logit| logit.as_f64()).collect();
+        let mut d: Vec<f64> = d_y.iter().map(|d| d.as_f64() * n as f64).collect();
+        sum += soft.add(&logits, soft.row(example, outputs), 0.0, &mut d);
+        d_y.iter_mut().zip(d).for_each(|(d_y, d)| *d_y = T::of(d / n as f64));
+    }
+    sum
+}
+
 /// How many examples of a network are inferred at once.
 pub fn examples_at_once(network: &Network) -> usize {
     let nodes = (0..network.nodes().len()).map(bn_core::network::Value::Node);
@@ -121,7 +137,11 @@ impl<T: Real> Engine for Reference<T> {
         for (i, samples) in order.chunks_exact(steps.batch_size).enumerate() {
             let Batch { x, target } = Batch::gather(self.net.network(), split, samples.iter().copied());
             let (y, forward) = self.net.forward_train(x);
-            let (step, d_y) = target.loss(y, T::of(steps.label_smoothing));
+            let logits = steps.soft.is_some().then(|| y.clone());
+            let (mut step, mut d_y) = target.loss(y, T::of(steps.label_smoothing));
+            if let (Some(logits), Some(soft)) = (logits, steps.soft(i, d_y.ncols())) {
+                step.loss = soften(&soft, &logits, step.loss, &mut d_y);
+            }
             if !add_step(&mut totals, step) {
                 break;
             }

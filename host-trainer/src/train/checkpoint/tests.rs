@@ -30,6 +30,7 @@ pub(crate) fn example() -> Checkpoint {
         holdout: 0,
         reestimated: None,
         mean: None,
+        teacher: None,
     };
     Checkpoint { parameters, batches_tracked: 5, origin: Origin::Trained(Box::new(state)), moments: None }
 }
