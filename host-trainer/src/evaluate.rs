@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::export::{ExportRequest, export_weights};
 use crate::model::fold::fold;
 use crate::model::inference::{self, Outputs};
-use crate::model::input::check;
+use crate::model::input::{check, check_images};
 use crate::model::parameters::Parameters;
 use crate::model::weights::AlignedBytes;
 use crate::model_file::ModelFile;
@@ -132,6 +132,7 @@ pub fn evaluate(request: &Request<'_>, dataset: &Dataset) -> Result<Evaluated> {
         (ModelFile::Weights(bytes), alongside) => {
             let model = bytes.model(request.file)?;
             check(&Network::lenet(), &test)?;
+            check_images(&test.inputs)?;
             let forms = alongside.map(|checkpoint| report.f32(&checkpoint.parameters, &test)).transpose()?;
             report.int8(&model, &test, forms.as_ref().map(|forms| &forms.folded))
         }

@@ -151,6 +151,10 @@ struct Proved {
 
 /// Quantises with the images of `sample` and proves the file on them.
 fn prove(nets: &Networks, sample: &Split, request: &ExportRequest<'_>) -> Result<Proved> {
+    if !sample.inputs.are_images() {
+        let problem = "integers are calibrated on pixels, u8 1x28x28, and the data is not";
+        return Err(refused(problem.into(), "give pixels as u8, or take the model in f32"));
+    }
     let (mut file, layers) = quantize(&nets.folded, &Calibration::new(&nets.folded, sample.images()))?;
     let mut fine_tuned = None;
     if let Some(fine_tuning) = request.fine_tuning {

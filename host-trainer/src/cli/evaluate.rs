@@ -30,8 +30,8 @@ pub(super) fn run(args: EvaluateArgs, out: &mut dyn Write) -> Result<()> {
         (ModelFile::Checkpoint(checkpoint), None) => Some(&**checkpoint),
         (ModelFile::Weights(_), alongside) => alongside.as_ref(),
     };
-    let input = checkpoint.map_or_else(|| Network::lenet().input(), |c| c.parameters.network.input());
-    let dataset = args.data.load(checkpoint.and_then(Checkpoint::training), input)?;
+    let network = checkpoint.map_or_else(Network::lenet, |checkpoint| checkpoint.parameters.network.clone());
+    let dataset = args.data.load(checkpoint.and_then(Checkpoint::training), &network)?;
     let images = args.images.map(|n| n as usize);
     let build = if args.fast { Build::Fast } else { Build::Default };
     let request = Request { file: &args.file, model: &model, checkpoint: alongside.as_ref(), images, build };
@@ -45,7 +45,8 @@ pub(super) fn run(args: EvaluateArgs, out: &mut dyn Write) -> Result<()> {
 
 fn figures(report: &EvaluateReport) -> String {
     let mut table = Table::default();
-    let source = format!("{} test images of {} ({})", thousands(report.images), report.dataset, report.data_source);
+    let named = if report.dataset == report.data_source { String::new() } else { format!(" ({})", report.data_source) };
+    let source = format!("{} test images of {}{named}", thousands(report.images), report.dataset);
     table.row("classified", source);
     let accuracies = [
         ("accuracy, f32 unfolded", report.accuracy_f32_unfolded),
