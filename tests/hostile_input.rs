@@ -123,6 +123,24 @@ fn networks_from_words() {
     for_a_while(".net, put together", choices, |bytes| hostile::network(&hostile::composed(bytes)));
 }
 
+#[test]
+fn pictures_by_mutation() {
+    let mut files = hostile::picture_files();
+    for_a_while("pictures, damaged", damage, |bytes| hostile::picture(files.damaged(bytes)));
+}
+
+#[test]
+fn arrays_by_mutation() {
+    let mut files = hostile::array_files();
+    for_a_while("arrays, damaged", damage, |bytes| hostile::arrays(files.damaged(bytes)));
+}
+
+#[test]
+fn tables_by_mutation() {
+    let mut files = hostile::table_files();
+    for_a_while("CSV, damaged", damage, |bytes| hostile::table(files.damaged(bytes)));
+}
+
 /// A kind of file, and what the program does with one.
 struct Kind {
     what: &'static str,
@@ -178,6 +196,14 @@ fn idx_kind(folder: &Path) -> Kind {
     Kind::new("IDX", Files::new(vec![(images, 16)]), &folder.join("t10k-images-idx3-ubyte"), &arguments)
 }
 
+/// A file of own data: see `data --data`. A folder of pictures is named, of anything else the file.
+fn own_kind(what: &'static str, files: Files, folder: &Path, name: &str) -> Kind {
+    let place = folder.join(name);
+    std::fs::create_dir_all(place.parent().expect("a folder")).expect("a folder");
+    let named = if what == "pictures" { folder } else { &place };
+    Kind::new(what, files, &place, &[Path::new("data"), Path::new("--data"), named])
+}
+
 #[test]
 fn damaged_files_through_the_program_by_mutation() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -193,6 +219,9 @@ fn damaged_files_through_the_program_by_mutation() {
         import("state_dicts", Models::state_dicts().into_files()),
         import("ONNX", Models::onnx_files().into_files()),
         idx_kind(&directory.path().join("data")),
+        own_kind("pictures", hostile::picture_files(), &directory.path().join("pictures"), "class/picture"),
+        own_kind("arrays", hostile::array_files(), &directory.path().join("arrays"), "x.npz"),
+        own_kind("tables", hostile::table_files(), &directory.path().join("tables"), "x.csv"),
     ];
     let mut turns = (0..kinds.len()).cycle();
     for_a_while("files through the program", damage, |bytes| kinds[turns.next().expect("a cycle")].check(bytes));

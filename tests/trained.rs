@@ -161,7 +161,14 @@ fn dataset() -> Dataset {
     let image =
         |i: usize| std::array::from_fn(|y| std::array::from_fn(|x| ((x * (i % 10 + 1) + y * 7 + i * 31) % 256) as u8));
     let split = |n: usize| Split::of_images((0..n).map(image).collect(), (0..n).map(|i| (i % 10) as u8).collect());
-    Dataset { name: "patterns".into(), source: "this test".into(), train: split(384), test: split(32) }
+    Dataset {
+        name: "patterns".into(),
+        source: "this test".into(),
+        train: split(384),
+        test: split(32),
+        classes: vec![],
+        rule: None,
+    }
 }
 
 #[test]

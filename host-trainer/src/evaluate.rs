@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::export::{ExportRequest, export_weights};
 use crate::model::fold::fold;
 use crate::model::inference::{self, Outputs, Prediction};
-use crate::model::input::check;
+use crate::model::input::{check, check_images};
 use crate::model::parameters::Parameters;
 use crate::model_file::ModelFile;
 use crate::network::Network;
@@ -122,15 +122,22 @@ pub fn evaluate(request: &Request<'_>, dataset: &Dataset) -> Result<Evaluated> {
             forms.unfolded
         }
         (ModelFile::Weights(file), alongside) => {
-            let network = Network::of_weights(file)
-                .map_err(|fault| Error::bad_file(request.file, fault.to_string(), "export it anew"))?;
-            check(&network, &test)?;
+            check(&network_of(request.file, file)?, &test)?;
+            check_images(&test.inputs)?;
             let forms = alongside.map(|checkpoint| report.f32(&checkpoint.parameters, &test)).transpose()?;
             report.int8(file, &test, forms.as_ref().map(|forms| &forms.folded))
         }
     };
     report.seconds = started.elapsed().as_secs_f64();
     Ok(Evaluated { report, outputs })
+}
+
+/// The network that a `weights.bin` is of; `path` is for the message.
+///
+/// # Errors
+/// [`Error::BadFile`] for names that a forger put there.
+pub fn network_of(path: &Path, file: &WeightsFile) -> Result<Network> {
+    Network::of_weights(file).map_err(|fault| Error::bad_file(path, fault.to_string(), "export it anew"))
 }
 
 /// Both forms in f32.

@@ -150,6 +150,10 @@ struct Proved {
 
 /// Quantises with the images of `sample` and proves the file on them.
 fn prove(parameters: &Parameters, nets: &Networks, sample: &Split, request: &ExportRequest<'_>) -> Result<Proved> {
+    if !sample.inputs.are_images() {
+        let problem = "integers are calibrated on pixels, u8 1x28x28, and the data is not";
+        return Err(refused(problem.into(), "give pixels as u8, or take the model in f32"));
+    }
     let write = |quantized: &Quantized| quantized.write(&parameters.network).map_err(untrusted);
     let (mut quantized, layers) = quantize(&nets.folded, &Calibration::new(&nets.folded, sample.images()))?;
     let mut fine_tuned = None;

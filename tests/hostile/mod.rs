@@ -6,6 +6,7 @@ mod forged_onnx;
 mod memory;
 mod models;
 mod networks;
+mod own;
 mod weights;
 
 use std::io::Read;
@@ -25,18 +26,18 @@ pub use edits::Files;
 pub use forged_onnx::onnx_forged;
 pub use models::Models;
 pub use networks::{composed, files as network_files, network};
+pub use own::{array_files, arrays, picture, picture_files, table, table_files};
 pub use weights::{Forge, Weights};
 
-/// An IDX file: whatever is accepted holds as many examples as its header says, and a label is a class. A file that lies about
-/// its length costs nothing.
+/// An IDX file: whatever is accepted holds as many values as its header says. A file that lies about its length costs nothing.
 pub fn idx(bytes: &[u8]) -> bool {
     let mut accepted = false;
     for kind in [Kind::Images, Kind::Labels] {
-        if let Some(values) = idx_values("x", bytes, kind) {
+        if let Some(content) = idx_values("x", bytes, kind) {
             accepted = true;
-            let (header, size) = if kind == Kind::Images { (16, PIXELS) } else { (8, 1) };
-            let whole = bytes.len() == header + size * values.len();
-            assert!(whole || bytes.starts_with(&GZIP), "every byte was read");
+            let (header, width) = if bytes[2] == 0x0C { (12, 32) } else { (4 + 4 * content.dims.len(), 1) };
+            let whole = bytes.len() == header + width * content.values.len();
+            assert!(whole || bytes.starts_with(&GZIP) || bytes[2] == 0x0C, "every byte was read");
         }
     }
     accepted
@@ -79,27 +80,28 @@ pub fn gzip_stored(content: &[u8]) -> Vec<u8> {
 
 /// The most bytes of content that a reader may believe in: those that are there, or, unpacked, those that the header claims
 /// and deflate could hide in so short a file.
-fn content(bytes: &[u8], kind: Kind) -> usize {
+fn content(bytes: &[u8]) -> usize {
     if !bytes.starts_with(&GZIP) {
         return bytes.len();
     }
     let mut header = Vec::new();
     // Where the stream is damaged, what came before it counts.
-    let _ = GzDecoder::new(bytes).take(8).read_to_end(&mut header);
-    let count = header.last_chunk().map_or(0, |&count| u32::from_be_bytes(count));
-    let size = if kind == Kind::Images { PIXELS } else { 1 };
-    (count as usize).saturating_mul(size).min(DEFLATE_MOST * bytes.len())
+    let _ = GzDecoder::new(bytes).take(4).read_to_end(&mut header);
+    let rank = usize::from(header.get(3).copied().unwrap_or(0)).min(4);
+    let mut header = Vec::new();
+    let _ = GzDecoder::new(bytes).take(4 + 4 * rank as u64).read_to_end(&mut header);
+    let words = header.as_chunks().0.iter().skip(1).map(|&word| u32::from_be_bytes(word) as usize);
+    let width = if header.get(2) == Some(&0x0C) { 4 } else { 1 };
+    words.fold(width, usize::saturating_mul).min(DEFLATE_MOST * bytes.len())
 }
 
 /// What the reader makes of a file of that name, in memory for the content and for a copy of it.
 fn idx_values(name: &str, bytes: &[u8], kind: Kind) -> Option<idx::Content> {
-    let room = 2 * content(bytes, kind);
+    let room = 2 * content(bytes);
     match within(room, || idx::parse(name, bytes, kind, None)) {
         Ok(values) => {
             assert!((1..=idx::MAX_EXAMPLES).contains(&values.len()));
-            if let idx::Content::Labels(labels) = &values {
-                assert!(labels.iter().all(|&label| label < 10));
-            }
+            assert_eq!(values.values.len(), values.dims.iter().product::<usize>());
             let other = idx::parse(name, bytes, kind, Some(values.len() + 1));
             assert_eq!(other, Err(idx::Damage::Count(values.len(), values.len() + 1)));
             Some(values)

@@ -144,6 +144,7 @@ fn trained(unfinished: bool) -> Checkpoint {
         partial: totals(8),
         history: vec![EpochTotals { train: totals(12), test: Some(totals(10)) }],
         holdout: 0,
+        rule: None,
         reestimated: None,
         teacher: None,
         mean: unfinished.then(|| Box::new(tensors())),

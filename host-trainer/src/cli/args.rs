@@ -9,6 +9,7 @@ use super::predict::PredictArgs;
 use super::recipe_args::{RecipeArgs, TeachingArgs};
 use super::reestimate::ReestimateArgs;
 use super::shared_args::{ConsoleArgs, DataArgs, QatArgs, between_0_and_1, positive, ratio};
+use crate::data::own::rule::DEFAULT_SHARE;
 use crate::device::board::Board;
 use crate::device::emulate::Machine;
 use crate::device::firmware::Build;
@@ -91,10 +92,17 @@ pub struct TrainArgs {
     pub recipe: RecipeArgs,
     #[command(flatten)]
     pub teaching: TeachingArgs,
-    /// Hold the last N training images out, and take them for the test images, which are then not looked at: for choosing
-    /// between recipes
+    /// Hold out the last N training examples and test on them instead of the test examples: for choosing between recipes. Of data without
+    /// test examples they are the test examples
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume")]
     pub holdout: usize,
+    /// The share of each class that tests, of data that has no test examples of its own
+    #[arg(long, value_name = "SHARE", default_value_t = DEFAULT_SHARE, value_parser = between_0_and_1,
+          conflicts_with_all = ["resume", "holdout"])]
+    pub test_share: f64,
+    /// Draws the examples of --test-share
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with_all = ["resume", "holdout"])]
+    pub split_seed: u64,
     /// Continue the run in this directory, to the same bits as if it had not stopped
     #[arg(long, value_name = "RUN", conflicts_with = "out")]
     pub resume: Option<PathBuf>,

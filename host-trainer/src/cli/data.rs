@@ -4,12 +4,16 @@ use std::io::Write;
 
 use super::args::DataVerbArgs;
 use super::output::{self, Table, thousands};
-use crate::data;
+use crate::data::{self, own};
 use crate::error::Result;
 
 pub(super) fn run(args: DataVerbArgs, out: &mut dyn Write) -> Result<()> {
     let request = args.data.request(None);
-    let summary = if args.offline { data::status(&request)? } else { data::fetch(&request)? };
+    let summary = match &args.data.data {
+        Some(path) => own::summary(path)?,
+        None if args.offline => data::status(&request)?,
+        None => data::fetch(&request)?,
+    };
     if args.json {
         return output::json(out, &summary);
     }
@@ -17,6 +21,7 @@ pub(super) fn run(args: DataVerbArgs, out: &mut dyn Write) -> Result<()> {
     let checked = match (&summary.directory, summary.official) {
         (None, _) => "drawn by the built-in generator",
         (Some(_), true) => "every file is Fashion-MNIST's, by its MD5",
+        (Some(_), false) if summary.files.is_empty() => "every example was read",
         (Some(_), false) => "sound files, but not Fashion-MNIST's",
     };
     table
@@ -28,6 +33,10 @@ pub(super) fn run(args: DataVerbArgs, out: &mut dyn Write) -> Result<()> {
     for file in &summary.files {
         let name = file.path.file_name().unwrap_or_default().to_string_lossy();
         table.row(name, format!("{} bytes, MD5 {}", thousands(file.bytes as usize), file.md5));
+    }
+    for class in &summary.classes {
+        let count = format!("{} to train, {} to test", thousands(class.train), thousands(class.test));
+        table.row(format!("class {}", class.class), count);
     }
     output::text(out, &table.render())
 }

@@ -38,11 +38,11 @@ pub(super) fn run(args: DemoArgs, out: &mut dyn Write) -> Result<()> {
 
 /// Fashion-MNIST; where nobody asked for it by name and it cannot be had, garments with a notice.
 fn dataset(args: &DataArgs) -> Result<Dataset> {
-    match args.load(None, Network::lenet().input()) {
+    match args.load(None, &Network::lenet()) {
         Err(error @ Error::Missing { .. }) if args.dataset.is_none() && args.data_dir.is_none() => {
             output::notice(&format!("notice: {error}"));
             output::notice("going on with the built-in garments instead: THE FIGURES BELOW ARE NOT FASHION-MNIST'S");
-            DataArgs { dataset: Some(DatasetName::Garments), ..args.clone() }.load(None, Network::lenet().input())
+            DataArgs { dataset: Some(DatasetName::Garments), ..args.clone() }.load(None, &Network::lenet())
         }
         other => other,
     }

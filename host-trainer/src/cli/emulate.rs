@@ -8,6 +8,7 @@ use super::profile;
 use crate::device::emulate::{Cost, EmulateReport, EmulateRequest, LogLine, run_demo, run_elf, soak};
 use crate::device::firmware::{Inputs, shipped_weights};
 use crate::error::{Error, Result};
+use crate::model::input::{check, check_images};
 use crate::model::weights;
 use crate::network::Network;
 
@@ -38,7 +39,9 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
             out,
         );
     }
-    let dataset = args.data.load(None, Network::lenet().input())?;
+    let dataset = args.data.load(None, &Network::lenet())?;
+    check(&Network::lenet(), &dataset.test)?;
+    check_images(&dataset.test.inputs)?;
     let images = dataset.test.first(args.images.map_or(usize::MAX, |n| n as usize));
     output::notice(&format!("weights of {}, test images of {} ({})", path.display(), dataset.name, dataset.source));
     let request = EmulateRequest { weights: &weights, machine: args.machine, images: &images, build: args.build() };

@@ -2,11 +2,12 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::args::EvaluateArgs;
 use super::output::{self, Table, percent, thousands};
 use crate::error::{Error, Result};
-use crate::evaluate::{EvaluateReport, Request, evaluate};
+use crate::evaluate::{EvaluateReport, Request, evaluate, network_of};
 use crate::files;
 use crate::model_file::ModelFile;
 use crate::train::checkpoint::Checkpoint;
@@ -28,11 +29,12 @@ pub(super) fn run(args: EvaluateArgs, out: &mut dyn Write) -> Result<()> {
         (ModelFile::Checkpoint(checkpoint), None) => Some(&**checkpoint),
         (ModelFile::Weights(_), alongside) => alongside.as_ref(),
     };
-    let input = match &model {
-        ModelFile::Weights(file) => file.network().topology.input,
-        ModelFile::Checkpoint(checkpoint) => checkpoint.parameters.network.input(),
+    let network = match (&model, checkpoint) {
+        (_, Some(checkpoint)) => Arc::clone(&checkpoint.parameters.network),
+        (ModelFile::Weights(file), None) => Arc::new(network_of(&args.file, file)?),
+        (ModelFile::Checkpoint(checkpoint), None) => Arc::clone(&checkpoint.parameters.network),
     };
-    let dataset = args.data.load(checkpoint.and_then(Checkpoint::training), input)?;
+    let dataset = args.data.load(checkpoint.and_then(Checkpoint::training), &network)?;
     let images = args.images.map(|n| n as usize);
     let request = Request { file: &args.file, model: &model, checkpoint: alongside.as_ref(), images };
     let evaluated = evaluate(&request, &dataset)?;
@@ -45,7 +47,8 @@ pub(super) fn run(args: EvaluateArgs, out: &mut dyn Write) -> Result<()> {
 
 fn figures(report: &EvaluateReport) -> String {
     let mut table = Table::default();
-    let source = format!("{} test images of {} ({})", thousands(report.images), report.dataset, report.data_source);
+    let named = if report.dataset == report.data_source { String::new() } else { format!(" ({})", report.data_source) };
+    let source = format!("{} test images of {}{named}", thousands(report.images), report.dataset);
     table.row("classified", source);
     let accuracies = [
         ("accuracy, f32 unfolded", report.accuracy_f32_unfolded),

@@ -60,7 +60,7 @@ fn other_programs(args: &ExportArgs, checkpoint: &Checkpoint, format: Format, ou
 
 /// A `weights.bin`.
 fn integers(args: &ExportArgs, checkpoint: &Checkpoint, out: &mut dyn Write) -> Result<()> {
-    let dataset = args.data.load(checkpoint.training(), checkpoint.parameters.network.input())?;
+    let dataset = args.data.load(checkpoint.training(), &checkpoint.parameters.network)?;
     let fine_tuning = args.qat.request(checkpoint);
     let request = ExportRequest { calibration: &dataset.train, accuracy_limit: args.limit, fine_tuning };
     let exported = export(&checkpoint.parameters, &request)?;

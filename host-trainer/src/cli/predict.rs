@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::output::{self, Table, thousands};
-use crate::data::tensors;
+use crate::data::own::arrays;
 use crate::error::{Error, Result};
 use crate::exchange::Form;
 use crate::files;
@@ -42,7 +42,7 @@ pub(super) fn run(args: PredictArgs, out: &mut dyn Write) -> Result<()> {
         ));
     };
     let parameters = &checkpoint.parameters;
-    let inputs = tensors::read_inputs(&args.inputs, parameters.network.input())?;
+    let inputs = arrays::read_inputs(&args.inputs, parameters.network.input())?;
     let outputs = match args.form {
         Form::Unfolded => inference::outputs(parameters, &inputs),
         Form::Folded => inference::folded_outputs(&fold(parameters), &inputs),

@@ -38,7 +38,7 @@ pub(super) fn run(args: ReestimateArgs, out: &mut dyn Write) -> Result<()> {
     check_finite(&checkpoint.parameters)?;
     let training = checkpoint.training();
     let holdout = training.map_or(0, |training| training.holdout);
-    let dataset = args.data.load(training, checkpoint.parameters.network.input())?.hold_out(holdout)?;
+    let dataset = args.data.load(training, &checkpoint.parameters.network)?.hold_out(holdout)?;
     if dataset.train.len() < 2 {
         return Err(Error::BadArgument {
             problem: format!("{} has too few training images for statistics", dataset.source),

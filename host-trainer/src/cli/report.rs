@@ -15,7 +15,7 @@ pub(super) fn run(args: ReportArgs, out: &mut dyn Write) -> Result<()> {
     let report = args.out.unwrap_or_else(|| run.report());
     files::check_output(&report, &[&run.checkpoint(), &run.previous_checkpoint(), &run.metrics(), &run.weights()])?;
     let checkpoint = Checkpoint::read(&run.checkpoint())?;
-    let dataset = args.data.load(checkpoint.training(), checkpoint.parameters.network.input())?;
+    let dataset = args.data.load(checkpoint.training(), &checkpoint.parameters.network)?;
     let request = ReportRequest {
         run: &run,
         checkpoint: &checkpoint,

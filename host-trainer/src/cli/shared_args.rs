@@ -2,15 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use bn_core::network::Shape;
 use clap::Args;
 
 use super::output;
-use crate::data::{self, Dataset, DatasetName, Request, tensors};
+use crate::data::own::rule::Rule;
+use crate::data::own::{self, Wanted};
+use crate::data::{self, Dataset, DatasetName, Request};
 use crate::error::{Error, Result};
+use crate::network::Network;
 use crate::quantize::fine_tune::{DEFAULT_EPOCHS, FineTuning};
 use crate::train::checkpoint::{Checkpoint, TrainingState};
-use crate::train::is_trained_on;
+use crate::train::{is_shipped, is_trained_on};
 
 /// Which data.
 #[derive(Args, Clone, Debug, Default)]
@@ -18,43 +20,66 @@ pub struct DataArgs {
     /// The data set; `garments` needs no network [default: fashion-mnist, or what a given model was trained on]
     #[arg(long, value_enum)]
     pub dataset: Option<DatasetName>,
-    /// Directory with the four IDX files, gzipped or not, or torchvision's root above it [default: $FASHION_MNIST_DIR, else
+    /// Directory with Fashion-MNIST's four files, gzipped or not, or torchvision's root above it [default: $FASHION_MNIST_DIR, else
     /// the cache, else a download]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Take another data set of the same four-file format for Fashion-MNIST
+    /// Take another data set under the names of Fashion-MNIST's four files
     #[arg(long)]
     pub no_checksum: bool,
-    /// A .safetensors with the tensors `input` and, for classes, `label`, or a .npy, before the network's preprocessing. It is the
-    /// training and the test data; `train` tests on what --holdout keeps back
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["dataset", "data_dir", "no_checksum"])]
+    /// Own data: a folder of pictures (PNG, JPEG, BMP), a subfolder a class, or train/ and test/ with such subfolders; a folder of IDX
+    /// files (MNIST, EMNIST, KMNIST, QMNIST) or one of them; a .npz, .npy or .safetensors; a .csv, a row an example: label,value,value,...
+    /// Arrays and tables may also be train.EXT and test.EXT in a folder. See docs/data.md
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["dataset", "data_dir", "no_checksum"])]
     pub data: Option<PathBuf>,
 }
 
 impl DataArgs {
-    /// Loads the data set: of a model that is used again the one that it was trained on, unless the flags name another. A file
-    /// of arrays holds examples of the shape `input`.
+    /// Loads data for a model that is used again: the data that it was trained on, unless the flags name other data. Examples are
+    /// of the network's shape, labels are those of its classes.
     ///
     /// # Errors
-    /// As [`data::load`]; [`Error::BadArgument`] when other data lies where the model's own was.
-    pub fn load(&self, training: Option<&TrainingState>, input: Shape) -> Result<Dataset> {
-        let trained_on = training.map(|training| training.dataset.as_str());
-        let own = trained_on.filter(|name| !self.names_data() && Path::new(name).is_file()).map(Path::new);
-        let dataset = match self.data.as_deref().or(own) {
-            Some(file) => tensors::dataset(file, input)?,
-            None => data::load(&self.request(trained_on))?,
-        };
-        let Some(training) = training.filter(|training| !is_trained_on(&dataset, training)) else { return Ok(dataset) };
+    /// As [`data::load`] and [`own::load`]; [`Error::BadArgument`] when other data lies where the model's own was.
+    pub fn load(&self, training: Option<&TrainingState>, network: &Network) -> Result<Dataset> {
+        let classes: Vec<String> = network.class_names().map(String::from).collect();
+        let wanted = Wanted { shape: Some(network.input()), classes: &classes, rule: None };
+        let Some(training) = training else { return self.find(None, &wanted) };
+        let dataset = self.find(Some(&training.dataset), &Wanted { rule: training.rule, ..wanted })?;
+        if is_trained_on(&dataset, training) {
+            return Ok(dataset);
+        }
         let differs =
             format!("{} is not the data that the model was trained on ({})", dataset.source, training.dataset);
         if self.names_data() {
             output::notice(&format!("notice: {differs}"));
-            return Ok(dataset);
+            // Of other data nothing was trained on, so all of it may test.
+            return if dataset.rule.is_some() { self.find(None, &wanted) } else { Ok(dataset) };
         }
         Err(Error::BadArgument {
             problem: format!("{differs}: its digest is another than {}", training.dataset_digest),
             remedy: "name that data, or other data all the same, with --data, --data-dir or --dataset".into(),
         })
+    }
+
+    /// Loads data to train a network on. `rule` splits data that has no test examples of its own.
+    ///
+    /// # Errors
+    /// As [`data::load`] and [`own::load`].
+    pub fn load_to_train(&self, network: &Network, rule: Rule) -> Result<Dataset> {
+        let own: Vec<String> = network.class_names().map(String::from).collect();
+        let classes = if is_shipped(network) { &[] } else { own.as_slice() };
+        self.find(None, &Wanted { shape: Some(network.input()), classes, rule: Some(rule) })
+    }
+
+    /// The data that the flags name, else what a model was trained on, else Fashion-MNIST.
+    fn find(&self, trained_on: Option<&str>, wanted: &Wanted<'_>) -> Result<Dataset> {
+        // A built-in name is no absolute path.
+        let of_model =
+            trained_on.map(Path::new).filter(|path| !self.names_data() && path.is_absolute() && path.exists());
+        match self.data.as_deref().or(of_model) {
+            Some(path) => own::load(path, wanted),
+            None => data::load(&self.request(trained_on)),
+        }
     }
 
     fn names_data(&self) -> bool {

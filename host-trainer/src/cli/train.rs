@@ -4,9 +4,13 @@ use std::io::Write;
 
 use super::args::TrainArgs;
 use super::output;
+use crate::data::Dataset;
+use crate::data::own::rule::Rule;
 use crate::engine::select::create;
-use crate::engine::{EngineName, initial_parameters};
-use crate::error::{Error, Result};
+use crate::engine::{Engine, EngineName, initial_parameters};
+use crate::error::Result;
+use crate::model::input::check_images;
+use crate::model::lenet::is_lenet;
 use crate::model::parameters::Parameters;
 use crate::network::{Network, shipped};
 use crate::train;
@@ -23,8 +27,10 @@ pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
                 output::notice(&format!("notice: {notice}"));
             }
             let training = saved.checkpoint.training();
-            let input = saved.checkpoint.parameters.network.input();
-            let dataset = args.data.load(training, input)?.hold_out(training.map_or(0, |t| t.holdout))?;
+            let dataset = args
+                .data
+                .load(training, &saved.checkpoint.parameters.network)?
+                .hold_out(training.map_or(0, |t| t.holdout))?;
             let epochs = args.recipe.epochs.map(|n| n as usize);
             let request = ResumedRun { engine: args.engine, epochs, teacher: args.teaching.teacher };
             (Run::resume(saved, &dataset, request)?, dataset)
@@ -35,21 +41,27 @@ pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
             let parameters = initial_parameters(&network, args.seed, args.variance);
             let mut engine = create(args.engine.unwrap_or(EngineName::Auto), &parameters)?;
             let teacher = args.teaching.open()?;
-            if let Some(teacher) = &teacher {
-                teacher.check(&network, engine.name())?;
-            }
             if let Some(path) = &args.out {
                 RunDir::new(path, args.force)?;
             }
-            if args.data.data.is_some() && args.holdout == 0 {
-                return Err(Error::BadArgument {
-                    problem: "--data names no test examples".into(),
-                    remedy: "keep some of them back with --holdout N".into(),
-                });
+            let rule = match args.holdout {
+                0 => Rule::Share { share: args.test_share, seed: args.split_seed },
+                count => Rule::Last(count),
+            };
+            let dataset = args.data.load_to_train(&network, rule)?;
+            // What a rule held out is the test split already.
+            let holdout = if dataset.rule.is_some() { 0 } else { args.holdout };
+            let dataset = dataset.hold_out(holdout)?;
+            let network = train::of_data(&network, &dataset)?;
+            let parameters = match network.nodes() == parameters.network.nodes() {
+                true => Parameters { network, ..parameters },
+                false => initial_parameters(&network, args.seed, args.variance),
+            };
+            engine = of_data(engine, args.engine.unwrap_or(EngineName::Auto), &parameters, &dataset)?;
+            if let Some(teacher) = &teacher {
+                teacher.check(&parameters.network, engine.name())?;
             }
-            let dataset = args.data.load(None, network.input())?.hold_out(args.holdout)?;
-            engine.set_parameters(&Parameters { network: train::of_data(&network, &dataset)?, ..parameters });
-            (Run::new(engine, new_run(&args, teacher), &dataset)?, dataset)
+            (Run::new(engine, NewRun { holdout, ..new_run(&args, teacher) }, &dataset)?, dataset)
         }
     };
     if !args.console.quiet {
@@ -57,6 +69,29 @@ pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
     }
     let report = run.train(&dataset, args.console.quiet)?;
     if args.console.json { output::json(out, &report) } else { output::text(out, &figures(&report)) }
+}
+
+/// The engine for the network as the data made it: the one that was created, where it still serves.
+fn of_data(
+    mut engine: Box<dyn Engine>,
+    name: EngineName,
+    parameters: &Parameters,
+    dataset: &Dataset,
+) -> Result<Box<dyn Engine>> {
+    if engine.parameters().network.nodes() != parameters.network.nodes() {
+        engine = create(name, parameters)?;
+    }
+    // LeNet's own engines read pixels, all others what there is.
+    if is_lenet(&parameters.network) && engine.name() != EngineName::Reference.name() {
+        let pixels = [&dataset.train, &dataset.test].into_iter().try_for_each(|split| check_images(&split.inputs));
+        match (pixels, name) {
+            (Ok(()), _) => {}
+            (Err(_), EngineName::Auto) => engine = create(EngineName::Reference, parameters)?,
+            (Err(error), _) => return Err(error),
+        }
+    }
+    engine.set_parameters(parameters);
+    Ok(engine)
 }
 
 fn new_run(args: &TrainArgs, teacher: Option<Teacher>) -> NewRun {

@@ -1,14 +1,13 @@
-//! Reads IDX files, gzip-compressed or not, and says precisely what is wrong with a damaged one. Reads bytes in memory and the
-//! file it is given; writes nothing.
+//! Reads IDX files of any size, gzip-compressed or not, and says precisely what is wrong with a damaged one. Reads bytes in
+//! memory; writes nothing.
 //!
-//! The format (LeCun, Cortes, Burges, "The MNIST database"): two zero bytes, the type of the values (0x08 is u8), the number of
-//! dimensions, each dimension as a big-endian u32, then the values in row-major order.
+//! The format (LeCun, Cortes, Burges, "The MNIST database"): two zero bytes, the type of the values (0x08 is u8, 0x0C a
+//! big-endian i32), the number of dimensions, each dimension as a big-endian u32, then the values in row-major order. Labels are `[n]` bytes, or
+//! QMNIST's `[n][8]` of i32, whose first column is the class.
 
 use std::io::Read;
 use std::path::Path;
 
-use bn_core::Image;
-use bn_core::lenet::{CLASSES, IMAGE_SIDE, PIXELS};
 use flate2::bufread::GzDecoder;
 
 use super::files::{Kind, looks_like_html};
@@ -16,30 +15,38 @@ use crate::Error;
 
 /// More examples than any data set of this kind has. A header that claims more is damaged, and obeying it would fill the memory.
 pub const MAX_EXAMPLES: usize = 1_000_000;
-/// More bytes than a file of so many images has, gzipped or not.
-pub const MAX_FILE_BYTES: u64 = (MAX_EXAMPLES * PIXELS + 1024) as u64;
+/// No example has more values.
+pub const MAX_VALUES: usize = 1 << 22;
+/// No file is larger, gzipped or not, and no content.
+pub const MAX_FILE_BYTES: u64 = 4 << 30;
 
 /// The values of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// Of an image file: `[n][28][28]`.
-    Images(Vec<Image>),
-    /// Of a label file: `[n]`, each below 10.
-    Labels(Vec<u8>),
+pub struct Content {
+    /// `[n, height, width]` of images, or `[n, height, width, channels]`; `[n]` of labels.
+    pub dims: Vec<usize>,
+    /// Pixels, or classes.
+    pub values: Vec<u8>,
 }
 
 impl Content {
     /// Number of examples.
     pub fn len(&self) -> usize {
-        match self {
-            Content::Images(images) => images.len(),
-            Content::Labels(labels) => labels.len(),
-        }
+        self.dims[0]
     }
 
     /// Whether it holds no example.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Swaps rows and columns of images `[n, height, width]`; leaves anything else alone.
+    pub fn transpose(&mut self) {
+        let [_, height, width] = self.dims[..] else { return };
+        let turned =
+            |image: &[u8]| (0..height * width).map(|at| image[at % height * width + at / height]).collect::<Vec<_>>();
+        self.values = self.values.chunks_exact(height * width).flat_map(turned).collect();
+        self.dims.swap(1, 2);
     }
 }
 
@@ -82,9 +89,9 @@ pub enum Damage {
     /// Neither a list of labels nor of images.
     #[error("the IDX header has {0} dimensions, not {1}")]
     Dimensions(u8, u8),
-    /// Images of another size.
-    #[error("the images are of {0}x{1} pixels, not 28x28")]
-    ImageSize(u32, u32),
+    /// Images without a pixel, or larger than any.
+    #[error("the images are of {0} values each, not of 1 to {MAX_VALUES}")]
+    ImageSize(u64),
     /// A count of zero.
     #[error("the file holds no example")]
     NoExamples,
@@ -100,9 +107,9 @@ pub enum Damage {
     /// More values than the header claims.
     #[error("more bytes follow the {0} that the header claims")]
     Trailing(usize),
-    /// A class that does not exist.
-    #[error("label {0} at position {1} is not below {CLASSES}")]
-    Label(u8, usize),
+    /// A class that no byte holds.
+    #[error("label {0} at position {1} is not below 256")]
+    Label(i32, usize),
 }
 
 impl Damage {
@@ -113,9 +120,9 @@ impl Damage {
             Damage::NotCompressed => "rename the file so that it does not end in .gz",
             Damage::Swapped(..) => "give the files their published names",
             Damage::ValueType(_) | Damage::Dimensions(..) | Damage::ImageSize(..) | Damage::TooMany(_) => {
-                "only u8 images of 28x28 pixels with u8 labels can be read: convert the data set"
+                "u8 images [n, height, width] with u8 labels [n] can be read: convert the data set"
             }
-            Damage::Label(..) => "only data sets of ten classes, numbered from 0, can be read",
+            Damage::Label(..) => "number classes from 0 to 255",
             Damage::NoExamples | Damage::Count(..) => "use the data set's complete files",
             _ => "delete it and fetch it again (`host-trainer data`)",
         }
@@ -143,9 +150,8 @@ pub fn check_start(name: &str, start: &[u8], length: u64, kind: Kind) -> Result<
     if is_compressed(name, start)? {
         return header(&mut GzDecoder::new(start), kind).map(drop);
     }
-    let count = header(&mut &start[..], kind)?;
-    let (header, values) = if kind == Kind::Images { (16, count * PIXELS) } else { (8, count) };
-    if length > (header + values) as u64 { Err(Damage::Trailing(values)) } else { Ok(()) }
+    let header = header(&mut &start[..], kind)?;
+    if length > header.bytes as u64 + header.content { Err(Damage::Trailing(header.content as usize)) } else { Ok(()) }
 }
 
 /// Whether it is gzip, and nothing else that its name or its beginning forbids.
@@ -164,16 +170,24 @@ fn is_compressed(name: &str, bytes: &[u8]) -> Result<bool, Damage> {
     Ok(compressed)
 }
 
+/// What a header says.
+struct Header {
+    dims: Vec<usize>,
+    /// Bytes of a value.
+    width: usize,
+    /// Bytes of the header.
+    bytes: usize,
+    /// Bytes of all values.
+    content: u64,
+}
+
 /// Reads the IDX format from a stream that may be endless: never more than the header claims and one byte.
 fn values(stream: &mut impl Read, kind: Kind, expected: Option<usize>) -> Result<Content, Damage> {
-    let count = header(stream, kind)?;
-    if let Some(expected) = expected.filter(|&expected| expected != count) {
-        return Err(Damage::Count(count, expected));
+    let Header { dims, width, content, .. } = header(stream, kind)?;
+    if let Some(expected) = expected.filter(|&expected| expected != dims[0]) {
+        return Err(Damage::Count(dims[0], expected));
     }
-    let length = match kind {
-        Kind::Images => count * PIXELS,
-        Kind::Labels => count,
-    };
+    let length = content as usize;
     // The buffer grows with what arrives, so that a false header of a short file costs nothing.
     let bytes = take(stream, length)?;
     if bytes.len() < length {
@@ -183,53 +197,52 @@ fn values(stream: &mut impl Read, kind: Kind, expected: Option<usize>) -> Result
     if !take(stream, 1)?.is_empty() {
         return Err(Damage::Trailing(length));
     }
-    match kind {
-        Kind::Labels => match bytes.iter().position(|&label| usize::from(label) >= CLASSES) {
-            Some(at) => Err(Damage::Label(bytes[at], at)),
-            None => Ok(Content::Labels(bytes)),
-        },
-        Kind::Images => {
-            let mut images = vec![[[0; IMAGE_SIDE]; IMAGE_SIDE]; count];
-            images.as_flattened_mut().as_flattened_mut().copy_from_slice(&bytes);
-            Ok(Content::Images(images))
-        }
+    if width == 1 {
+        return Ok(Content { dims, values: bytes });
     }
+    let words = bytes.as_chunks().0.iter().map(|&word| i32::from_be_bytes(word)).step_by(dims[1]).enumerate();
+    let labels = words.map(|(at, label)| u8::try_from(label).map_err(|_| Damage::Label(label, at)));
+    Ok(Content { dims: vec![dims[0]], values: labels.collect::<Result<_, _>>()? })
 }
 
-/// Reads the magic number and the dimensions; returns the number of examples.
-fn header(stream: &mut impl Read, kind: Kind) -> Result<usize, Damage> {
-    let words = match kind {
-        Kind::Images => 4,
-        Kind::Labels => 2,
-    };
+/// Reads the magic number and the dimensions.
+fn header(stream: &mut impl Read, kind: Kind) -> Result<Header, Damage> {
     let magic = word(&take(stream, 4)?, 0)?;
-    check_magic(magic, kind)?;
-    let sizes = take(stream, 4 * (words - 1))?;
+    let (rank, width) = check_magic(magic, kind)?;
+    let sizes = take(stream, 4 * rank)?;
     let size = |index: usize| word(&sizes[(4 * index).min(sizes.len())..], 4 + 4 * index);
-    let count = size(0)?;
-    if kind == Kind::Images {
-        let (height, width) = (size(1)?, size(2)?);
-        if (height, width) != (IMAGE_SIDE as u32, IMAGE_SIDE as u32) {
-            return Err(Damage::ImageSize(height, width));
-        }
+    let dims: Vec<u64> = (0..rank).map(|index| size(index).map(u64::from)).collect::<Result<_, _>>()?;
+    match dims[0] {
+        0 => return Err(Damage::NoExamples),
+        count if count > MAX_EXAMPLES as u64 => return Err(Damage::TooMany(count as u32)),
+        _ => {}
     }
-    match count as usize {
-        0 => Err(Damage::NoExamples),
-        // The product with the image size is formed only below this bound, so it cannot overflow.
-        count if count <= MAX_EXAMPLES => Ok(count),
-        _ => Err(Damage::TooMany(count)),
+    let values = dims[1..].iter().try_fold(1_u64, |product, &dim| product.checked_mul(dim)).unwrap_or(u64::MAX);
+    if values == 0 || values > MAX_VALUES as u64 {
+        return Err(Damage::ImageSize(values));
     }
+    let content = dims[0] * values * width as u64;
+    if content > MAX_FILE_BYTES {
+        return Err(Damage::TooMany(dims[0] as u32));
+    }
+    Ok(Header { dims: dims.iter().map(|&dim| dim as usize).collect(), width, bytes: 4 + 4 * rank, content })
 }
 
-fn check_magic(magic: u32, kind: Kind) -> Result<(), Damage> {
+/// Number of dimensions, and bytes of a value.
+fn check_magic(magic: u32, kind: Kind) -> Result<(usize, usize), Damage> {
     const LABELS: u32 = 0x0801;
+    const QMNIST_LABELS: u32 = 0x0C02;
     const IMAGES: u32 = 0x0803;
+    const COLOUR: u32 = 0x0804;
     let [first, second, value_type, dimensions] = magic.to_be_bytes();
     let expected = if kind == Kind::Images { IMAGES } else { LABELS };
     match (kind, magic) {
-        (Kind::Images, LABELS) => Err(Damage::Swapped("labels", "images")),
-        (Kind::Labels, IMAGES) => Err(Damage::Swapped("images", "labels")),
-        _ if magic == expected => Ok(()),
+        (Kind::Images, LABELS | QMNIST_LABELS) => Err(Damage::Swapped("labels", "images")),
+        (Kind::Labels, IMAGES | COLOUR) => Err(Damage::Swapped("images", "labels")),
+        (Kind::Labels, LABELS) => Ok((1, 1)),
+        (Kind::Labels, QMNIST_LABELS) => Ok((2, 4)),
+        (Kind::Images, IMAGES) => Ok((3, 1)),
+        (Kind::Images, COLOUR) => Ok((4, 1)),
         _ if first != 0 || second != 0 => Err(Damage::Magic(magic, expected)),
         _ if value_type != 0x08 => Err(Damage::ValueType(value_type)),
         _ => Err(Damage::Dimensions(dimensions, expected.to_be_bytes()[3])),

@@ -1,6 +1,6 @@
-//! Data sets: 28x28 greyscale images of ten classes, in four files (Fashion-MNIST's) or drawn by [`garments`].
+//! Data sets: Fashion-MNIST's four files, the drawings of [`garments`], or [`own`] data of any kind.
 //!
-//! Files are looked for in `--data-dir`, in `$FASHION_MNIST_DIR`, in the platform's cache directory, and else downloaded into that
+//! Fashion-MNIST's files are looked for in `--data-dir`, in `$FASHION_MNIST_DIR`, in the platform's cache directory, and else downloaded into that
 //! cache. Every file is checked to its last byte before a pixel of it is used; this module writes to the cache alone.
 
 pub mod augment;
@@ -9,24 +9,27 @@ pub mod files;
 pub mod garments;
 pub mod idx;
 pub mod locate;
+pub mod own;
+pub mod picture;
 mod split;
-pub mod tensors;
 
 use std::path::{Path, PathBuf};
 
+use bn_core::network::Shape;
 use serde::Serialize;
 
 use self::download::Network;
 use self::files::{DataFile, FILES, md5_hex};
 use self::idx::Content;
 use self::locate::Places;
+use self::own::rule::Rule;
 pub use self::split::{Inputs, Raw, Split, Values};
 use crate::{Error, Result};
 
 /// A training and a test split, and where they came from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
-    /// `fashion-mnist`, `garments`, or the directory of an unchecked one: its whole path, which no built-in name is.
+    /// `fashion-mnist`, `garments`, or where own data lies: its whole path, which no built-in name is.
     pub name: String,
     /// Where it was found, for people: a directory, or the generator with its seed.
     pub source: String,
@@ -34,6 +37,10 @@ pub struct Dataset {
     pub train: Split,
     /// Examples to test on.
     pub test: Split,
+    /// Class names by label; none where the data has numbers alone.
+    pub classes: Vec<String>,
+    /// The rule that drew the test examples, where the data had none of its own.
+    pub rule: Option<Rule>,
 }
 
 impl Dataset {
@@ -111,8 +118,22 @@ pub struct Summary {
     pub train_examples: usize,
     /// Examples to test on.
     pub test_examples: usize,
-    /// The files, in the order of [`FILES`].
+    /// The files, in the order of [`FILES`]; none of own data.
     pub files: Vec<FileSummary>,
+    /// The classes by label, where the data is one's own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<ClassSummary>,
+}
+
+/// One class of a [`Summary`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClassSummary {
+    /// Its name, or its number.
+    pub class: String,
+    /// Examples to train on.
+    pub train: usize,
+    /// Examples to test on.
+    pub test: usize,
 }
 
 /// One file of a [`Summary`].
@@ -204,8 +225,10 @@ fn read(request: &Request, places: &Places, network: &Network) -> Result<(Datase
         train_examples: train.len(),
         test_examples: test.len(),
         files,
+        classes: Vec::new(),
     };
-    Ok((Dataset { name, source, train, test }, summary))
+    let classes = if official { bn_core::CLASS_NAMES.map(String::from).into() } else { Vec::new() };
+    Ok((Dataset { name, source, train, test, classes, rule: None }, summary))
 }
 
 /// Reads a pair of files and checks that they belong together.
@@ -217,15 +240,17 @@ fn read_split(
 ) -> Result<(Split, Vec<FileSummary>)> {
     let (images, images_summary) = read_file(directory, images, checksum)?;
     let (labels, labels_summary) = read_file(directory, labels, checksum)?;
-    let (Content::Images(images), Content::Labels(labels)) = (images, labels) else {
-        unreachable!("the parser returns the kind of values it was asked for");
-    };
     if images.len() != labels.len() {
         let problem = format!("{} labels for {} images", labels.len(), images.len());
         let remedy = "use the label file that belongs to the image file";
         return Err(Error::bad_file(&labels_summary.path, problem, remedy));
     }
-    Ok((Split::of_images(images, labels), vec![images_summary, labels_summary]))
+    let [_, height, width] = images.dims[..] else {
+        let problem = format!("its images are {:?}, and [n, height, width] is read here", images.dims);
+        return Err(Error::bad_file(&images_summary.path, problem, "name the folder with --data"));
+    };
+    let inputs = Inputs::new(Shape::new(1, height, width), Values::U8(images.values));
+    Ok((Split { inputs, labels: labels.values }, vec![images_summary, labels_summary]))
 }
 
 fn read_file(directory: &Path, file: &DataFile, checksum: bool) -> Result<(Content, FileSummary)> {

@@ -195,6 +195,15 @@ impl Split {
         (self.part(0..at), self.part(at..self.len()))
     }
 
+    /// A copy of the examples at those positions.
+    ///
+    /// # Panics
+    /// If one is behind the last.
+    pub fn select(&self, examples: &[usize]) -> Self {
+        let labels = examples.iter().filter_map(|&example| self.labels.get(example).copied()).collect();
+        Self { inputs: self.inputs.select(examples), labels }
+    }
+
     fn part(&self, range: std::ops::Range<usize>) -> Self {
         let labels = if self.labels.is_empty() { Vec::new() } else { self.labels[range.clone()].to_vec() };
         Self { inputs: self.inputs.part(range), labels }

@@ -80,7 +80,7 @@ pub fn create(name: EngineName, parameters: &Parameters) -> Result<Box<dyn Engin
 fn not_lenet(name: EngineName, network: &Network) -> Error {
     Error::BadArgument {
         problem: format!(
-            "engine {} is made for LeNet, one eps and pixels as shares of white; the network is {}",
+            "engine {} is made for LeNet with ten classes, one eps and pixels as shares of white; the network is {}",
             name.name(),
             network.name()
         ),

@@ -70,7 +70,21 @@ pub const TENSORS: Wanted = Wanted {
     name: "an array",
     kinds: &[Kind::Safetensors, Kind::Numpy],
     limit: 4096 * MIB,
-    remedy: "give a .safetensors with a tensor `input`, or a .npy",
+    remedy: "give a .npz, a .npy, or a .safetensors with a tensor `input`",
+};
+/// A table of examples.
+pub const CSV: Wanted = Wanted {
+    name: "a CSV file",
+    kinds: &[Kind::Other("a text file"), Kind::Empty],
+    limit: 4096 * MIB,
+    remedy: "give a row an example, `label,value,value,...`: see docs/data.md",
+};
+/// A picture.
+pub const PICTURE: Wanted = Wanted {
+    name: "a picture (PNG, JPEG or BMP)",
+    kinds: &[Kind::Picture("PNG"), Kind::Picture("JPEG"), Kind::Picture("BMP")],
+    limit: 256 * MIB,
+    remedy: "save it as an RGB or grey PNG, JPEG or BMP, or remove it",
 };
 /// A file of a data set, gzipped or not.
 pub const IDX: Wanted = Wanted {

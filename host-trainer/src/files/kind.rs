@@ -60,7 +60,7 @@ pub enum Kind {
 }
 
 /// Beginnings that tell a kind on their own.
-const BEGINNINGS: [(&[u8], Kind); 28] = [
+const BEGINNINGS: [(&[u8], Kind); 30] = [
     (b"version https://git-lfs.github.com/spec/", Kind::LfsPointer),
     (&MAGIC, Kind::Weights),
     (b"\x7fELF", Kind::Elf),
@@ -68,6 +68,8 @@ const BEGINNINGS: [(&[u8], Kind); 28] = [
     (b"\x1f\x8b", Kind::Gzip),
     (b"\0\0\x08\x01", Kind::Idx),
     (b"\0\0\x08\x03", Kind::Idx),
+    (b"\0\0\x08\x04", Kind::Idx),
+    (b"\0\0\x0c\x02", Kind::Idx),
     (b"\x93NUMPY", Kind::Numpy),
     (b"\x89HDF\r\n\x1a\n", Kind::Keras),
     (b"\x89PNG\r\n\x1a\n", Kind::Picture("PNG")),
@@ -110,6 +112,8 @@ impl Kind {
         }
         match start {
             _ if looks_like_html(start) => Some(Kind::WebPage),
+            // Two letters alone are too short a mark; four reserved bytes are zero.
+            _ if start.starts_with(b"BM") && start.get(6..10) == Some(&[0; 4]) => Some(Kind::Picture("BMP")),
             _ if start.get(4..8) == Some(b"TFL3") => Some(Kind::TfLite),
             _ if start.get(257..262) == Some(b"ustar") => Some(Kind::Archive("tar")),
             _ if looks_like_onnx(start) => Some(Kind::Onnx),

@@ -2,7 +2,7 @@
 
 use ndarray::Array4;
 
-use crate::data::{Inputs, Raw, Split, augment};
+use crate::data::{Inputs, Raw, Split, Values, augment};
 use crate::engine::Task;
 use crate::engine::reference::Real;
 use crate::error::{Error, Result};
@@ -32,6 +32,24 @@ pub fn check(network: &Network, split: &Split) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether the inputs are LeNet's images, which its own engines and its integers read: one byte a pixel.
+///
+/// # Errors
+/// [`Error::BadArgument`] that says what they are.
+pub fn check_images(inputs: &Inputs) -> Result<()> {
+    if inputs.are_images() {
+        return Ok(());
+    }
+    let kind = if matches!(inputs.values(), Values::U8(_)) { "u8" } else { "f32" };
+    Err(Error::BadArgument {
+        problem: format!(
+            "LeNet's integers and fast engines read pixels, u8 1x28x28, and the data is {kind} {}",
+            inputs.shape()
+        ),
+        remedy: "give pixels as u8, or take f32: --engine reference, predict".into(),
+    })
 }
 
 /// Some samples, see [`augment`], as a network's first node reads them: `[n, channels, height, width]`.
@@ -76,7 +94,6 @@ mod tests {
     use bn_core::network::Shape;
 
     use super::*;
-    use crate::data::Values;
     use crate::network::text;
 
     #[test]

@@ -311,6 +311,21 @@ impl Network {
         Self::new(Description { classes, ..self.description() })
     }
 
+    /// The same network for other classes: where it ends in a linear layer, with an output for each.
+    ///
+    /// # Errors
+    /// If it ends in anything else and their number is not that of the outputs.
+    pub fn for_classes(&self, classes: Vec<String>) -> Result<Self, Fault> {
+        let mut description = Description { classes, ..self.description() };
+        let outputs = description.classes.len();
+        if let Some(NamedNode { node: Node { op: Op::Linear { outputs: old, .. }, .. }, .. }) =
+            description.nodes.last_mut()
+        {
+            *old = outputs;
+        }
+        Self::new(description)
+    }
+
     /// The same network that takes its input in another way.
     ///
     /// # Errors
@@ -371,13 +386,16 @@ fn check_preprocessing(preprocessing: &Preprocessing, input: Shape) -> Result<()
     Ok(())
 }
 
+/// Whether the text form can hold it as a class's name.
+pub(crate) fn is_class_name(name: &str) -> bool {
+    !name.is_empty() && name.trim() == name && !name.contains([',', '#']) && !name.contains(char::is_control)
+}
+
 fn check_classes(classes: &[String], output: Shape) -> Result<(), String> {
     if !classes.is_empty() && classes.len() != output.len() {
         return Err(format!("{} classes are named, the network has {} outputs", classes.len(), output.len()));
     }
-    if classes.iter().any(|name| {
-        name.trim().is_empty() || name.trim() != name || name.contains([',', '#']) || name.contains(char::is_control)
-    }) {
+    if !classes.iter().all(|name| is_class_name(name)) {
         return Err("a class name is empty, or has a comma, a # or a control character".into());
     }
     Ok(())

@@ -17,6 +17,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde::{Deserialize, Serialize};
 
+use crate::data::own::rule::Rule;
 use crate::engine::steps::Tensors;
 use crate::engine::{Moments, Totals};
 use crate::error::{Error, Result};
@@ -94,6 +95,9 @@ pub struct TrainingState {
     /// Training images that were held out: the last so many of the split. They stand in for the test images.
     #[serde(default)]
     pub holdout: usize,
+    /// The rule that drew the test examples, where the data had none of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Rule>,
     /// What re-estimating the statistics changed, where that was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reestimated: Option<Reestimated>,
@@ -311,6 +315,9 @@ fn refuse_unknown_tensors(file: &StateDict<'_>, network: &Network) -> Result<()>
 /// What must hold between the numbers of a training state.
 fn check_state(state: &TrainingState, batches_tracked: u64) -> Result<(), String> {
     state.recipe.check()?;
+    if state.rule.is_some_and(|rule| !rule.is_sound()) {
+        return Err("its rule for test examples makes no sense".into());
+    }
     let batch_size = state.recipe.batch_size;
     if state.history.len() != state.epoch {
         return Err(format!("{} epochs done, a history of {}", state.epoch, state.history.len()));

@@ -33,14 +33,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clap::ValueEnum;
 use md5::{Digest, Md5};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use crate::data::augment;
-use crate::data::{Dataset, DatasetName, Inputs, Split};
+use crate::data::{Dataset, Inputs, Split};
 use crate::engine::steps::Tensors;
 use crate::engine::{Engine, Task, Totals};
 use crate::error::{Error, Result};
@@ -108,27 +107,61 @@ pub enum End {
     Stopped,
 }
 
-/// A network as it trains on a data set: what it reads must be what the data is, and where the description names no classes, or is
-/// a shipped one on other data than its own, the classes are the data's.
+/// A network as it trains on a data set: what it reads must be what the data is. A description that names no classes takes the data's names; a
+/// shipped network takes the data's names and their number, with an output for each.
 ///
 /// # Errors
 /// [`Error::BadArgument`] with what does not fit.
 pub fn of_data(network: &Arc<Network>, dataset: &Dataset) -> Result<Arc<Network>> {
-    input::check(network, &dataset.train)?;
-    input::check(network, &dataset.test)?;
-    let is_shipped = shipped::get(network.name()).is_some_and(|shipped| *shipped == **network);
-    let is_built_in = DatasetName::from_str(&dataset.name, true).is_ok();
-    let outputs = network.output().len();
-    let is_described = network.has_classes() && !is_shipped;
-    if Task::of(network) == Task::Reconstruction || is_described {
-        return Ok(network.clone());
-    }
-    let names: Vec<String> = if is_built_in && outputs == bn_core::CLASSES {
-        bn_core::CLASS_NAMES.map(String::from).into()
-    } else {
-        (0..outputs).map(|class| class.to_string()).collect()
+    let is_shipped = is_shipped(network);
+    let check = |network: Arc<Network>| {
+        input::check(&network, &dataset.train)?;
+        input::check(&network, &dataset.test)?;
+        Ok(network)
     };
-    Ok(Arc::new(network.with_classes(names).expect("one name an output")))
+    if Task::of(network) == Task::Reconstruction || (network.has_classes() && !is_shipped) {
+        return check(network.clone());
+    }
+    let outputs = network.output().len();
+    let names = match (dataset.classes.is_empty(), is_shipped) {
+        (false, _) => dataset.classes.clone(),
+        (true, true) => numbers(count_classes(dataset)?.unwrap_or(outputs)),
+        (true, false) => numbers(outputs),
+    };
+    let count = names.len();
+    let named = if is_shipped { network.for_classes(names) } else { network.with_classes(names) };
+    let named = named.map_err(|_| Error::BadArgument {
+        problem: format!("the data has {count} classes, {} has {outputs} outputs", network.name()),
+        remedy: "take another --network".into(),
+    })?;
+    check(Arc::new(named))
+}
+
+/// Whether it is one that comes with the program, whose classes are those of whatever data it is trained on.
+pub fn is_shipped(network: &Network) -> bool {
+    shipped::get(network.name()).is_some_and(|shipped| *shipped == *network)
+}
+
+fn numbers(count: usize) -> Vec<String> {
+    (0..count).map(|class| class.to_string()).collect()
+}
+
+/// The number of classes of data whose labels are bare numbers, which must be 0, 1, 2 and so on: one damaged label must not make a network
+/// of 256 outputs. None of data without labels.
+fn count_classes(dataset: &Dataset) -> Result<Option<usize>> {
+    let labels = &dataset.train.labels;
+    let Some(&largest) = labels.iter().chain(&dataset.test.labels).max() else { return Ok(None) };
+    match (0..=largest).find(|label| !labels.contains(label)) {
+        Some(none) => Err(Error::BadArgument {
+            problem: format!(
+                "{} has the label {largest}, and no training example has the label {none}",
+                dataset.source
+            ),
+            remedy: "number the classes 0, 1, 2 and so on, each with training examples".into(),
+        }),
+        // One class is nothing to tell apart.
+        None => Ok(Some((usize::from(largest) + 1).max(2))),
+    }
 }
 
 /// A new run's state, before its first step.
@@ -147,6 +180,7 @@ pub fn begin(engine: &str, dataset: &Dataset, seed: u64, recipe: Recipe) -> Resu
         partial: Totals::default(),
         history: Vec::new(),
         holdout: 0,
+        rule: dataset.rule,
         reestimated: None,
         mean: None,
         teacher: None,

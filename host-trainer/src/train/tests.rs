@@ -107,7 +107,14 @@ fn dataset() -> Dataset {
     let split = |n: usize, shift: usize| {
         Split::of_images(vec![[[7; 28]; 28]; n], (0..n).map(|i| ((i + shift) % 10) as u8).collect())
     };
-    Dataset { name: "toy".into(), source: "a test".into(), train: split(203, 0), test: split(20, 3) }
+    Dataset {
+        name: "toy".into(),
+        source: "a test".into(),
+        train: split(203, 0),
+        test: split(20, 3),
+        classes: vec![],
+        rule: None,
+    }
 }
 
 /// 203 examples in batches of 5 are 40 steps, five chunks, an epoch.

@@ -10,6 +10,7 @@ mod faults;
 mod networks;
 #[cfg(unix)]
 mod outputs;
+mod own_data;
 #[cfg(target_os = "linux")]
 mod programs;
 mod refine;

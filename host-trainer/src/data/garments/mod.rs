@@ -36,7 +36,14 @@ const LABEL_STREAM: u64 = 3 << 40;
 /// The data set of a seed: [`TRAIN_EXAMPLES`] and [`TEST_EXAMPLES`] drawings.
 pub fn dataset(seed: u64) -> Dataset {
     let (train, test) = garments(seed, TRAIN_EXAMPLES, TEST_EXAMPLES);
-    Dataset { name: name(), source: source(seed), train, test }
+    Dataset {
+        name: name(),
+        source: source(seed),
+        train,
+        test,
+        classes: CLASS_NAMES.map(String::from).into(),
+        rule: None,
+    }
 }
 
 /// What [`dataset`] would give, without drawing it.
@@ -49,6 +56,7 @@ pub fn summary(seed: u64) -> Summary {
         train_examples: TRAIN_EXAMPLES,
         test_examples: TEST_EXAMPLES,
         files: Vec::<FileSummary>::new(),
+        classes: Vec::new(),
     }
 }
 

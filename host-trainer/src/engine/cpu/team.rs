@@ -181,7 +181,7 @@ mod tests {
         let late = AtomicUsize::new(0);
         team.run(|| {
             for round in 0..20_u32 {
-                if late.fetch_add(1, Ordering::Relaxed) % 3 == 0 {
+                if late.fetch_add(1, Ordering::Relaxed).is_multiple_of(3) {
                     std::thread::sleep(SPIN + SPIN * (round % 3));
                 }
                 team.meet(|| ());

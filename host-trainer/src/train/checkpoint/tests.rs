@@ -28,6 +28,7 @@ pub(crate) fn example() -> Checkpoint {
         partial: totals(8, 1.1 / 3.0, 5),
         history: vec![EpochTotals { train: totals(12, 17.300000000000004, 6), test: Some(totals(10, 12.5, 4)) }],
         holdout: 0,
+        rule: None,
         reestimated: None,
         mean: None,
         teacher: None,
