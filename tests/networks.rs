@@ -118,25 +118,28 @@ fn every_shipped_network_has_the_references_gradients() {
     shipped::all().iter().for_each(|network| assert_has_the_references_gradients(network, 7));
 }
 
-/// On every instruction set: no further from f64 than rounding to f32 takes the reference itself, give or take.
+/// On every instruction set: no further from f64 than rounding to f32 takes the reference itself where it takes it furthest, give
+/// or take. In a deep network on few examples a rounding that moves one value across a ReLU's kink moves gradients by percents.
 fn assert_has_the_references_gradients(network: &Arc<Network>, examples: usize) {
     let (split, batch) = (noise(network, examples), (0..examples as u32).rev().collect::<Vec<_>>());
     let start = kaiming_parameters(network, 3, Variance::Unbiased);
     let (expected_outputs, expected) = Reference::<f64>::of(&start).gradients(&split, &batch).unwrap();
     let (rounded_outputs, rounded) = Reference::<f32>::of(&start).gradients(&split, &batch).unwrap();
     let evaluated = Reference::<f64>::of(&start).evaluate(&split).unwrap().loss;
+    // The gradient of a bias before a BatchNorm is zero but for rounding.
+    let is_compared = |at: usize| expected.tensors[at].iter().any(|d| d.abs() >= 1e-12);
+    let off = |found: &Parameters, at: usize| distance(&found.tensors[at], &expected.tensors[at]);
+    let compared: Vec<usize> = (0..network.parameters().len()).filter(|&at| is_compared(at)).collect();
+    let allowed = compared.iter().map(|&at| 10.0 * off(&rounded, at)).fold(1e-4, f64::max);
     for mut engine in GraphCpu::each(&start, None) {
         let what = format!("{}, {examples} examples, {}", text::print(network), engine.device(examples));
         let (outputs, gradients) = engine.gradients(&split, &batch).unwrap();
-        let allowed = |rounded: &[f64], expected: &[f64]| 1e-4_f64.max(20.0 * distance(rounded, expected));
-        let off = distance(&outputs, &expected_outputs);
-        assert!(off <= allowed(&rounded_outputs, &expected_outputs), "{what}: outputs off by {off:e}");
-        for (at, spec) in network.parameters().iter().enumerate() {
-            // The gradient of a bias before a BatchNorm is zero but for rounding.
-            let is_zero = expected.tensors[at].iter().all(|d| d.abs() < 1e-12);
-            let off = if is_zero { 0.0 } else { distance(&gradients.tensors[at], &expected.tensors[at]) };
-            let allowed = allowed(&rounded.tensors[at], &expected.tensors[at]);
-            assert!(off <= allowed, "{what}, {}: {off:e}, allowed {allowed:e}", network.tensor_name(spec));
+        let outputs_off = distance(&outputs, &expected_outputs);
+        let outputs_allowed = 1e-4_f64.max(10.0 * distance(&rounded_outputs, &expected_outputs));
+        assert!(outputs_off <= outputs_allowed, "{what}: outputs off by {outputs_off:e}, allowed {outputs_allowed:e}");
+        for &at in &compared {
+            let (name, off) = (network.tensor_name(&network.parameters()[at]), off(&gradients, at));
+            assert!(off <= allowed, "{what}, {name}: {off:e}, allowed {allowed:e}");
         }
         let found = engine.evaluate(&split).unwrap().loss;
         assert!((found / evaluated - 1.0).abs() < 1e-3, "{what}: loss {found} for {evaluated}");

@@ -103,7 +103,7 @@ fn cuda_resumes_to_the_same_bits() {
 /// A network that LeNet's own engines do not take.
 fn tiny() -> Arc<Network> {
     let text = "network tiny\ninput 1x28x28\npreprocess scale 1/255\n\nconv2d 8 3x3 stride 2 pad 1 | batch_norm | relu as a\n\
-                depthwise 3x3 pad 1 | batch_norm | hard_swish | conv2d 8 1x1 | add a | max_pool2d 2x2 | flatten | linear 10";
+                depthwise 3x3 pad 1 | batch_norm | hard_swish | conv2d 8 1x1 | add a | max_pool2d 2x2 | flatten | linear 10 | batch_norm";
     Arc::new(text::parse(text).unwrap())
 }
 
