@@ -41,6 +41,10 @@ pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
             let parameters = initial_parameters(&network, args.seed, args.variance);
             let mut engine = create(args.engine.unwrap_or(EngineName::Auto), &parameters)?;
             let teacher = args.teaching.open()?;
+            // Data of one's own may change the network's classes.
+            if let Some(teacher) = teacher.as_ref().filter(|_| args.data.data.is_none()) {
+                teacher.check(&network, engine.name())?;
+            }
             if let Some(path) = &args.out {
                 RunDir::new(path, args.force)?;
             }
