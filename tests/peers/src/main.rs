@@ -17,6 +17,8 @@ use host_trainer::engine::Engine;
 use host_trainer::engine::cpu::Cpu;
 use host_trainer::export::{ExportRequest, export};
 use host_trainer::import::{ImportOptions, import};
+use host_trainer::model::inference::streams_of_lenet;
+use host_trainer::model::lenet::to_lenet;
 use host_trainer::model::parameters::{Parameters, Variance};
 
 use crate::python::Python;
@@ -94,20 +96,18 @@ fn write_inputs(dir: &Path, weights: &Path, dataset: &Dataset) -> Result<()> {
 }
 
 fn inference(dir: &Path, parameters: &Parameters, dataset: &Dataset) -> Result<()> {
-    let folded: Box<FoldedLeNet> = Box::new(parameters.to_lenet().fold());
+    let folded: Box<FoldedLeNet> = Box::new(to_lenet(parameters).ok_or("the model is not LeNet")?.fold());
     let exported = export(parameters, &ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0, fine_tuning: None })?;
-    // A weights.bin is read in place and wants to be aligned.
-    let words: Vec<u32> = exported.weights.as_chunks().0.iter().map(|&b| u32::from_le_bytes(b)).collect();
-    let model = bn_core::parse(bytes_of(&words)).map_err(|error| format!("{error:?}"))?;
+    let streams = streams_of_lenet(&exported.weights).ok_or("the model is not LeNet")?;
 
     let wide = Box::new(WideLeNet::new(&folded));
-    let wide_int8 = Box::new(WideModel::new(model));
+    let wide_int8 = Box::new(WideModel::new(streams).ok_or("this machine has neither AVX2 nor AVX-512")?);
     let (mut scratch, mut scratch_int8) = (Box::new(WideScratch::new()), Box::new(WideInt8Scratch::new()));
     let ours_f32 = Local { name: "ours f32", infer: move |image: &Image| Ok(wide.infer(image, &mut scratch).to_vec()) };
     let ours_int8 = Local {
         name: "ours int8",
         infer: move |image: &Image| {
-            let logits = wide_int8.predict(image, &mut scratch_int8).logits;
+            let logits = wide_int8.predict(image, &mut scratch_int8);
             Ok(logits.iter().map(|&logit| logit as f32).collect())
         },
     };

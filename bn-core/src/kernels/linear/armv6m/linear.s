@@ -3,7 +3,7 @@
 @       a halfword of weights h:  256 w1 + w0                  sum += h * a1
 @       sxtb h:                            w0                  sum += sxtb h * (256 a0 - a1)
 @
-@ which adds 256 (w0 a0 + w1 a1). `format::check` has proved that no sum leaves 32 bits.
+@ which adds 256 (w0 a0 + w1 a1). the stream's `check` has proved that no sum leaves 32 bits.
 
 @ void bn_lenet_linear_blocks(const Quad *input, const Quad *end, const uint32_t *const weights[2], int32_t (*sums)[2][4]): adds the
 @ products of both blocks to the sums, one block after the other.

@@ -4,7 +4,7 @@
 @       sxtb16 W:                         w0 | w2                  acc += sxtb16 W . even  even = 256 a0 - a1 | 256 a2 - a3
 @
 @ which adds 256 (w0 a0 + w1 a1 + w2 a2 + w3 a3): three instructions for four products, and 0.84 with all loads.
-@ `format::check` has proved that no sum leaves 32 bits.
+@ the stream's `check` has proved that no sum leaves 32 bits.
 
 in_odd0         .req r2
 in_even0        .req r3

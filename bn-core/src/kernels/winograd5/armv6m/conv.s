@@ -7,7 +7,7 @@
 @       output 3             k0 k1 k2 k3 k4
 @
 @ Points come in pairs +p, -p; the second of a pair goes on from the sums of the first, which gives even = M(+p) + M(-p), and
-@ odd = 2 M(+p) - even. Sums wrap modulo 2^32; only the outputs are used, and `format::check` has proved that they fit.
+@ odd = 2 M(+p) - even. Sums wrap modulo 2^32; only the outputs are used, and the stream's `check` has proved that they fit.
 @
 @ r0: data, r1: weights, r2: the weight, r3-r6: rows, r7: two weights, r8-r11: the sums.
 

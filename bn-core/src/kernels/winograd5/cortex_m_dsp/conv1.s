@@ -11,7 +11,7 @@
 @ A tile is 4 columns of 4 rows: 16 outputs, 4 pooled values, from 12 SMLAD and 3 loads a point. Each point's four sums are
 @ pushed; inverse.s takes them from there. Points come in pairs +p, -p; the second of a pair goes on from the sums of the
 @ first, which gives even = M(+p) + M(-p).
-@ Sums wrap modulo 2^32; only the outputs are used, and `format::check` has proved that they fit.
+@ Sums wrap modulo 2^32; only the outputs are used, and the stream's `check` has proved that they fit.
 
 @ void bn_lenet_transform_upper(const uint8_t *rows, uint32_t *window): two rows of pixels become the third pair of every
 @ tile's window, whose last two become the first two. bn_lenet_transform_lower, likewise: the fourth pair, nothing moves.
