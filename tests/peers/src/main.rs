@@ -133,10 +133,6 @@ fn inference(dir: &Path, parameters: &Parameters, dataset: &Dataset) -> Result<(
     compare("int8, batch 1, one thread", &mut int8_peers, &images[..TIMED])
 }
 
-fn bytes_of(words: &[u32]) -> &[u8] {
-    bytemuck::cast_slice(words)
-}
-
 /// Everybody's classes are the first peer's, but for so many images.
 fn agree(peers: &mut [Box<dyn Peer + '_>], images: &[Image], allowed: usize) -> Result<()> {
     let mut classes = Vec::new();
