@@ -43,8 +43,8 @@ const CORES: [Core; 7] = [
     core(Machine::Mps2An385, Build::Default, 6_818, 368),
     core(Machine::Microbit, Build::Default, 7_984, 440),
     core(Machine::Riscv32, Build::Default, 7_900, 368),
-    core(Machine::Netduinoplus2, Build::Small, 2_640, 304),
-    core(Machine::Mps2An505, Build::Small, 2_640, 304),
+    core(Machine::Netduinoplus2, Build::Small, 2_640, 312),
+    core(Machine::Mps2An505, Build::Small, 2_640, 312),
 ];
 
 impl Core {
