@@ -75,11 +75,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 
 /// What the small build has in flash.
 fn small(file: &WeightsFile) -> Result<Vec<u8>, String> {
-    let of_lenet = file.header().topology == bn_core::lenet::NETWORK.topology.digest();
-    let streams: &Streams = bytemuck::try_from_bytes(bytemuck::cast_slice(file.streams()))
-        .ok()
-        .filter(|_| of_lenet)
-        .ok_or("the small build is LeNet's alone; leave out the feature small")?;
+    let streams = Streams::of(file).ok_or("the small build is LeNet's alone; leave out the feature small")?;
     let small = bn_core::small::Weights::of(streams, file.checksum());
     let small =
         small.map_err(|error| format!("the small build needs tables that are their own mirror image: {error}"))?;

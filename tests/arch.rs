@@ -6,10 +6,9 @@ use std::path::Path;
 use bn_core::file::WeightsFile;
 use host_trainer::data::Split;
 use host_trainer::device::emulate::{EmulateReport, EmulateRequest, Machine, emulate, emulate_built};
-use host_trainer::device::firmware::{Build, shipped_weights, workspace_root};
+use host_trainer::device::firmware::{Build, workspace_root};
 use host_trainer::device::footprint::footprint;
 use host_trainer::device::setup;
-use host_trainer::model::weights;
 use host_trainer::process::{Command, Shown};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -41,8 +40,7 @@ fn every_core_gives_the_hosts_bits_within_its_budget() {
     if !ready() {
         return;
     }
-    let path = shipped_weights().expect("a checkout");
-    let weights = weights::read(&path).expect("shipped weights");
+    let weights = tests::shipped();
     let images = random_images(&mut ChaCha8Rng::seed_from_u64(3), 64);
     let counted = EXACT.map(|(machine, build, _)| {
         let report = checked(&weights, machine, build, &images);
@@ -67,8 +65,7 @@ fn a_webassembly_module_gives_the_hosts_bits() {
     if !ready_for(Machine::Wasm32) {
         return;
     }
-    let path = shipped_weights().expect("a checkout");
-    let weights = weights::read(&path).expect("shipped weights");
+    let weights = tests::shipped();
     let images = random_images(&mut ChaCha8Rng::seed_from_u64(3), 64);
     let report = checked(&weights, Machine::Wasm32, Build::Default, &images);
     assert_eq!((report.logits_compared, report.cost.is_none()), (640, true));
@@ -89,7 +86,7 @@ fn an_armv8m_core_without_the_dsp_extension_gives_the_hosts_bits() {
     if !ready() {
         return;
     }
-    let (machine, path) = (Machine::Mps2An505, shipped_weights().expect("a checkout"));
+    let machine = Machine::Mps2An505;
     setup::ensure_target_of(machine.target()).expect("a target");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("without-dsp");
     let command = Command::cargo()
@@ -104,7 +101,7 @@ fn an_armv8m_core_without_the_dsp_extension_gives_the_hosts_bits() {
     let symbols = footprint(&elf, "firmware_demo10classifier5infer").expect("an inference").functions;
     let named = |part: &str| symbols.iter().any(|(name, _)| name.contains(part));
     assert!(named("bn_lenet_conv1_channel") && !named("bn_lenet_conv1_rows"), "{symbols:?}");
-    let weights = weights::read(&path).expect("shipped weights");
+    let weights = tests::shipped();
     let images = random_images(&mut ChaCha8Rng::seed_from_u64(5), 64);
     let request = EmulateRequest { weights: &weights, machine, images: &images, build: Build::Default };
     emulate_built(&elf, &request).expect("it runs").verdict().unwrap();

@@ -6,10 +6,8 @@ use std::ops::Range;
 use std::thread;
 use std::time::Duration;
 
-use bn_core::file::WeightsFile;
 use bn_core::format::FIELDS;
 use bn_core::lenet::STREAM_FIELDS;
-use host_trainer::model::weights;
 
 use host_trainer::device::emulate::protocol::{
     EXIT_FAILED, EXIT_FAULT, EXIT_PANIC, EXIT_STACK_OVERFLOW, EXIT_WATCHDOG,
@@ -53,11 +51,6 @@ const HARD: Option<&str> = Some("hard fault at 0x{pc}: this core does not say wh
 
 fn built(machine: Machine, build: Build, program: Program) -> Firmware {
     firmware::build_programs(&Inputs { machine, build, ..Inputs::default() }, &[program]).expect("the firmware builds")
-}
-
-/// The shipped model.
-fn shipped() -> WeightsFile {
-    weights::read(&firmware::shipped_weights().expect("a checkout")).expect("shipped weights")
 }
 
 fn crash(machine: Machine) -> Firmware {
@@ -165,7 +158,7 @@ fn erased_and_damaged_flash_is_refused_on_every_core() {
     if !ready() {
         return;
     }
-    let shipped = shipped();
+    let shipped = tests::shipped();
     for machine in MACHINES {
         let firmware = built(machine, Build::Default, Program::Demo);
         let elf = firmware.elf(Program::Demo);
@@ -202,7 +195,7 @@ fn flipped_bits_are_refused_by_the_device() {
         return;
     }
     let step = std::env::var("BN_LENET_FLIP_STEP").map_or(499, |text| text.parse().expect("a number"));
-    let model = shipped().model_bytes().len();
+    let model = tests::shipped().model_bytes().len();
     for (machine, build, bytes) in [
         (Machine::Netduinoplus2, Build::Default, model),
         (Machine::Mps2An385, Build::Default, model),

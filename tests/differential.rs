@@ -10,9 +10,7 @@ use bn_core::{Image, small};
 use bytemuck::Zeroable;
 use host_trainer::data::{Split, garments};
 use host_trainer::device::emulate::{EmulateReport, EmulateRequest, Machine, emulate_built};
-use host_trainer::device::firmware::{self, Build, Firmware, Inputs, Program, shipped_weights};
-use host_trainer::model::inference::streams_of_lenet;
-use host_trainer::model::weights;
+use host_trainer::device::firmware::{self, Build, Firmware, Inputs, Program};
 use host_trainer::network::Network;
 use host_trainer::quantize::Quantized;
 use rand::{RngExt, SeedableRng};
@@ -254,9 +252,8 @@ fn a_flipped_bit_of_each_table_is_seen() {
     if !ready() {
         return;
     }
-    let path = shipped_weights().expect("a checkout");
-    let model = weights::read(&path).expect("shipped weights");
-    let good = streams_of_lenet(&model).expect("LeNet's weights");
+    let model = tests::shipped();
+    let good = Streams::of(&model).expect("LeNet's weights");
     let images = images(5);
     for build in [Build::Default, Build::Small] {
         let device = Device::new(Machine::default(), build);
@@ -268,7 +265,7 @@ fn a_flipped_bit_of_each_table_is_seen() {
                 Quantized { streams, logit_fraction_bits: 10 }.write(&Network::lenet()).expect("still in range");
             if build == Build::Small && table.ends_with("sigmoid") {
                 // The table is no longer its own mirror image.
-                let streams = streams_of_lenet(&wrong).expect("LeNet's weights");
+                let streams = Streams::of(&wrong).expect("LeNet's weights");
                 assert!(small::Weights::of(streams, wrong.checksum()).is_err(), "{table} is not seen");
                 continue;
             }

@@ -18,7 +18,6 @@ use host_trainer::device::emulate::{
 use host_trainer::device::firmware::{self, Build, Inputs, Program};
 use host_trainer::model::lenet::to_lenet;
 use host_trainer::model::parameters::{Parameters, Variance};
-use host_trainer::model::weights;
 use host_trainer::network::Network;
 use host_trainer::process::{Command, Shown};
 use host_trainer::quantize::{Calibration, quantize};
@@ -139,8 +138,7 @@ fn a_soak_neither_drifts_nor_grows() {
     if !ready() {
         return;
     }
-    let path = firmware::shipped_weights().expect("the workspace");
-    let weights = weights::read(&path).expect("a file");
+    let weights = tests::shipped();
     let images = random_images(&mut ChaCha8Rng::seed_from_u64(7), 32);
     let request =
         EmulateRequest { weights: &weights, machine: Machine::default(), images: &images, build: Build::default() };
@@ -156,8 +154,7 @@ fn a_soak_neither_drifts_nor_grows() {
 #[test]
 fn all_test_images_agree_to_the_last_bit() {
     let Some(dataset) = tests::fashion_mnist() else { return };
-    let path = firmware::shipped_weights().expect("the workspace");
-    let weights = weights::read(&path).expect("a file");
+    let weights = tests::shipped();
     for machine in [Machine::default(), Machine::Riscv32, Machine::Wasm32] {
         if !ready_for(machine) {
             continue;

@@ -7,10 +7,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use bn_core::file::WeightsFile;
 use bn_core::lenet::TENSORS;
 use host_trainer::Error;
 use host_trainer::data::{self, Dataset, Request};
+use host_trainer::device::firmware::shipped_weights;
 use host_trainer::model::parameters::{Parameters, Variance};
+use host_trainer::model::weights;
 use host_trainer::network::Network;
 use safetensors::{Dtype, SafeTensors};
 
@@ -54,6 +57,14 @@ pub fn zoo() -> Option<PathBuf> {
         );
     }
     folder
+}
+
+/// The shipped model.
+///
+/// # Panics
+/// If it is not there or not sound.
+pub fn shipped() -> WeightsFile {
+    weights::read(&shipped_weights().expect("a checkout")).expect("shipped weights")
 }
 
 /// Bytes of a file of `tests/golden`; its README.md says how each was made.

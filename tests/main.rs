@@ -21,7 +21,7 @@
 //! | [`onnx_runtime`] | ONNX Runtime in Python, for the tests that need it |
 //! | [`profile`] | what each layer takes: the log of executed instructions agrees with the counter |
 //! | [`proofs`] | what the machine code proves: no panic is reachable, bounds of stack and flash |
-//! | [`readme`] | what the README says that code can check |
+//! | [`readme`] | what README and documents say that code can check |
 //! | [`report`] | the report is sound HTML that says everything and fits a phone, in a browser too |
 //! | [`schedule`] | the training run of the book, its figures and its speed; ignored by default |
 //! | [`trained`] | PyTorch's model through import and evaluation; resuming a run to the same bits |

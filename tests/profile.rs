@@ -5,10 +5,9 @@ use clap::Parser;
 use host_trainer::cli::{Cli, run};
 use host_trainer::data::{Split, garments};
 use host_trainer::device::emulate::{Cycles, EmulateRequest, FloatRequest, Machine, emulate_built, float, profile};
-use host_trainer::device::firmware::{self, Build, Inputs, Program, shipped_weights};
+use host_trainer::device::firmware::{self, Build, Inputs, Program};
 use host_trainer::model::lenet::to_lenet;
 use host_trainer::model::parameters::Variance;
-use host_trainer::model::weights;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
@@ -25,8 +24,7 @@ fn the_log_of_executed_instructions_is_what_was_counted() {
     if !ready() {
         return;
     }
-    let path = shipped_weights().expect("a checkout");
-    let weights = weights::read(&path).expect("shipped weights");
+    let weights = tests::shipped();
     let images = random_images(&mut ChaCha8Rng::seed_from_u64(4), 1);
     for (machine, build) in [
         (Machine::Netduinoplus2, Build::Default),

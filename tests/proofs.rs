@@ -4,23 +4,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bn_core::file::WeightsFile;
 use bn_core::small;
 use host_trainer::device::emulate::{EmulateRequest, Machine, emulate};
-use host_trainer::device::firmware::{Build, shipped_weights, workspace_root};
+use host_trainer::device::firmware::{Build, workspace_root};
 use host_trainer::device::footprint::{Footprint, footprint};
-use host_trainer::model::weights;
 use host_trainer::process::{Command, Shown};
 use object::{Object, ObjectSection, SectionFlags};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::emulator::{random_images, ready_for};
-
-/// The shipped model.
-fn shipped() -> WeightsFile {
-    weights::read(&shipped_weights().expect("a checkout")).expect("shipped weights")
-}
 
 /// A build for a core, as the machine that stands for it runs it, and what an inference takes there.
 struct Core {
@@ -52,7 +45,7 @@ impl Core {
     fn flash(&self) -> (u64, u64) {
         match self.build {
             Build::Small => (small::WEIGHTS_BYTES as u64, 56 * 1024),
-            Build::Default | Build::Portable => (shipped().model_bytes().len() as u64, 84 * 1024),
+            Build::Default | Build::Portable => (tests::shipped().model_bytes().len() as u64, 84 * 1024),
         }
     }
 
@@ -133,7 +126,7 @@ fn code_and_stack_stay_within_their_budgets() {
 
 #[test]
 fn painting_the_stack_finds_the_bound() {
-    let weights = shipped();
+    let weights = tests::shipped();
     let images = random_images(&mut ChaCha8Rng::seed_from_u64(6), 1);
     for core in CORES.iter().filter(|core| ready_for(core.machine)) {
         let name = core.name();

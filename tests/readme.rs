@@ -1,18 +1,28 @@
-//! The README: what it says of the file format is the format's own table, and every file it points to exists.
+//! The README and the documents: the format's table is the format's own, sizes are the network's, every file they point to exists, and
+//! the README stays short.
 
 use std::path::Path;
 
 use bn_core::format::FIELDS;
 use bn_core::lenet::{MACS, TRAINED_PARAMETERS};
-use host_trainer::device::firmware::shipped_weights;
-use host_trainer::model::weights;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace")
 }
 
-fn readme() -> String {
-    std::fs::read_to_string(root().join("README.md")).expect("README.md is readable")
+/// Most words of the README: who wants to know more follows its links.
+const WORDS: usize = 900;
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The README and what lies in `docs`.
+fn documents() -> Vec<String> {
+    let docs = std::fs::read_dir(root().join("docs")).expect("a folder");
+    let names = docs.map(|entry| entry.expect("a readable entry").file_name().to_string_lossy().into_owned());
+    let documents = names.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}"));
+    ["README.md".to_owned()].into_iter().chain(documents).collect()
 }
 
 /// `1888` as `1,888`.
@@ -25,36 +35,43 @@ fn thousands(number: usize) -> String {
 
 #[test]
 fn the_format_table_is_the_format() {
-    let readme = readme();
+    let document = text("docs/format.md");
     let mut table = String::from("| offset | bytes | field | holds |\n|---:|---:|---|---|\n");
     for field in FIELDS {
         let (offset, bytes) = (thousands(field.offset), thousands(field.bytes));
         table += &format!("| {offset} | {bytes} | `{}` | {} |\n", field.name, field.meaning);
     }
-    let shipped = weights::read(&shipped_weights().expect("a checkout")).expect("shipped weights");
-    assert!(readme.contains(&table), "put this table into the README:\n\n{table}");
-    assert!(
-        readme.contains(&format!("{} bytes", thousands(shipped.to_bytes().len()))),
-        "the README names the file's length"
-    );
+    assert!(document.contains(&table), "put this table into docs/format.md:\n\n{table}");
+    let bytes = format!("{} bytes", thousands(tests::shipped().to_bytes().len()));
+    assert!(document.contains(&bytes), "docs/format.md names the file's length, {bytes}");
 }
 
 #[test]
 fn sizes_of_the_network_are_its_own() {
-    let readme = readme();
+    let readme = text("README.md");
     for number in [TRAINED_PARAMETERS, MACS] {
         assert!(readme.contains(&thousands(number)), "{}", thousands(number));
     }
 }
 
 #[test]
-fn every_file_it_links_to_exists() {
-    let readme = readme();
-    let targets = readme.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    let local: Vec<&str> = targets.filter(|t| !t.starts_with("http") && !t.starts_with('#')).collect();
-    assert!(local.len() > 10, "the README links to the files it speaks of");
-    for target in local {
-        let path = target.split('#').next().unwrap_or(target);
-        assert!(root().join(path).exists(), "README.md links to {target}");
+fn every_file_they_link_to_exists() {
+    let mut links = 0;
+    for document in documents() {
+        let text = text(&document);
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let folder = root().join(&document).parent().expect("a file lies in a folder").to_owned();
+        for target in targets.filter(|t| !t.starts_with("http") && !t.starts_with('#')) {
+            let path = target.split('#').next().unwrap_or(target);
+            assert!(folder.join(path).exists(), "{document} links to {target}");
+            links += 1;
+        }
     }
+    assert!(links > 30, "the documents link to the files they speak of");
+}
+
+#[test]
+fn the_readme_stays_short() {
+    let words = text("README.md").split_whitespace().count();
+    assert!(words <= WORDS, "{words} words, more than {WORDS}: put the rest into docs/");
 }

@@ -279,7 +279,7 @@ impl<'a> Int8Unfolded<'a> {
 
 fn int8_layers(c: &mut Criterion) {
     let file = WeightsFile::read(WEIGHTS).expect("the shipped weights are good");
-    let streams: &Streams = bytemuck::from_bytes(bytemuck::cast_slice(file.streams()));
+    let streams = Streams::of(&file).expect("they are LeNet's");
     let (folded, image) = (Int8::new(streams, &file), image());
     let (mut m, mut n) = (Memory::new(), Memory::new());
     folded.predict(&image, &mut m);

@@ -4,10 +4,9 @@
 use bn_core::file::{Arena, WeightsFile, reseal};
 use bn_core::format::{HEADER_BYTES, Header};
 use bn_core::kernels::linear::BLOCK;
-use bn_core::lenet::{IMAGE_SIDE, Image, PIXELS};
+use bn_core::lenet::{IMAGE_SIDE, Image, PIXELS, Streams};
 use bn_core::quant::{LINEAR_UNIT, Pair, Quad, unpack_weights};
 use bn_core::wide::{WideInt8Scratch, WideModel};
-use host_trainer::model::inference::streams_of_lenet;
 
 use super::edits::{Files, sampled};
 
@@ -154,7 +153,7 @@ impl Runs {
                 inputs.push(bytemuck::cast_slice(output).to_vec());
             }
         });
-        let f = streams_of_lenet(model).expect("the only plan that there is for this network");
+        let f = Streams::of(model).expect("the only plan that there is for this network");
         if let Some(wide) = WideModel::new(f) {
             let fast = wide.predict(image, &mut self.wide);
             assert_eq!(portable, fast, "the vector path gives the same bits");

@@ -8,7 +8,6 @@ use std::vec::Vec;
 
 use crate::file::{FileStep, WeightsFile};
 use crate::kernels::linear::BLOCK;
-use crate::network::Value;
 use crate::plan::{Family, NONE, TABLE_WORDS, WORD, quads};
 use crate::quant::Quad;
 
@@ -239,15 +238,12 @@ fn step_{at}(model: &Model<'_>, {input}arena: &mut Arena) {{
     }
 
     fn check(&self, at: usize) -> String {
-        let (topology, node) = (self.file.network().topology, self.file.steps()[at].step.first.into());
-        let (inputs, outputs) = (topology.input_of(node).len(), topology.shape(Value::Node(node)).len());
-        let stream = self.stream(at);
-        match self.file.steps()[at].family {
-            Family::Winograd5Image => {
-                format!("cast::<_, winograd5::ImageStream>({stream}).check(cast({}))", self.table(at))
-            }
-            Family::Winograd5Maps => {
-                format!("cast::<_, winograd5::MapsStream>({stream}).check(cast({}))", self.table(at))
+        let (inputs, outputs) = self.file.step_sizes(at);
+        let (stream, family) = (self.stream(at), self.file.steps()[at].family);
+        match family {
+            Family::Winograd5Image | Family::Winograd5Maps => {
+                let kind = if family == Family::Winograd5Image { "ImageStream" } else { "MapsStream" };
+                format!("cast::<_, winograd5::{kind}>({stream}).check(cast({}))", self.table(at))
             }
             Family::LinearSigmoid => format!(
                 "{}.check({inputs}, {outputs}).and_then(|()| bn_core::kernels::check_centred_table(cast({})))",
@@ -269,9 +265,8 @@ fn step_{at}(model: &Model<'_>, {input}arena: &mut Arena) {{
     }
 
     fn linear(&self, at: usize) -> String {
-        let (topology, node) = (self.file.network().topology, self.file.steps()[at].step.first.into());
-        let quads = quads(topology.input_of(node).len());
-        let blocks = topology.shape(Value::Node(node)).len().div_ceil(BLOCK);
+        let (inputs, outputs) = self.file.step_sizes(at);
+        let (quads, blocks) = (quads(inputs), outputs.div_ceil(BLOCK));
         format!("linear::Stream::<{quads}, {blocks}>::new({})", self.stream(at))
     }
 }

@@ -16,7 +16,7 @@ use std::string::String;
 use std::vec::Vec;
 
 use crate::format::{Header, Scale};
-use crate::network::{Network, Node, Preprocessing, Shape, Topology};
+use crate::network::{Network, Node, Preprocessing, Shape, Topology, Value};
 use crate::plan::{Family, Form, Shapes, Step};
 
 pub use run::Arena;
@@ -104,6 +104,12 @@ impl WeightsFile {
     pub fn step_macs(&self, step: usize) -> usize {
         let (topology, Step { first, last, .. }) = (self.network().topology, self.steps[step].step);
         (usize::from(first)..=last.into()).map(|node| topology.nodes[node].op.macs(topology.input_of(node))).sum()
+    }
+
+    /// Values that the first node of a step reads and gives.
+    pub(crate) fn step_sizes(&self, step: usize) -> (usize, usize) {
+        let (topology, node) = (self.network().topology, self.steps[step].step.first.into());
+        (topology.input_of(node).len(), topology.shape(Value::Node(node)).len())
     }
 
     /// What the integers of the input mean.

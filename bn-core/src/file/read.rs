@@ -84,7 +84,7 @@ impl WeightsFile {
     }
 
     fn prove_step(&self, at: usize) -> Result<(), Fault> {
-        let FileStep { family, step, .. } = self.steps[at];
+        let family = self.steps[at].family;
         match family {
             Family::Winograd5Image => {
                 bytemuck::from_bytes::<winograd5::ImageStream>(bytemuck::cast_slice(self.stream(at)))
@@ -95,8 +95,7 @@ impl WeightsFile {
                     .check(self.centred_table(at))
             }
             Family::LinearSigmoid | Family::LinearLogits => {
-                let (topology, node) = (self.network().topology, step.first.into());
-                let (inputs, outputs) = (topology.input_of(node).len(), topology.shape(Value::Node(node)).len());
+                let (inputs, outputs) = self.step_sizes(at);
                 self.linear(at).check(inputs, outputs)?;
                 match family {
                     Family::LinearSigmoid => crate::kernels::check_centred_table(self.centred_table(at)),
@@ -108,8 +107,7 @@ impl WeightsFile {
 
     /// The stream of a linear step.
     pub(super) fn linear(&self, at: usize) -> Layer<'_> {
-        let (topology, node) = (self.network().topology, self.steps[at].step.first.into());
-        let (inputs, outputs) = (topology.input_of(node).len(), topology.shape(Value::Node(node)).len());
+        let (inputs, outputs) = self.step_sizes(at);
         Layer::new(self.stream(at), plan::quads(inputs), outputs.div_ceil(BLOCK)).expect("its words were counted")
     }
 

@@ -54,3 +54,12 @@ streams! {
     conv2_sigmoid: CentredTable, "Convolution 2: the sigmoid's table, never falling, above -128.";
     linear_sigmoid: CentredTable, "Linear 1 and 2: likewise.";
 }
+
+#[cfg(feature = "build")]
+impl Streams {
+    /// Those of a file, where it is LeNet's: there is one plan for it.
+    pub fn of(file: &crate::file::WeightsFile) -> Option<&Self> {
+        let is_lenet = file.header().topology == super::NETWORK.topology.digest();
+        bytemuck::try_from_bytes(bytemuck::cast_slice(file.streams())).ok().filter(|_| is_lenet)
+    }
+}

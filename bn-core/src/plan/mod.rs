@@ -136,24 +136,14 @@ pub struct Step {
 impl Step {
     /// No table, as a step has it.
     pub const NO_TABLE: u16 = NONE as u16;
-
-    /// Its bytes, as in a file.
-    pub fn bytes(&self) -> [u8; size_of::<Step>()] {
-        let Step { family, table, first, last, input, output, scratch, stream } = *self;
-        let mut bytes = [0; size_of::<Step>()];
-        let halves = [family, table, first, last].map(u16::to_le_bytes);
-        let words = [input, output, scratch, stream].map(u32::to_le_bytes);
-        let values = halves.as_flattened().iter().chain(words.as_flattened());
-        bytes.iter_mut().zip(values).for_each(|(to, &from)| *to = from);
-        bytes
-    }
 }
 
-/// Digest of a plan: CRC-32 of the topology's digest and of each step's bytes.
+/// Digest of a plan: CRC-32 of the topology's digest and of the steps as they lie in a file, so little-endian
+/// machines agree.
 pub fn digest(topology: u32, steps: &[Step]) -> u32 {
     let mut digest = CRC.digest();
     digest.update(&topology.to_le_bytes());
-    steps.iter().for_each(|step| digest.update(&step.bytes()));
+    digest.update(bytemuck::cast_slice(steps));
     digest.finalize()
 }
 

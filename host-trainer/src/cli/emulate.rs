@@ -8,9 +8,9 @@ use super::profile;
 use crate::device::emulate::{Cost, EmulateReport, EmulateRequest, LogLine, run_demo, run_elf, soak};
 use crate::device::firmware::{Inputs, shipped_weights};
 use crate::error::{Error, Result};
+use crate::evaluate::network_of;
 use crate::model::input::{check, check_images};
 use crate::model::weights;
-use crate::network::Network;
 
 pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
     if let Some(elf) = &args.elf {
@@ -39,8 +39,9 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
             out,
         );
     }
-    let dataset = args.data.load(None, &Network::lenet())?;
-    check(&Network::lenet(), &dataset.test)?;
+    let network = network_of(&path, &weights)?;
+    let dataset = args.data.load(None, &network)?;
+    check(&network, &dataset.test)?;
     check_images(&dataset.test.inputs)?;
     let images = dataset.test.first(args.images.map_or(usize::MAX, |n| n as usize));
     output::notice(&format!("weights of {}, test images of {} ({})", path.display(), dataset.name, dataset.source));

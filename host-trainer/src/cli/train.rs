@@ -41,7 +41,7 @@ pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
             let parameters = initial_parameters(&network, args.seed, args.variance);
             let mut engine = create(args.engine.unwrap_or(EngineName::Auto), &parameters)?;
             let teacher = args.teaching.open()?;
-            // Data of one's own may change the network's classes.
+            // Data of one's own may change the network's classes; then the run asks again.
             if let Some(teacher) = teacher.as_ref().filter(|_| args.data.data.is_none()) {
                 teacher.check(&network, engine.name())?;
             }
@@ -62,9 +62,6 @@ pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
                 false => initial_parameters(&network, args.seed, args.variance),
             };
             engine = of_data(engine, args.engine.unwrap_or(EngineName::Auto), &parameters, &dataset)?;
-            if let Some(teacher) = &teacher {
-                teacher.check(&parameters.network, engine.name())?;
-            }
             (Run::new(engine, NewRun { holdout, ..new_run(&args, teacher) }, &dataset)?, dataset)
         }
     };

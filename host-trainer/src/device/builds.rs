@@ -1,10 +1,9 @@
 //! The builds of the integer network that a device can have, and what each puts into flash. No I/O.
 
 use bn_core::file::WeightsFile;
+use bn_core::lenet::Streams;
 use bn_core::{FormatError, small};
 use serde::Serialize;
-
-use crate::model::inference::streams_of_lenet;
 
 /// A build of the network. All give the same bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -46,7 +45,7 @@ impl Build {
         Ok(match self {
             Build::Default | Build::Portable => file.model_bytes().to_vec(),
             Build::Small => {
-                let streams = streams_of_lenet(file).ok_or(FormatError::Description)?;
+                let streams = Streams::of(file).ok_or(FormatError::Description)?;
                 small::Weights::of(streams, file.checksum())?.bytes().to_vec()
             }
         })

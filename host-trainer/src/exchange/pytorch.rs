@@ -138,7 +138,7 @@ impl Reader<'_> {
         let problem = match role {
             Role::RunningMean | Role::RunningVar => format!(
                 "it has no tensor {name}: d2l's layer keeps its statistics as plain attributes, which no state_dict holds, until \
-                 `register_buffer` saves them (README, the chapter's own layer); it has {there}"
+                 `register_buffer` saves them (docs/chapter.md); it has {there}"
             ),
             _ => format!("it has no tensor {name}; it has {there}"),
         };

@@ -3,7 +3,7 @@
 
 use bn_core::file::{Arena, WeightsFile};
 use bn_core::infer::{self, ScratchF32, argmax};
-use bn_core::lenet::{FLAT, NETWORK, Streams};
+use bn_core::lenet::{FLAT, Streams};
 use bn_core::quant::Quad;
 use bn_core::wide::{WideInt8Scratch, WideLeNet, WideModel, WideScratch};
 use bn_core::{CLASSES, FoldedLeNet, Image, LeNet};
@@ -150,18 +150,12 @@ impl Prediction {
     }
 }
 
-/// LeNet's integers, where a file holds them by the one plan that there is for them.
-pub fn streams_of_lenet(file: &WeightsFile) -> Option<&Streams> {
-    let is_lenet = file.header().topology == NETWORK.topology.digest();
-    bytemuck::try_from_bytes(bytemuck::cast_slice(file.streams())).ok().filter(|_| is_lenet)
-}
-
 /// What the integer network says, one prediction an image: on vector units where it is LeNet's, else by the portable kernels.
 ///
 /// # Panics
 /// If the network does not read images of this size.
 pub fn int8(file: &WeightsFile, images: &[Image]) -> Vec<Prediction> {
-    if let Some(model) = streams_of_lenet(file).and_then(WideModel::new).map(Box::new) {
+    if let Some(model) = Streams::of(file).and_then(WideModel::new).map(Box::new) {
         let logits = each(images, WideInt8Scratch::new, |image, scratch| model.predict(image, scratch));
         return logits.into_iter().map(|logits| Prediction::new(logits.to_vec())).collect();
     }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use bn_core::infer::argmax;
+use bn_core::lenet::Streams;
 use bn_core::wide::{WideInt8Scratch, WideLeNet, WideModel, WideScratch};
 use bn_core::{FoldedLeNet, Image};
 use host_trainer::data::{Dataset, Request, Split, load};
@@ -17,7 +18,6 @@ use host_trainer::engine::Engine;
 use host_trainer::engine::cpu::Cpu;
 use host_trainer::export::{ExportRequest, export};
 use host_trainer::import::{ImportOptions, import};
-use host_trainer::model::inference::streams_of_lenet;
 use host_trainer::model::lenet::to_lenet;
 use host_trainer::model::parameters::{Parameters, Variance};
 
@@ -98,7 +98,7 @@ fn write_inputs(dir: &Path, weights: &Path, dataset: &Dataset) -> Result<()> {
 fn inference(dir: &Path, parameters: &Parameters, dataset: &Dataset) -> Result<()> {
     let folded: Box<FoldedLeNet> = Box::new(to_lenet(parameters).ok_or("the model is not LeNet")?.fold());
     let exported = export(parameters, &ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0, fine_tuning: None })?;
-    let streams = streams_of_lenet(&exported.weights).ok_or("the model is not LeNet")?;
+    let streams = Streams::of(&exported.weights).ok_or("the model is not LeNet")?;
 
     let wide = Box::new(WideLeNet::new(&folded));
     let wide_int8 = Box::new(WideModel::new(streams).ok_or("this machine has neither AVX2 nor AVX-512")?);

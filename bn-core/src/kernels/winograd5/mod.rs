@@ -17,7 +17,7 @@ pub mod portable;
 use bytemuck::{Pod, Zeroable};
 
 use super::{CentredTable, Fault, Table, check_centred_table, check_table};
-use crate::lenet::{CONV1_CHANNELS, CONV2_CHANNELS, FLAT, KERNEL, POOL, POOL1_SIDE};
+use crate::lenet::{CONV1_CHANNELS, CONV2_CHANNELS, FLAT_QUADS, KERNEL, POOL, POOL1_SIDE};
 use crate::ops::winograd::{POINTS, TILE, effective_taps};
 use crate::quant::{ACTIVATION_MAX, PIXEL_ONE, Pair, Quad};
 
@@ -31,8 +31,6 @@ pub use portable::{image, maps};
 /// The first pooled map: `[pair of channels][row][column]`, sums of four activations that are not centred: 0 to 1016.
 pub type Maps = [[[Pair; POOL1_SIDE]; POOL1_SIDE]; CONV1_CHANNELS / 2];
 
-/// Quads of the second pooled map.
-pub const FLAT_QUADS: usize = FLAT / 4;
 /// The second pooled map as a linear layer takes it.
 pub type Flat = [Quad; FLAT_QUADS];
 

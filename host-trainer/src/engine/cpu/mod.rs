@@ -32,13 +32,12 @@ mod state;
 mod team;
 mod trainer;
 
-use std::num::NonZero;
-
 use bn_core::LeNet;
 use pulp::{Arch, Simd, WithSimd};
 
 use self::trainer::{Backend, Trainer};
 use super::{Engine, Moments, Steps, Totals, initial_parameters};
+use crate::cores::cores;
 use crate::data::Split;
 use crate::data::augment;
 use crate::error::Result;
@@ -69,7 +68,7 @@ impl Cpu {
     }
 
     fn on(arch: Arch, seed: u64, variance: Variance, threads: Option<usize>) -> Self {
-        let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+        let threads = threads.unwrap_or_else(cores);
         assert!(threads > 0, "no thread to train with; use one or more");
         let network = Network::lenet();
         let backend = arch.dispatch(NewBackend { threads, parameters: initial_parameters(&network, seed, variance) });

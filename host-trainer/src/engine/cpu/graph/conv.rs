@@ -100,26 +100,36 @@ fn all<S: Simd, const P: usize>(
     at: Line,
     to: &mut [Lanes<S>],
 ) -> usize {
-    let (pass, taps) = (chunk.pass, &phase.taps);
-    let copy = &chunk.copy[at.from..];
-    let map = pass.to.height * pass.to.width;
     let mut weights = weights;
-    for &(channel, size) in &pass.tiles {
-        let (own, rest) = weights.split_at(size * taps.len());
+    for &(channel, size) in &chunk.pass.tiles {
+        let (own, rest) = weights.split_at(size * phase.taps.len());
         weights = rest;
+        let at = Line { channel, ..at };
         if size == 6 {
-            let sums = tile::forward::<S, 6, P>(simd, copy, taps, own.as_chunks().0, pass.from_step[1]);
-            for (channel, sums) in (channel..pass.to.channels).zip(&sums) {
-                store(simd, chunk, channel, sums, &mut to[channel * map + at.to..]);
-            }
+            some::<S, 6, P>(simd, chunk, phase, own, at, to);
         } else {
-            let sums = tile::forward::<S, 4, P>(simd, copy, taps, own.as_chunks().0, pass.from_step[1]);
-            for (channel, sums) in (channel..pass.to.channels).zip(&sums) {
-                store(simd, chunk, channel, sums, &mut to[channel * map + at.to..]);
-            }
+            some::<S, 4, P>(simd, chunk, phase, own, at, to);
         }
     }
     P
+}
+
+/// `C` output channels from one on, or as many as there are, at `P` positions.
+#[inline(always)]
+fn some<S: Simd, const C: usize, const P: usize>(
+    simd: S,
+    chunk: &Chunk<'_, Lanes<S>>,
+    phase: &Phase,
+    weights: &[f32],
+    at: Line,
+    to: &mut [Lanes<S>],
+) {
+    let (pass, copy) = (chunk.pass, &chunk.copy[at.from..]);
+    let map = pass.to.height * pass.to.width;
+    let sums = tile::forward::<S, C, P>(simd, copy, &phase.taps, weights.as_chunks().0, pass.from_step[1]);
+    for (channel, sums) in (at.channel..pass.to.channels).zip(&sums) {
+        store(simd, chunk, channel, sums, &mut to[channel * map + at.to..]);
+    }
 }
 
 /// One output channel at `P` positions.

@@ -34,13 +34,13 @@ mod state;
 mod tile;
 mod trainer;
 
-use std::num::NonZero;
 use std::sync::Arc;
 
 use pulp::{Arch, Simd, WithSimd};
 
 use self::trainer::Trainer;
 use super::{check_indices, describe};
+use crate::cores::cores;
 use crate::data::Split;
 use crate::engine::{Engine, Moments, Steps, Totals};
 use crate::error::Result;
@@ -83,7 +83,7 @@ impl GraphCpu {
     }
 
     fn on(arch: Arch, parameters: &Parameters, threads: Option<usize>) -> Self {
-        let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+        let threads = threads.unwrap_or_else(cores);
         assert!(threads > 0, "no thread to train with; use one or more");
         let network = parameters.network.clone();
         Self { backend: arch.dispatch(NewBackend { threads, parameters }), network, arch }
