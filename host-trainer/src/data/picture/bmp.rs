@@ -1,8 +1,7 @@
 //! BMP: 1, 4 and 8 bits with a palette, 24 and 32 bits, bottom up or top down, not packed. Source: Microsoft, "Bitmap Storage" and
 //! BITMAPV5HEADER. There is no crate for it that reads one bit a pixel right and adds no more code than this.
 
-use super::Picture;
-use super::decode::check_size;
+use super::{Picture, check_size};
 
 /// Bytes of the file's header; the picture's follows.
 const FILE_HEADER: usize = 14;

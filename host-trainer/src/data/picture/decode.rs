@@ -8,10 +8,7 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
-use super::{MAX_PIXELS, Picture, bmp};
-
-/// No side is longer.
-const MAX_SIDE: usize = 1 << 15;
+use super::{MAX_PIXELS, MAX_SIDE, Picture, bmp, check_size};
 
 /// A picture as it lies in the file.
 pub(super) struct Decoded {
@@ -33,12 +30,6 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
         return Err(format!("its {width}x{height} pixels are not all there"));
     }
     Ok(decoded)
-}
-
-/// Refuses sizes that no picture has before memory is taken for them.
-pub(super) fn check_size(width: usize, height: usize) -> Result<(), String> {
-    let fits = (1..=MAX_SIDE).contains(&width) && (1..=MAX_SIDE).contains(&height) && width * height <= MAX_PIXELS;
-    if fits { Ok(()) } else { Err(format!("it claims {width}x{height} pixels, and at most {MAX_PIXELS} are read")) }
 }
 
 /// What is said of the mode that pixels came in.

@@ -27,6 +27,9 @@ use crate::files;
 /// No picture has more pixels: a header that claims more is not obeyed.
 pub const MAX_PIXELS: usize = 1 << 26;
 
+/// No side is longer.
+const MAX_SIDE: usize = 1 << 15;
+
 /// A decoded picture: `[height][width][channels]`, row-major, 1 channel (grey) or 3 (red, green, blue).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
@@ -67,6 +70,12 @@ pub fn read(path: &Path, shape: Shape) -> Result<(Vec<u8>, Vec<String>)> {
     let picture = parse(&bytes).map_err(|problem| Error::bad_file(path, problem, files::PICTURE.remedy))?;
     let fitted = picture.fit(shape);
     Ok((fitted.planes(), fitted.done))
+}
+
+/// Refuses sizes that no picture has before memory is taken for them.
+fn check_size(width: usize, height: usize) -> Result<(), String> {
+    let fits = (1..=MAX_SIDE).contains(&width) && (1..=MAX_SIDE).contains(&height) && width * height <= MAX_PIXELS;
+    if fits { Ok(()) } else { Err(format!("it claims {width}x{height} pixels, and at most {MAX_PIXELS} are read")) }
 }
 
 /// Decodes a file's bytes, whatever its format, and turns the picture upright.
