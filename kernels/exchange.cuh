@@ -32,13 +32,21 @@ __device__ inline float2 load_relaxed(const float2 *address) {
 }
 #endif
 
-__device__ inline void publish(float2 *address, float first, float second, unsigned tag) {
-    store_relaxed(address, make_float2(first, __uint_as_float((__float_as_uint(second) & ~1u) | tag)));
+__device__ inline float2 tagged(float first, float second, unsigned tag) {
+    return make_float2(first, __uint_as_float((__float_as_uint(second) & ~1u) | tag));
 }
+__device__ inline void publish(float2 *address, float first, float second, unsigned tag) {
+    store_relaxed(address, tagged(first, second, tag));
+}
+
+// Where pairs are awaited: here, or in shared memory, cluster.cuh.
+struct DeviceMemory {
+    __device__ static float2 load(const float2 *pair) { return load_relaxed(pair); }
+};
 
 // COUNT pairs that a thread waits for, STRIDE apart. `begin` asks for all of them: what the thread does until `finish` costs no
 // time while they are on the way.
-template <int COUNT, int STRIDE>
+template <int COUNT, int STRIDE, typename Memory = DeviceMemory>
 struct Await {
     const float2 *from;
     unsigned tags[COUNT]; // 0 for a pair that nobody publishes
@@ -63,7 +71,7 @@ struct Await {
         }
 #pragma unroll
         for (int k = 0; k < COUNT; k++) {
-            pairs[k] = load_relaxed(from + k * STRIDE);
+            pairs[k] = Memory::load(from + k * STRIDE);
         }
     }
     // Asks again for what is missing alone, and takes the tags off.
@@ -75,7 +83,7 @@ struct Await {
 #pragma unroll
             for (int k = 0; k < COUNT; k++) {
                 if (!is_there(k)) {
-                    pairs[k] = load_relaxed(from + k * STRIDE);
+                    pairs[k] = Memory::load(from + k * STRIDE);
                 }
             }
             return are_there();

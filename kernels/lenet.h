@@ -27,6 +27,7 @@ constexpr int LINEAR_THREADS = 256;
 constexpr int SUM_THREADS = 256;
 constexpr int PERSISTENT_THREADS = 512;
 constexpr int PERSISTENT_SHARED = 101376;
+constexpr int CLUSTER_SHARED = 119808;
 constexpr int WORKSPACE_PER_EXAMPLE = 676;
 constexpr int PERSISTENT_BLOCKS = 128;
 constexpr int EXCHANGE_PAIRS = 119186;

@@ -2,6 +2,7 @@
 // other. The kernel and its phases: persistent.cu.
 #pragma once
 
+#include "cluster.cuh"
 #include "conv2d.cuh"
 #include "cross_entropy.cuh"
 #include "exchange.cuh"
@@ -242,3 +243,29 @@ static_assert(MINE * POOL1_OUT <= MINE * CONV2_OUT, "d_pool1 fits in y2's place"
 static_assert(sizeof(PersistentShared) <= PERSISTENT_SHARED, "the host asks for this much");
 
 __device__ inline PersistentShared &persistent_shared() { return dynamic_shared<PersistentShared>(); }
+
+// Where teams are clusters, blocks have more shared memory too: pairs of examples, which the team's blocks write.
+struct ClusterShared {
+    PersistentShared persistent;
+    float2 flat[TEAM * FLAT], d_flat[FLAT]; // [TEAM][FLAT] of all blocks, and of this one
+};
+static_assert(sizeof(ClusterShared) <= CLUSTER_SHARED, "the host asks for this much");
+
+__device__ inline ClusterShared &cluster_shared() { return dynamic_shared<ClusterShared>(); }
+
+// Where this block finds its team's flat features, and the gradient of its own ones.
+template <bool CLUSTERS>
+struct Pairs {
+    using Memory = DeviceMemory;
+    __device__ static const float2 *flat() {
+        const PersistentRun &run = persistent_shared().run;
+        return run.at(PAIRS_FLAT) + run.team.first_block * FLAT;
+    }
+    __device__ static const float2 *d_flat() { return persistent_shared().run.at(PAIRS_D_FLAT) + blockIdx.x * FLAT; }
+};
+template <>
+struct Pairs<true> {
+    using Memory = SharedMemory;
+    __device__ static const float2 *flat() { return cluster_shared().flat; }
+    __device__ static const float2 *d_flat() { return cluster_shared().d_flat; }
+};

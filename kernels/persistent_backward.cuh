@@ -23,12 +23,13 @@ __device__ inline void load_d_y2(float (&row)[RUN], const float *map, unsigned a
 
 // This block's slots of BN 2 backward, a feature of one example a thread as in persistent_flat; then d_y2
 // [MINE][channels][side][side], channels D_Y2_OF apart; 0 where an example is missing.
+template <bool CLUSTERS>
 __device__ __noinline__ void persistent_d_y2() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
     const unsigned e = threadIdx.x % MINE, feature = threadIdx.x / MINE, o = feature / POOL2_MAP;
-    Await<1, 0> await;
-    await.begin(run.at(PAIRS_D_FLAT) + blockIdx.x * FLAT + feature, run.tag, [](int) { return true; });
+    Await<1, 0, typename Pairs<CLUSTERS>::Memory> await;
+    await.begin(Pairs<CLUSTERS>::d_flat() + feature, run.tag, [](int) { return true; });
     if (threadIdx.x < ROWS2) {
         for (int j = 0; j < KERNEL; j++) {
             s.within.end.backward.columns2[(threadIdx.x / ROWS1 * KERNEL + j) * LANES + threadIdx.x % ROWS1] =

@@ -216,7 +216,9 @@ __device__ inline unsigned square_of(unsigned feature) {
     return feature / POOL2_MAP * CONV2_MAP + square / POOL2_SIDE * POOL * CONV2_SIDE + square % POOL2_SIDE * POOL;
 }
 
-// BN 2 and this block's flat features: both examples of a feature in neighbouring lanes, a channel in a warp.
+// BN 2 and this block's flat features, for its team: both examples of a feature in neighbouring lanes, a channel in a warp.
+// CLUSTERS: whether teams are clusters.
+template <bool CLUSTERS>
 __device__ __noinline__ void persistent_flat() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
@@ -225,7 +227,16 @@ __device__ __noinline__ void persistent_flat() {
     const unsigned e = threadIdx.x % MINE, feature = threadIdx.x / MINE;
     const float y = avg_pool2d_forward(s.y2 + e * CONV2_OUT + square_of(feature), CONV2_SIDE, s.channels2[feature / POOL2_MAP]);
     const float other = __shfl_xor_sync(ALL_LANES, y, 1);
-    if (e == 0) {
+    if constexpr (CLUSTERS) {
+        // A lane tells half of the team.
+        static_assert(MINE == 2, "two lanes");
+        float2 *const pair = cluster_shared().flat + run.team.member * FLAT + feature;
+        const float first = e == 0 ? y : other, second = e == 0 ? other : y;
+#pragma unroll
+        for (unsigned k = 0; k < TEAM / 2; k++) {
+            publish_near(pair, first, second, run.tag, e * (TEAM / 2) + k);
+        }
+    } else if (e == 0) {
         publish(run.at(PAIRS_FLAT) + blockIdx.x * FLAT + feature, y, other, run.tag);
     }
     if (e < run.mine) {

@@ -9,21 +9,25 @@
 #include "persistent_team.cuh"
 
 // The pairs of a layer of all of the team's blocks: a thread has one feature of some of the blocks.
-template <int FEATURES>
+template <int FEATURES, typename Memory = DeviceMemory>
 struct TeamPairs {
     static constexpr int WIDTH = FEATURES <= 128 ? 128 : 256, STEP = PERSISTENT_THREADS / WIDTH, COUNT = TEAM / STEP;
     static_assert(FEATURES <= WIDTH && STEP * COUNT == TEAM, "all of them");
 
-    Await<COUNT, STEP * FEATURES> await;
+    Await<COUNT, STEP * FEATURES, Memory> await;
     unsigned feature, first_block;
 
     __device__ void begin(Exchange array) {
         const PersistentRun &run = persistent_shared().run;
+        begin(run.at(array) + run.team.first_block * FEATURES);
+    }
+    // From the pairs of the team's first block on.
+    __device__ void begin(const float2 *pairs) {
+        const PersistentRun &run = persistent_shared().run;
         const unsigned members = run.team.members;
         feature = threadIdx.x % WIDTH;
         first_block = threadIdx.x / WIDTH;
-        const float2 *from = run.at(array) + (run.team.first_block + first_block) * FEATURES + min(feature, FEATURES - 1u);
-        await.begin(from, run.tag, [&](int k) { return first_block + k * STEP < members; });
+        await.begin(pairs + first_block * FEATURES + min(feature, FEATURES - 1u), run.tag, [&](int k) { return first_block + k * STEP < members; });
     }
 
     // `use(e, first, second)` for the examples e and e + 1 of the team.
@@ -111,13 +115,14 @@ __device__ inline void persistent_normalise(Exchange pairs, Exchange slots, Chan
 }
 
 // The team's flat features, and this block's share of linear1.
+template <bool CLUSTERS>
 __device__ __noinline__ void persistent_linear1() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
     TeamLinear<FLAT> linear;
     linear.begin(run.parameters + AT_LINEAR1_WEIGHT, run.parameters + AT_LINEAR1_BIAS, run.team.linear1);
-    TeamPairs<FLAT> flat;
-    flat.begin(PAIRS_FLAT);
+    TeamPairs<FLAT, typename Pairs<CLUSTERS>::Memory> flat;
+    flat.begin(Pairs<CLUSTERS>::flat());
     flat.await.finish();
     flat.each([&](unsigned e, float first, float second) {
         s.within.linear.flat[e * FLAT + flat.feature] = first;
@@ -290,6 +295,7 @@ __device__ __noinline__ void persistent_d_hidden() {
 }
 
 // BN 3 backward, and this block's share of the team's d_flat.
+template <bool CLUSTERS>
 __device__ __noinline__ void persistent_d_flat() {
     PersistentShared &s = persistent_shared();
     const PersistentRun &run = s.run;
@@ -323,9 +329,13 @@ __device__ __noinline__ void persistent_d_flat() {
     gradient.each(s.within.linear.d_y3, s.within.linear.parts, [&](unsigned feature_in) {
         const unsigned member = warp();
         if (member < run.team.members) {
-            publish(run.at(PAIRS_D_FLAT) + (run.team.first_block + member) * FLAT + feature_in,
-                    sum_of_parts(s.within.linear.parts, member * MINE), sum_of_parts(s.within.linear.parts, member * MINE + 1),
-                    run.tag);
+            const float first = sum_of_parts(s.within.linear.parts, member * MINE);
+            const float second = sum_of_parts(s.within.linear.parts, member * MINE + 1);
+            if constexpr (CLUSTERS) {
+                publish_near(cluster_shared().d_flat + feature_in, first, second, run.tag, member);
+            } else {
+                publish(run.at(PAIRS_D_FLAT) + (run.team.first_block + member) * FLAT + feature_in, first, second, run.tag);
+            }
         }
     });
 }

@@ -117,8 +117,9 @@ fn driver(build: Build) -> Option<PathBuf> {
     let newest = sources.map(|entry| modified(&entry.expect("a readable entry").path())).max().expect("sources");
     if !library.exists() || modified(&library) <= newest {
         std::fs::create_dir_all(&directory).unwrap();
-        let ptx =
-            ["lenet.ptx", "persistent.ptx"].map(|file| std::fs::read_to_string(kernels().join(file)).unwrap()).concat();
+        let ptx = ["lenet.ptx", "persistent.ptx", "persistent_cluster.ptx"]
+            .map(|file| std::fs::read_to_string(kernels().join(file)).unwrap())
+            .concat();
         let names = ptx.lines().filter_map(|line| line.strip_prefix(".visible .entry ")?.strip_suffix('('));
         let register: String = names.map(|name| format!("REGISTER({name})\n")).collect();
         std::fs::write(directory.join("kernels.inc"), register).unwrap();

@@ -136,6 +136,7 @@ fn assert_close(what: &str, name: &str, actual: &[f64], expected: &[f64], relati
         assert!(largest <= absolute, "{what} {name}: off by {largest:e}, allowed {absolute:e}");
     } else {
         assert!(distance <= relative * norm, "{what} {name}: {:e} of its norm, allowed {relative:e}", distance / norm);
+        println!("{what} {name}: {:.3} of the bound", distance / norm / relative);
     }
 }
 
@@ -178,6 +179,7 @@ fn trajectory(engine: &mut dyn Engine, variance: Variance, run: &str, tolerances
         let loss = expected["losses"][step].as_f64().unwrap();
         let off = (totals.mean_loss() / loss - 1.0).abs();
         assert!(off <= tolerances.loss, "loss of step {}: {} for {loss}, {off:e}", step + 1, totals.mean_loss());
+        println!("loss of step {}: {:.3} of the bound", step + 1, off / tolerances.loss);
         let correct = expected["train_correct"][step].as_u64().unwrap() as usize;
         assert!(
             totals.correct.abs_diff(correct) <= tolerances.correct,

@@ -100,6 +100,8 @@ struct Fiber {
     // What a lane shows to the others. Two slots in turn: nobody can be two shuffles ahead.
     uint64_t shown[2] = {};
     unsigned turn = 0;
+    // How often it has waited for its cluster.
+    unsigned cluster_waits = 0;
     // Where it goes on, and the memory that it stands on.
     void *stack = nullptr;
     Memory memory;
@@ -122,11 +124,14 @@ struct Block {
     // Dynamic shared memory, cooperative launches alone; the order of its lanes and warps.
     std::vector<std::max_align_t> memory;
     std::vector<unsigned> lanes, warps;
+    // Blocks of its cluster, 0 where there are none, and how often its threads have arrived at the cluster's barrier.
+    unsigned cluster = 0, cluster_arrivals = 0;
 };
 
 // The block that runs. Those of an ordinary launch take turns in one, those of a cooperative launch have one each.
 inline Block the_block;
 inline Block *block = &the_block;
+inline std::vector<std::unique_ptr<Block>> cooperative;
 
 [[noreturn]] inline void fail(const std::string &what) {
     fprintf(stderr, "CUDA shim: %s, block %u: %s\n", block->kernel, block->index.x, what.c_str());
@@ -240,7 +245,9 @@ inline void begin_block() {
     for (unsigned i = 0; i < block->threads; i++) {
         block->fibers[i].state = State::Ready;
         block->fibers[i].thread = {i, 0, 0};
+        block->fibers[i].cluster_waits = 0;
     }
+    block->cluster_arrivals = 0;
     block->lanes = schedule(LANES);
     block->warps = schedule((block->threads + LANES - 1) / LANES);
 }
@@ -311,11 +318,11 @@ inline void run_grid(const char *kernel, unsigned blocks, unsigned threads, cons
     }
 }
 
-// Likewise for a cooperative launch with `shared` bytes of dynamic shared memory a block. Blocks and their stacks are kept for
-// the next one.
-inline void run_cooperative_grid(const char *kernel, unsigned blocks, unsigned threads, size_t shared,
+// Likewise for a cooperative launch with `shared` bytes of dynamic shared memory a block, in clusters of `cluster` blocks or, at 0,
+// none. Blocks and their stacks are kept for the next one.
+inline void run_cooperative_grid(const char *kernel, unsigned blocks, unsigned threads, size_t shared, unsigned cluster,
                                  const std::function<void()> &body) {
-    static std::vector<std::unique_ptr<Block>> all;
+    std::vector<std::unique_ptr<Block>> &all = cooperative;
     while (all.size() < blocks) {
         all.push_back(std::make_unique<Block>());
     }
@@ -324,6 +331,7 @@ inline void run_cooperative_grid(const char *kernel, unsigned blocks, unsigned t
         block = all[i].get();
         set_launch(kernel, blocks, threads, body);
         block->index = {i, 0, 0};
+        block->cluster = cluster;
         block->memory.resize((shared + sizeof(std::max_align_t) - 1) / sizeof(std::max_align_t));
         // No memset: a kernel without shared memory of its own has a null pointer here.
         std::fill_n(reinterpret_cast<unsigned char *>(block->memory.data()),

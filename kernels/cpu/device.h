@@ -47,8 +47,14 @@ inline T __shfl_sync(unsigned mask, T value, unsigned lane, const char *file = _
 
 // One block runs at a time, and threads switch at barriers alone: memory is always in order, and every access is whole.
 inline void __threadfence() { shim::races::fence(); }
-SHIM_UNWATCHED inline void store_relaxed(float2 *address, float2 value) { *address = value; }
-SHIM_UNWATCHED inline float2 load_relaxed(const float2 *address) { return *address; }
+SHIM_UNWATCHED inline void store_relaxed(float2 *address, float2 value) {
+    shim::races::pair(address, true);
+    *address = value;
+}
+SHIM_UNWATCHED inline float2 load_relaxed(const float2 *address) {
+    shim::races::pair(address, false);
+    return *address;
+}
 SHIM_UNWATCHED inline unsigned atomicAdd(unsigned *address, unsigned value) {
     shim::races::atomic(address);
     const unsigned before = *address;
@@ -86,6 +92,42 @@ inline void spin_pause(const char *file = __builtin_FILE(), int line = __builtin
     shim::wait(shim::State::Spinning, {file, line});
 }
 SHIM_UNWATCHED inline void spin_over() { shim::block->found = true; }
+
+// Clusters: block `rank` of this one's.
+inline shim::Block &in_cluster(unsigned rank) {
+    if (rank >= shim::block->cluster) {
+        shim::fail("a block that the cluster does not have");
+    }
+    return *shim::cooperative[shim::block->index.x / shim::block->cluster * shim::block->cluster + rank];
+}
+SHIM_UNWATCHED inline void store_remote(float2 *place, float2 value, unsigned rank) {
+    const char *mine = reinterpret_cast<const char *>(shim::block->memory.data());
+    char *theirs = reinterpret_cast<char *>(in_cluster(rank).memory.data());
+    *reinterpret_cast<float2 *>(theirs + (reinterpret_cast<char *>(place) - mine)) = value;
+}
+SHIM_UNWATCHED inline float2 load_near(const float2 *place) { return *place; }
+// Whether this thread is its block's last.
+SHIM_UNWATCHED inline bool arrive_at_cluster() { return ++shim::block->cluster_arrivals % shim::block->threads == 0; }
+// Whether all threads of its blocks have arrived once more than this one has waited.
+SHIM_UNWATCHED inline bool cluster_is_there() {
+    const unsigned arrivals = (shim::block->current->cluster_waits + 1) * shim::block->threads;
+    for (unsigned rank = 0; rank < shim::block->cluster; rank++) {
+        if (in_cluster(rank).cluster_arrivals < arrivals) {
+            return false;
+        }
+    }
+    return true;
+}
+inline void cluster_sync(const char *file = __builtin_FILE(), int line = __builtin_LINE()) {
+    in_cluster(0);
+    shim::races::cluster_arrive(shim::block->index.x, arrive_at_cluster());
+    while (!cluster_is_there()) {
+        spin_pause(file, line);
+    }
+    spin_over();
+    shim::block->current->cluster_waits++;
+    shim::races::cluster_wait(shim::block->index.x, shim::block->cluster);
+}
 
 template <typename T> T &dynamic_shared() {
     if (sizeof(T) > shim::block->memory.size() * sizeof(std::max_align_t)) {

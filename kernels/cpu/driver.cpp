@@ -6,7 +6,7 @@
 // - a module must be PTX of a version that a driver of CUDA 12.0 takes, and knows the kernels that stand in it alone.
 //
 // BN_LENET_FAKE_CUDA makes it refuse: `no-device`, `old-driver` (knows PTX up to 7.8), `no-memory`, `small-gpu` (8 multiprocessors),
-// `pascal` (compute capability 6.0), `broken-barrier` (cooperative launches end in a trap), `hang` (they do not end).
+// `pascal` (compute capability 6.0), `odd-gpu` (no room for 16 clusters of 8 blocks), `broken-barrier` (cooperative launches end in a trap), `hang` (they do not end).
 //
 // Compiled with kernels.inc, which registers every kernel: one line REGISTER(name) each.
 #include "cuda_shim.h"
@@ -21,6 +21,7 @@
 
 #include "../lenet.cu"
 #include "../persistent.cu"
+#include "../persistent_cluster.cu"
 
 namespace {
 
@@ -73,6 +74,7 @@ struct Launch {
     Call call;
     bool cooperative = false;
     size_t shared = 0;
+    unsigned cluster = 0;
 };
 
 struct Graph {
@@ -100,16 +102,49 @@ bool refuses(const char *what) {
 
 void run(const Launch &launch) {
     if (launch.cooperative) {
-        shim::run_cooperative_grid(launch.kernel, launch.blocks, launch.threads, launch.shared, launch.call);
+        shim::run_cooperative_grid(launch.kernel, launch.blocks, launch.threads, launch.shared, launch.cluster, launch.call);
     } else {
         shim::run_grid(launch.kernel, launch.blocks, launch.threads, launch.call);
     }
 }
 
-// A GPU of 128 multiprocessors, each with room for one block of the most shared memory that a block may ask for; or a small one.
+// A GPU of 128 multiprocessors, each with room for one block of the most shared memory that a block may ask for, Hopper's; or a
+// small one.
 int multiprocessors() { return refuses("small-gpu") ? 8 : 128; }
 int compute_capability() { return refuses("pascal") ? 6 : 9; }
-constexpr int SHARED_A_BLOCK = 99 * 1024;
+constexpr int SHARED_A_BLOCK = 227 * 1024;
+
+// A launch as cuLaunchKernelEx takes it.
+struct Attribute {
+    int id, padding;
+    union {
+        int cooperative;
+        unsigned cluster[3];
+        char most[64];
+    };
+};
+struct Config {
+    unsigned blocks[3], threads[3], shared;
+    Stream *stream;
+    const Attribute *attributes;
+    unsigned attribute_count;
+};
+
+const Attribute *find(const Config &config, int id) {
+    const Attribute *end = config.attributes + config.attribute_count;
+    const Attribute *found = std::find_if(config.attributes, end, [=](const Attribute &one) { return one.id == id; });
+    return found == end ? nullptr : found;
+}
+bool is_cooperative(const Config &config) {
+    constexpr int COOPERATIVE = 2;
+    return find(config, COOPERATIVE) && find(config, COOPERATIVE)->cooperative == 1;
+}
+// Blocks of a cluster, or 0.
+unsigned cluster_of(const Config &config) {
+    constexpr int CLUSTER_DIMENSION = 4, MOST = 8;
+    const Attribute *size = find(config, CLUSTER_DIMENSION);
+    return size && size->cluster[0] <= MOST && size->cluster[1] == 1 && size->cluster[2] == 1 ? size->cluster[0] : 0;
+}
 
 } // namespace
 
@@ -181,6 +216,7 @@ int cuMemAllocAsync(uintptr_t *address, size_t bytes, Stream *stream) {
     shim::forbid(start, mapped - used);
     shim::forbid(start + mapped - used + bytes, used - bytes);
     *address = reinterpret_cast<uintptr_t>(start + mapped - used);
+    shim::races::device_memory(start, mapped);
     std::lock_guard<std::mutex> lock(device);
     allocations[*address] = {start, mapped + page};
     return SUCCESS;
@@ -263,8 +299,8 @@ int cuFuncSetAttribute(const Kernel *, int, int value) { return value > SHARED_A
 int cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, const Kernel *, int, size_t shared, unsigned) {
     return *blocks = shared <= SHARED_A_BLOCK, SUCCESS;
 }
-int cuLaunchCooperativeKernel(const Kernel *kernel, unsigned blocks, unsigned, unsigned, unsigned threads, unsigned,
-                              unsigned, unsigned shared, Stream *stream, void **arguments) {
+int launch_cooperative(const Kernel *kernel, unsigned blocks, unsigned threads, unsigned shared, unsigned cluster, Stream *stream,
+                       void **arguments) {
     if (blocks == 0 || threads == 0 || threads > 1024 || shared > SHARED_A_BLOCK) {
         return INVALID_VALUE;
     }
@@ -282,7 +318,26 @@ int cuLaunchCooperativeKernel(const Kernel *kernel, unsigned blocks, unsigned, u
         failed = LAUNCH_FAILED;
         return SUCCESS;
     }
-    return run({kernel->name, blocks, threads, kernel->bind(arguments), true, shared}), SUCCESS;
+    return run({kernel->name, blocks, threads, kernel->bind(arguments), true, shared, cluster}), SUCCESS;
+}
+int cuLaunchCooperativeKernel(const Kernel *kernel, unsigned blocks, unsigned, unsigned, unsigned threads, unsigned,
+                              unsigned, unsigned shared, Stream *stream, void **arguments) {
+    return launch_cooperative(kernel, blocks, threads, shared, 0, stream, arguments);
+}
+
+int cuOccupancyMaxActiveClusters(int *clusters, const Kernel *, const Config *config) {
+    const unsigned cluster = cluster_of(*config);
+    if (cluster == 0 || config->shared > SHARED_A_BLOCK) {
+        return INVALID_VALUE;
+    }
+    return *clusters = multiprocessors() / cluster - refuses("odd-gpu"), SUCCESS;
+}
+int cuLaunchKernelEx(const Config *config, const Kernel *kernel, void **arguments, void **) {
+    const unsigned cluster = cluster_of(*config);
+    if (!is_cooperative(*config) || cluster == 0 || config->blocks[0] % cluster != 0) {
+        return INVALID_VALUE;
+    }
+    return launch_cooperative(kernel, config->blocks[0], config->threads[0], config->shared, cluster, config->stream, arguments);
 }
 
 int cuStreamBeginCapture_v2(Stream *stream, int) { return stream->capture.reset(new Graph), SUCCESS; }

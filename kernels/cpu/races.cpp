@@ -8,10 +8,13 @@
 //   or atomic at the same address, a fence, and a barrier of that thread's block: the pattern of ../grid.cuh, where a fence and an
 //   atomic are one instruction, a read and a fence another. What a thread does between barrier and fence does not count as
 //   released, so that nothing racy passes;
+// - a cluster's barrier orders all that a block's threads did before the last of them arrived;
 // - the pairs of ../exchange.cuh order nothing, and are not looked at: a tag and what it stands for are one word.
 //
 // Two accesses to one word by two threads, one of them a write, with no such order are a race: the program ends with both
 // places. Like the thread sanitizer it remembers four accesses a word, and forgets one by chance where a fifth comes.
+//
+// With BN_LENET_SHIM_COUNT it says of each kernel how much of the device's memory a block touches.
 #define __SANITIZE_THREAD__ 1
 #include "races.h"
 
@@ -24,6 +27,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include <dlfcn.h>
@@ -56,6 +60,9 @@ struct Block {
     Time barrier = 0, warps[THREADS / LANES] = {};
     // What the block knows, and what it will know behind its next barrier.
     Known known, acquired;
+    // When it arrived at its cluster's barrier the last two times, and how often it has.
+    Time arrived[2] = {};
+    unsigned arrivals = 0;
 };
 // What a thread will have acquired behind its next fence, and what an atomic of its releases.
 struct Thread {
@@ -69,6 +76,14 @@ std::vector<Block> blocks;
 const char *kernel = "";
 Time now = 1, launch = 1;
 uint32_t dice = 1;
+
+// What a block has read and written of the device's memory, in sectors, the unit of a GPU's L2: a block asks for each once, if its
+// own cache keeps what others do not write. Pairs are counted apart: they go past that cache.
+enum Kind { READ, WRITTEN, PAIRS_READ, PAIRS_WRITTEN, KINDS };
+constexpr uintptr_t SECTOR = 32;
+const bool counting = getenv("BN_LENET_SHIM_COUNT");
+std::vector<std::array<std::unordered_set<uintptr_t>, KINDS>> counts;
+std::map<uintptr_t, uintptr_t> device_ranges; // from the end to the beginning
 
 // The thread that runs, if any does, and its stack. Other threads of the host may be in the driver meanwhile.
 __attribute__((tls_model("initial-exec"))) thread_local bool watching = false;
@@ -164,10 +179,35 @@ void access_word(uintptr_t address, const Access &access) {
     *place = access;
 }
 
+void count(uintptr_t address, Kind kind) {
+    const auto range = device_ranges.upper_bound(address);
+    if (range == device_ranges.end() || address < range->second) {
+        return;
+    }
+    counts.resize(std::max<size_t>(counts.size(), self / THREADS + 1));
+    counts[self / THREADS][kind].insert(address / SECTOR);
+}
+
+// Of the kernel that has run; kernels of one block or two are not what is asked about.
+void print_counts() {
+    const char *words[] = {"read", "written", "of pairs read", "of pairs written"};
+    for (int kind = 0; kind < KINDS && counts.size() > 2; kind++) {
+        size_t all = 0;
+        for (const auto &block : counts) {
+            all += block[kind].size();
+        }
+        fprintf(stderr, "count: %s, a block of %zu: %zu bytes %s\n", kernel, counts.size(), all * SECTOR / counts.size(), words[kind]);
+    }
+    counts.clear();
+}
+
 void access(const void *pointer, size_t bytes, bool write, const void *code) {
     const uintptr_t address = reinterpret_cast<uintptr_t>(pointer);
     if (!watching || (address >= stack_first && address < stack_last)) {
         return;
+    }
+    if (counting) {
+        count(address, write ? WRITTEN : READ);
     }
     const auto offset = static_cast<uint32_t>(static_cast<const char *>(code) - __ehdr_start);
     const Access access = {self, now, offset & 0x7fffffff, write};
@@ -185,6 +225,7 @@ void volatile_read(const void *address) {
 } // namespace
 
 void begin_launch(const char *name) {
+    print_counts();
     kernel = name;
     launch = ++now;
     threads.clear();
@@ -236,6 +277,35 @@ void atomic(const void *address) {
     Known &known = released[address];
     join(thread.pending, known);
     join(known, thread.fenced);
+}
+
+void device_memory(const void *first, size_t bytes) {
+    const auto begin = reinterpret_cast<uintptr_t>(first);
+    device_ranges[begin + bytes] = begin;
+}
+
+void pair(const void *address, bool write) {
+    if (counting) {
+        count(reinterpret_cast<uintptr_t>(address), write ? PAIRS_WRITTEN : PAIRS_READ);
+    }
+}
+
+void cluster_arrive(unsigned index, bool last) {
+    if (last) {
+        Block &block = block_at(index);
+        block.arrived[block.arrivals++ % 2] = ++now;
+    }
+}
+
+void cluster_wait(unsigned index, unsigned count) {
+    // The block itself may have arrived once more since, but then this thread has waited before.
+    const unsigned first = index / count * count, turn = (block_at(index).arrivals - 1) % 2;
+    Known &known = block_at(index).known;
+    known.resize(std::max<size_t>(known.size(), first + count));
+    for (unsigned i = first; i < first + count; i++) {
+        known[i] = std::max(known[i], blocks[i].arrived[turn]);
+    }
+    blocks[index].barrier = std::max(blocks[index].barrier, blocks[index].arrived[turn]);
 }
 
 void acquire(const void *address) {

@@ -26,6 +26,12 @@ void leave();
 void barrier(unsigned block, unsigned first, bool whole);
 void fence();
 void atomic(const void *address);
+// A thread of the block has arrived at its cluster's barrier, the last one of the block or not; and is behind it.
+void cluster_arrive(unsigned block, bool last);
+void cluster_wait(unsigned block, unsigned blocks);
+// Memory of the device, and a pair of ../exchange.cuh that a thread publishes or asks for: for counting, see races.cpp.
+void device_memory(const void *first, size_t bytes);
+void pair(const void *address, bool write);
 // A read that orders what follows behind it behind the atomics at that address.
 void acquire(const void *address);
 
@@ -38,6 +44,10 @@ inline void leave() {}
 inline void barrier(unsigned, unsigned, bool) {}
 inline void fence() {}
 inline void atomic(const void *) {}
+inline void device_memory(const void *, size_t) {}
+inline void pair(const void *, bool) {}
+inline void cluster_arrive(unsigned, bool) {}
+inline void cluster_wait(unsigned, unsigned) {}
 inline void acquire(const void *) {}
 
 #endif

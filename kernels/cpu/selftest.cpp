@@ -1,12 +1,14 @@
 // Kernels with mistakes, to see that the shim finds them: `selftest race | stuck | places | lane | poison | copy | grid |
-// spin | unpublished`.
+// spin | unpublished | absent`.
 // Every mode but `race` must end with a report; `race` prints a sum that depends on BN_LENET_SHIM_SEED.
 //
-// With -fsanitize=thread `race` ends with a report too, and so do `overwrite`, `unfenced` and `blocks`; `met` has no race.
+// With -fsanitize=thread `race` ends with a report too, and so do `overwrite`, `unfenced`, `blocks` and `early`; `met` and
+// `neighbours` have no race.
 // With -fsanitize=address,undefined `past`, `beyond` and `overflow` do.
 #include "cuda_shim.h"
 
 #define GRID_SPIN_LIMIT 1000
+#include "../cluster.cuh"
 #include "../exchange.cuh"
 
 // Reads what the neighbour writes, without a barrier between.
@@ -125,6 +127,25 @@ void unfenced(unsigned *arrived, float *cells) {
     }
 }
 
+// Blocks of a cluster write what others read, with a barrier of the cluster between; in `early` with a barrier of the block.
+void tell_neighbours(float *cells, bool wait) {
+    for (int round = 0; round < 3; round++) {
+        cells[blockIdx.x * blockDim.x + threadIdx.x] = static_cast<float>(round);
+        wait ? cluster_sync() : __syncthreads();
+        (&dynamic_shared<float>())[threadIdx.x] = cells[(blockIdx.x ^ 1) * blockDim.x + (threadIdx.x ^ 1)];
+        cluster_sync();
+    }
+}
+void neighbours(float *cells) { tell_neighbours(cells, true); }
+void early(float *cells) { tell_neighbours(cells, false); }
+
+// A block of a cluster never arrives.
+void absent(float *) {
+    if (blockIdx.x != 1) {
+        cluster_sync();
+    }
+}
+
 // Two blocks of an ordinary launch write one word.
 void blocks(float *cells) {
     if (threadIdx.x == 0) {
@@ -170,23 +191,27 @@ int main(int count, char **arguments) {
     } else if (mode == "grid" || mode == "spin") {
         unsigned arrived = 0;
         const auto kernel = mode == "grid" ? grid : spin;
-        shim::run_cooperative_grid(arguments[1], 3, 64, 0, [&] { kernel(&arrived); });
+        shim::run_cooperative_grid(arguments[1], 3, 64, 0, 0, [&] { kernel(&arrived); });
     } else if (mode == "unpublished") {
         float2 pairs[3] = {};
-        shim::run_cooperative_grid("unpublished", 3, 64, 0, [&] { unpublished(pairs); });
+        shim::run_cooperative_grid("unpublished", 3, 64, 0, 0, [&] { unpublished(pairs); });
     } else if (mode == "overwrite") {
         shim::run_grid("overwrite", 1, 64, overwrite);
     } else if (mode == "met" || mode == "unfenced") {
         unsigned arrived = 0;
         float cells[3 * 64] = {};
         const auto kernel = mode == "met" ? met : unfenced;
-        shim::run_cooperative_grid(arguments[1], 3, 64, sizeof(float) * 64, [&] { kernel(&arrived, cells); });
+        shim::run_cooperative_grid(arguments[1], 3, 64, sizeof(float) * 64, 0, [&] { kernel(&arrived, cells); });
+    } else if (mode == "neighbours" || mode == "early" || mode == "absent") {
+        float cells[4 * 64] = {};
+        const auto kernel = mode == "neighbours" ? neighbours : mode == "early" ? early : absent;
+        shim::run_cooperative_grid(arguments[1], 4, 64, sizeof(float) * 64, 2, [&] { kernel(cells); });
     } else if (mode == "blocks") {
         shim::run_grid("blocks", 2, 32, [&] { blocks(out); });
     } else if (mode == "past") {
         shim::run_grid("past", 1, 32, past);
     } else if (mode == "beyond") {
-        shim::run_cooperative_grid("beyond", 1, 64, sizeof(float) * 64, beyond);
+        shim::run_cooperative_grid("beyond", 1, 64, sizeof(float) * 64, 0, beyond);
     } else if (mode == "overflow") {
         int sums[64];
         shim::run_grid("overflow", 1, 64, [&] { overflow(sums); });

@@ -19,12 +19,14 @@ pub enum EngineName {
     Reference,
     /// Every core, every vector unit
     Cpu,
-    /// The GPU engine, for NVIDIA GPUs: one persistent kernel where a batch fits the GPU, else CUDA graphs
+    /// The GPU engine, for NVIDIA GPUs: one persistent kernel where a batch fits the GPU, in clusters where it has them, else CUDA graphs
     Cuda,
     /// The GPU engine, in CUDA graphs
     CudaGraph,
-    /// The GPU engine, in one persistent kernel or not at all
+    /// The GPU engine, in one persistent kernel without clusters or not at all
     CudaPersistent,
+    /// The GPU engine, in one persistent kernel in clusters or not at all
+    CudaCluster,
     /// The fastest that has proved itself: cpu
     Auto,
 }
@@ -50,6 +52,7 @@ impl EngineName {
             EngineName::Cuda => "cuda",
             EngineName::CudaGraph => "cuda-graph",
             EngineName::CudaPersistent => "cuda-persistent",
+            EngineName::CudaCluster => "cuda-cluster",
             EngineName::Auto => "auto",
         }
     }
@@ -72,6 +75,7 @@ pub fn create(name: EngineName, parameters: &Parameters) -> Result<Box<dyn Engin
         EngineName::Cuda => Box::new(Cuda::new(0, variance, Level::Auto)?),
         EngineName::CudaGraph => Box::new(Cuda::new(0, variance, Level::Graph)?),
         EngineName::CudaPersistent => Box::new(Cuda::new(0, variance, Level::Persistent)?),
+        EngineName::CudaCluster => Box::new(Cuda::new(0, variance, Level::Cluster)?),
     };
     engine.set_parameters(parameters);
     Ok(engine)

@@ -17,6 +17,7 @@ use bn_core::lenet::CLASSES;
 use cudarc::driver::{CudaGraph, CudaSlice};
 
 use self::launch::Device;
+use self::persistent::{Form, Largest};
 use self::shapes::{COEFFICIENT_COUNT, PARAMETERS, TOTAL_CORRECT, TOTAL_COUNT, TOTAL_EXAMPLES, TOTAL_LOSS};
 use self::split::{DeviceSplit, DeviceSplits};
 use self::step::{Batch, Model};
@@ -46,8 +47,8 @@ pub struct Cuda {
     model: Model,
     device: Device,
     level: Level,
-    /// The largest batch of the persistent kernel on this device.
-    largest_batch: usize,
+    /// The largest batches of the persistent kernel on this device.
+    largest: Largest,
     /// The model, as it was set or as the last call left it.
     parameters: Vec<f32>,
     /// Likewise what AdamW remembers, once it has taken a step.
@@ -78,8 +79,8 @@ impl Cuda {
     /// [`Error::Missing`](crate::Error::Missing) without a driver or a device; [`Error::Tool`](crate::Error::Tool) when the
     /// driver refuses.
     pub fn new(seed: u64, variance: Variance, level: Level) -> Result<Self> {
-        let device = Device::open(level != Level::Graph)?;
-        let largest_batch = persistent::largest_batch(&device)?;
+        let device = Device::open(level.kernels())?;
+        let largest = Largest::on(&device)?;
         let model = Model::new(&device)?;
         let mut engine = Self {
             device,
@@ -88,7 +89,7 @@ impl Cuda {
             batch: None,
             graphs: None,
             level,
-            largest_batch,
+            largest,
             workspace: None,
             parameters: Vec::new(),
             moments: None,
@@ -188,19 +189,14 @@ impl Cuda {
         (0..steps % STEPS_PER_GRAPH).try_for_each(|_| device.replay(&graphs.one))
     }
 
-    /// Whether the persistent kernel takes batches of `n`.
-    fn takes_persistent(&self, n: usize) -> bool {
-        self.level != Level::Graph && n <= self.largest_batch
-    }
-
     /// Queues steps over the order that lies on the device.
     fn queue(&mut self, steps: &Steps<'_>) -> Result<()> {
         let Steps { batch_size: n, optimizer, .. } = *steps;
-        if !self.takes_persistent(n) {
+        let Some(form) = self.largest.form(self.level, n) else {
             return self.queue_steps(steps.lrs.len(), optimizer);
-        }
+        };
         let Self { device, model, splits, workspace, .. } = self;
-        let steps = persistent::Steps { count: steps.lrs.len(), n, optimizer };
+        let steps = persistent::Steps { count: steps.lrs.len(), n, optimizer, form };
         persistent::train(device, model, splits.newest(), workspace, &steps)
     }
 
@@ -226,15 +222,17 @@ impl Engine for Cuda {
             Level::Auto => "cuda",
             Level::Graph => "cuda-graph",
             Level::Persistent => "cuda-persistent",
+            Level::Cluster => "cuda-cluster",
         }
     }
 
     fn device(&self, batch_size: usize) -> String {
         let name = self.device.name();
-        match self.level {
-            _ if self.takes_persistent(batch_size) => format!("{name}, persistent CUDA kernel, f32"),
-            Level::Graph => format!("{name}, CUDA graph, f32"),
-            _ => format!("{name}, CUDA graph, as {}, f32", persistent::limit(self.largest_batch)),
+        match (self.largest.form(self.level, batch_size), self.level) {
+            (Some(Form::Clusters), _) => format!("{name}, persistent CUDA kernel in clusters, f32"),
+            (Some(Form::Blocks), _) => format!("{name}, persistent CUDA kernel, f32"),
+            (None, Level::Graph) => format!("{name}, CUDA graph, f32"),
+            (None, level) => format!("{name}, CUDA graph, as {}, f32", self.largest.limit(level)),
         }
     }
 
@@ -269,9 +267,9 @@ impl Engine for Cuda {
         if order.is_empty() {
             return Ok(Totals::default());
         }
-        let persistent = self.takes_persistent(steps.batch_size);
-        if self.level == Level::Persistent && !persistent {
-            return Err(persistent::too_small(self.largest_batch));
+        let persistent = self.largest.form(self.level, steps.batch_size).is_some();
+        if !persistent && matches!(self.level, Level::Persistent | Level::Cluster) {
+            return Err(self.largest.too_small(self.level));
         }
         self.run_on(split, steps.label_smoothing, |engine| {
             engine.prepare_batches(order, steps.batch_size)?;

@@ -13,16 +13,22 @@ pub(super) struct Module {
     kernels: Vec<(&'static str, Vec<usize>)>,
 }
 
-/// The kernels of the graph, which every device takes, and the persistent one.
-pub(super) static MODULES: LazyLock<[Module; 2]> = LazyLock::new(|| {
+/// The kernels of the graph, which every device takes, and the persistent one, without clusters and with.
+pub(super) static MODULES: LazyLock<[Module; 3]> = LazyLock::new(|| {
     [
         include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../kernels/lenet.ptx")),
         include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../kernels/persistent.ptx")),
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../kernels/persistent_cluster.ptx")),
     ]
     .map(|text| Module { text, kernels: parse(text) })
 });
 
 impl Module {
+    /// Whether it has a kernel of that name.
+    pub(super) fn has(&self, kernel: &str) -> bool {
+        self.kernels().any(|name| name == kernel)
+    }
+
     /// Names of its kernels.
     pub(super) fn kernels(&self) -> impl Iterator<Item = &'static str> {
         self.kernels.iter().map(|(name, _)| *name)
@@ -99,7 +105,7 @@ mod tests {
     #[test]
     fn kernels_and_their_parameters_are_found() {
         let of_modules = MODULES.each_ref().map(|m| (m.version(), m.compute_capability(), m.kernels().count()));
-        assert_eq!(of_modules, [("8.0", 60, 16), ("8.0", 80, 1)]);
+        assert_eq!(of_modules, [("8.0", 60, 16), ("8.0", 80, 1), ("8.0", 90, 1)]);
         assert_eq!(parameter_sizes("infer_totals").collect::<Vec<_>>(), [8, 8, 4]);
         assert_eq!(parameter_sizes("absent").count(), 0);
     }

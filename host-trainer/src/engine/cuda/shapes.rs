@@ -38,6 +38,8 @@ pub(super) const SUM_THREADS: usize = 256;
 pub(super) const PERSISTENT_THREADS: usize = EXAMPLES_PER_BLOCK * CONV2_THREADS;
 /// Bytes of shared memory a block of `persistent_train` asks for, all that consumers' GPUs have; the kernel's structure fits in.
 pub(super) const PERSISTENT_SHARED: usize = 99 * 1024;
+/// Likewise in clusters: pairs of floats of a team's flat features and of the gradient of a block's own ones come on top.
+pub(super) const CLUSTER_SHARED: usize = PERSISTENT_SHARED + (BLOCKS_PER_TEAM + 1) * FLAT * 2 * size_of::<f32>();
 /// Floats of the persistent kernel's workspace an example: what the gradients of the linear layers are made of.
 pub(super) const WORKSPACE_PER_EXAMPLE: usize = FLAT + 2 * (LINEAR1 + LINEAR2) + CLASSES.next_multiple_of(VECTOR);
 /// The most blocks of `persistent_train`: the exchange has room for as many.
@@ -93,7 +95,7 @@ const MODULES: [(&str, &str); 9] = [
 ];
 
 /// Dimensions, counts and launch sizes.
-const SIZES: [(&str, usize); 30] = [
+const SIZES: [(&str, usize); 31] = [
     ("IMAGE_SIDE", IMAGE_SIDE),
     ("PIXELS", PIXELS),
     ("KERNEL", KERNEL),
@@ -119,6 +121,7 @@ const SIZES: [(&str, usize); 30] = [
     ("SUM_THREADS", SUM_THREADS),
     ("PERSISTENT_THREADS", PERSISTENT_THREADS),
     ("PERSISTENT_SHARED", PERSISTENT_SHARED),
+    ("CLUSTER_SHARED", CLUSTER_SHARED),
     ("WORKSPACE_PER_EXAMPLE", WORKSPACE_PER_EXAMPLE),
     ("PERSISTENT_BLOCKS", PERSISTENT_BLOCKS),
     ("EXCHANGE_PAIRS", EXCHANGE_PAIRS),
