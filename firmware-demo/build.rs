@@ -9,13 +9,25 @@ use std::path::{Path, PathBuf};
 use std::process::exit;
 
 use bn_core::file::WeightsFile;
+use bn_core::format::golden_input;
 use bn_core::lenet::Streams;
+use boards::{BOARDS, Board, Needs, Shares};
+use protocol::UNKNOWN_LABEL;
+
+#[allow(dead_code, unreachable_pub, reason = "the host takes the rest of it")]
+#[path = "src/boards.rs"]
+mod boards;
+#[allow(dead_code, unreachable_pub, reason = "the host and the programs take the rest of it")]
+#[path = "src/protocol.rs"]
+mod protocol;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    // An Armv6-M core lacks the fault registers, the cycle counter, and the RAM for large batches.
+    // An Armv6-M core lacks the fault registers and the cycle counter.
     println!("cargo::rustc-check-cfg=cfg(armv6m)");
-    println!("cargo::rustc-check-cfg=cfg(place, values({}))", PLACES.map(|place| format!("\"{place}\"")).join(", "));
+    println!("cargo::rustc-check-cfg=cfg(place, values(\"board\", \"emulator\", \"either\"))");
+    // The RAM holds a copy of the weights.
+    println!("cargo::rustc-check-cfg=cfg(holds_a_copy)");
     // An Armv7-M core has memory protection of the older kind; Armv8-M has a stack limit instead.
     println!("cargo::rustc-check-cfg=cfg(armv7m)");
     let target = env::var("TARGET").unwrap_or_default();
@@ -36,6 +48,9 @@ fn main() {
     let file = WeightsFile::read(&weights).unwrap_or_else(|problem| fail(&format!("{}: {problem}", path.display())));
     bn_core::build::try_model(&path, "generated")
         .unwrap_or_else(|problem| fail(&format!("{}: {problem}", path.display())));
+    // By which the watchdog knows how long an inference may take.
+    let macs: usize = (0..file.steps().len()).map(|step| file.step_macs(step)).sum();
+    println!("cargo::rustc-env=BN_LENET_MACS={macs}");
     if is_module {
         return;
     }
@@ -43,10 +58,8 @@ fn main() {
         let small = small(&file).unwrap_or_else(|problem| fail(&format!("{}: {problem}", path.display())));
         write(&out.join("small.bin"), &small);
     }
-    let (images, path) = shipped("BN_LENET_IMAGES", "assets/garments.bin");
-    check_images(&images, &file).unwrap_or_else(|problem| fail(&format!("{}: {problem}", path.display())));
-    write(&out.join("images.bin"), &images);
-    link(&out);
+    write(&out.join("images.bin"), &images(&file));
+    link(&out, &file);
     // defmt drops everything below errors unless told otherwise, and the log is what the demo is for.
     println!("cargo::rerun-if-env-changed=DEFMT_LOG");
     println!("cargo::rustc-env=DEFMT_LOG={}", env::var("DEFMT_LOG").as_deref().unwrap_or("info"));
@@ -87,49 +100,32 @@ fn is_small() -> bool {
     env::var_os("CARGO_FEATURE_SMALL").is_some()
 }
 
+/// What the demo classifies: the file that is named; for a network that reads the shipped images these; else the input that a
+/// file's golden checksums are of.
+fn images(file: &WeightsFile) -> Vec<u8> {
+    let reads_shipped = file.header().topology == bn_core::lenet::NETWORK.topology.digest();
+    if env::var_os("BN_LENET_IMAGES").is_none() && !reads_shipped {
+        let input = (0..file.network().topology.input.len()).map(golden_input);
+        return [UNKNOWN_LABEL].into_iter().chain(input).collect();
+    }
+    let (images, path) = shipped("BN_LENET_IMAGES", "assets/garments.bin");
+    check_images(&images, file).unwrap_or_else(|problem| fail(&format!("{}: {problem}", path.display())));
+    images
+}
+
 /// Whether they are whole images, each behind its label.
 fn check_images(bytes: &[u8], file: &WeightsFile) -> Result<(), String> {
     let (size, outputs) = (1 + file.network().topology.input.len(), file.outputs());
     if bytes.is_empty() || !bytes.len().is_multiple_of(size) {
         return Err(format!("{} bytes are not one or more images of {size} bytes", bytes.len()));
     }
-    match bytes.chunks_exact(size).position(|image| usize::from(image[0]) >= outputs) {
+    match bytes.chunks_exact(size).position(|image| image[0] != UNKNOWN_LABEL && usize::from(image[0]) >= outputs) {
         Some(index) => {
             Err(format!("image {index} has label {}, but labels end at {}", bytes[index * size], outputs - 1))
         }
         None => Ok(()),
     }
 }
-
-/// A board, or what an emulator models.
-struct Board {
-    /// The cargo feature that asks for it.
-    feature: &'static str,
-    /// Its memory map: a file of `memory/`.
-    memory: &'static str,
-    /// The compiler's name for its core begins with this.
-    target: &'static str,
-    /// Where a program that is linked for it runs.
-    place: &'static str,
-}
-
-const PLACES: [&str; 3] = ["board", "emulator", "either"];
-
-const fn board(feature: &'static str, memory: &'static str, target: &'static str, place: &'static str) -> Board {
-    Board { feature, memory, target, place }
-}
-
-const BOARDS: [Board; 9] = [
-    board("stm32f405", "stm32f405", "thumbv7em", "either"),
-    board("nrf52840-dk", "nrf52840", "thumbv7em", "board"),
-    board("microbit-v2", "nrf52833", "thumbv7em", "board"),
-    board("pico", "rp2040", "thumbv6m", "board"),
-    board("pico-2", "rp2350", "thumbv8m.main", "board"),
-    board("microbit", "nrf51", "thumbv6m", "emulator"),
-    board("mps2", "mps2", "thumbv7", "emulator"),
-    board("mps2-secure", "mps2-secure", "thumbv8m.main", "emulator"),
-    board("riscv32-virt", "riscv32-virt", "riscv32imc", "emulator"),
-];
 
 /// The one board that the features name.
 fn chosen_board() -> &'static Board {
@@ -139,10 +135,11 @@ fn chosen_board() -> &'static Board {
     let names = |boards: &[&Board]| boards.iter().map(|board| board.feature).collect::<Vec<_>>().join(", ");
     let (target, all) = (variable("TARGET"), names(&BOARDS.iter().collect::<Vec<_>>()));
     match chosen[..] {
-        [board] if target.starts_with(board.target) => board,
+        [board] if board.has_core(&target) => board,
         [board] => fail(&format!(
             "the core of {} is a {}, not a {target}; name another --target or board",
-            board.feature, board.target
+            board.feature,
+            board.targets.join(" or ")
         )),
         [] => fail(&format!("no board; build with one of --features {all}")),
         _ => fail(&format!(
@@ -153,8 +150,32 @@ fn chosen_board() -> &'static Board {
     }
 }
 
-/// Hands the board's memory map to the linker.
-fn link(out: &Path) {
+/// How the board's RAM is shared out to the network.
+fn shares(board: &Board, file: &WeightsFile) -> Shares {
+    let topology = file.network().topology;
+    let needs = Needs {
+        model: file.model_bytes().len(),
+        arena: 4 * file.arena_words(),
+        input: topology.input.len(),
+        outputs: file.outputs(),
+        steps: file.steps().len(),
+    };
+    board.shares(&needs).unwrap_or_else(|| {
+        let fits: Vec<_> = BOARDS.iter().filter(|b| b.shares(&needs).is_some()).map(|b| b.feature).collect();
+        fail(&format!(
+            "the network takes {} bytes of RAM and {} of flash, {} has {} and {}; it fits {}",
+            needs.ram(),
+            needs.flash(),
+            board.feature,
+            board.ram,
+            board.flash,
+            if fits.is_empty() { "none of the boards".into() } else { fits.join(", ") }
+        ))
+    })
+}
+
+/// Hands the board's memory map to the linker, and to the programs how much of a stream they can hold.
+fn link(out: &Path, file: &WeightsFile) {
     let board = chosen_board();
     let target = variable("TARGET");
     let has_dsp = ["thumbv7em", "thumbv8m.main"].iter().any(|t| target.starts_with(t));
@@ -162,12 +183,26 @@ fn link(out: &Path) {
         fail(&format!("the small build needs the DSP extension, which {target} lacks; leave out the feature small"));
     }
     println!("cargo::rustc-cfg=place=\"{}\"", board.place);
-    let maps = [format!("memory/{}.x", board.memory), "memory/stack.x".to_owned()];
-    let memory = maps.map(|map| {
+    let Shares { stack, statics, inputs } = shares(board, file);
+    // Its own statics take less than what is left of a kilobyte.
+    if file.model_bytes().len() + 1024 <= statics {
+        println!("cargo::rustc-cfg=holds_a_copy");
+    }
+    write(
+        &out.join("stream.rs"),
+        format!("/// Inputs that the host is asked for at a time.\nconst INPUTS: usize = {inputs};\n").as_bytes(),
+    );
+    let ram = format!(
+        "MEMORY\n{{\n  STACK : ORIGIN = {:#x}, LENGTH = {stack}\n  RAM : ORIGIN = {:#x}, LENGTH = {statics}\n}}\n",
+        board.ram_start,
+        board.ram_start + stack
+    );
+    let maps = [format!("memory/{}.x", board.feature), "memory/stack.x".to_owned()];
+    let [map, stack] = maps.map(|map| {
         println!("cargo::rerun-if-changed={map}");
         fs::read(&map).unwrap_or_else(|e| fail(&format!("cannot read {map}: {e}; restore it")))
     });
-    write(&out.join("memory.x"), &memory.concat());
+    write(&out.join("memory.x"), &[ram.into_bytes(), map, stack].concat());
     println!("cargo::rustc-link-search={}", out.display());
     // Without --nmagic the linker pads the ELF's segments to whole pages.
     let float = env::var_os("CARGO_FEATURE_FLOAT").map(|_| "float");

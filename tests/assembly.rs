@@ -15,12 +15,14 @@ use crate::emulator::ready;
 /// The second assembler.
 const ASSEMBLER: &str = "arm-none-eabi-as";
 /// In the order in which `kernels/assembly.rs` includes them.
-const FILES: [&str; 7] = [
+const FILES: [&str; 9] = [
     "kernels/winograd5/cortex_m_dsp/transform",
     "kernels/winograd5/cortex_m_dsp/inverse",
     "kernels/winograd5/cortex_m_dsp/conv1",
     "kernels/winograd5/cortex_m_dsp/conv2",
     "kernels/linear/cortex_m_dsp/linear",
+    "kernels/conv/cortex_m_dsp/conv",
+    "kernels/depthwise/cortex_m_dsp/depthwise",
     "small/cortex_m_dsp/small_conv1",
     "small/cortex_m_dsp/small",
 ];
@@ -75,11 +77,12 @@ fn two_assemblers_make_the_same_code() {
         );
         return;
     }
+    let (any, _) = tests::any_network();
     for (machine, cpu) in [(Machine::Netduinoplus2, "cortex-m4"), (Machine::Mps2An505, "cortex-m33")] {
         let second = assembled(cpu);
         let mut seen = BTreeSet::new();
-        for build in [Build::Default, Build::Small] {
-            let inputs = Inputs { machine, build, ..Inputs::default() };
+        for (build, weights) in [(Build::Default, None), (Build::Small, None), (Build::Default, Some(&any))] {
+            let inputs = Inputs { machine, build, weights, ..Inputs::default() };
             let firmware = firmware::build_programs(&inputs, &[Program::Evaluate]).expect("the firmware builds");
             for (name, first) in linked(&firmware.elf(Program::Evaluate)) {
                 assert!(second.get(&name) == Some(&first), "{name} for {cpu} is other code to {ASSEMBLER}");

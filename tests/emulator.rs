@@ -270,7 +270,7 @@ fn assert_demo_log(log: &[LogLine], images: usize) {
 fn the_shipped_drawings_are_the_generators() {
     let images = (0..SHIPPED_DRAWINGS).map(|class| garments::draw(SHIPPED_SEED, class)).collect();
     let labels = (0..SHIPPED_DRAWINGS as u8).collect();
-    let drawn = firmware::demo_images(&Split::of_images(images, labels));
+    let drawn = firmware::demo_images(&tests::shipped(), &Split::of_images(images, labels)).expect("LeNet's images");
     let path = firmware::workspace_root().expect("the workspace").join("firmware-demo/assets/garments.bin");
     if std::env::var("BN_LENET_BLESS").as_deref() == Ok("1") {
         fs::write(&path, &drawn).expect("a writable file");

@@ -5,16 +5,18 @@ pub mod hostile;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bn_core::file::WeightsFile;
 use bn_core::lenet::TENSORS;
 use host_trainer::Error;
-use host_trainer::data::{self, Dataset, Request};
+use host_trainer::data::{self, Dataset, Inputs, Request, Split};
 use host_trainer::device::firmware::shipped_weights;
+use host_trainer::engine::init::kaiming_parameters;
+use host_trainer::export::{ExportRequest, export_weights};
 use host_trainer::model::parameters::{Parameters, Variance};
 use host_trainer::model::weights;
-use host_trainer::network::Network;
+use host_trainer::network::{Network, text};
 use safetensors::{Dtype, SafeTensors};
 
 /// Says on the real stderr, past the capture of the test harness, that a test did not run.
@@ -108,4 +110,25 @@ pub fn is_bias_before_batch_norm(name: &str) -> bool {
     let position = TENSORS.iter().position(|spec| spec.name == name).expect("a tensor of the network");
     let next_role = TENSORS.get(position + 1).map(|next| next.role);
     TENSORS[position].role == bn_core::network::Role::Bias && next_role == Some(bn_core::network::Role::Gamma)
+}
+
+/// A network with a layer of every family that takes any shape, with the weights that training begins with: its integers, and noise
+/// for it.
+///
+/// # Panics
+/// If no integers can be made of it.
+pub fn any_network() -> (WeightsFile, Split) {
+    const TEXT: &str = "network any\ninput 3x12x12\npreprocess scale 1/255\n\n\
+        conv2d 8 3x3 pad 1 | batch_norm | relu as stem\n\
+        depthwise 3x3 pad 1 | batch_norm | relu\n\
+        conv2d 8 1x1 | batch_norm | add stem | relu\n\
+        conv2d 7 3x3 pad 1 | hard_swish | max_pool2d 2x2\n\
+        depthwise 5x3 pad 2,1,2,1 | relu6\n\
+        conv2d 10 3x3 stride 2 | batch_norm | relu | avg_pool2d 2x2 stride 1 pad 0,0,1,1 exclude_pad\n\
+        flatten | linear 9 | relu | linear 4\n";
+    let network = Arc::new(text::parse(TEXT).expect("a sound description"));
+    let parameters = kaiming_parameters(&network, 7, Variance::Biased);
+    let noise = Split { inputs: Inputs::noise(&network, 7), labels: Vec::new() };
+    let request = ExportRequest { calibration: &noise, accuracy_limit: 100.0, fine_tuning: None };
+    (export_weights(&parameters, &request).expect("integers"), noise)
 }

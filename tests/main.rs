@@ -9,6 +9,7 @@
 //! | [`cuda_build`] | the CPU build of the kernels: how it is compiled, with sanitizers too, and how a test runs on it |
 //! | [`cuda_operations`] | each CUDA kernel against the reference engine's twin of its operation |
 //! | [`device_faults`] | the device panics, faults, runs out of stack, hangs: a reason on the log and an exit code |
+//! | [`device_networks`] | other networks than LeNet on every emulated machine, layer by layer; what a machine cannot hold |
 //! | [`differential`] | fast paths against the portable one at the edges of what the proofs allow; flipped bits are seen |
 //! | [`emulator`] | the firmware: host and emulator agree to the last bit, exit codes, log, refused builds |
 //! | [`engine_suite`] | what every engine must do, as functions over `&mut dyn Engine` |
@@ -34,6 +35,7 @@ mod cuda;
 mod cuda_build;
 mod cuda_operations;
 mod device_faults;
+mod device_networks;
 mod differential;
 mod emulator;
 mod engine_suite;

@@ -1,6 +1,8 @@
 //! What `emulate --profile` says: the log of executed instructions agrees with the counter, layer by layer, and the JSON has
 //! all of it. Needs QEMU and the thumb targets.
 
+use std::ffi::OsString;
+
 use clap::Parser;
 use host_trainer::cli::{Cli, run};
 use host_trainer::data::{Split, garments};
@@ -10,13 +12,15 @@ use host_trainer::model::lenet::to_lenet;
 use host_trainer::model::parameters::Variance;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
 use serde_json::Value;
 
-use crate::emulator::{random_images, ready};
+use crate::emulator::{random_images, ready, ready_for};
 
 /// Instructions of a call, which the counter sees and the log of the function alone does not, and the other way round.
 const CALL: u64 = 12;
-/// What the small build counts to linear 1 outside that function: it makes quads of bytes first.
+/// What the small build counts to convolution 2 outside that function: it makes quads of bytes.
 const QUADS: u64 = 800;
 
 #[test]
@@ -38,16 +42,17 @@ fn the_log_of_executed_instructions_is_what_was_counted() {
         let mut report = emulate_built(&elf, &request).expect("it runs");
         profile(&elf, &request, &mut report).expect("it is logged");
         let name = format!("{machine} {build:?}");
-        let cost = report.cost.expect("it was counted");
+        let cost = report.cost.as_ref().expect("it was counted");
         let executed = cost.executed.expect("it was logged");
         let apart = executed.instructions().abs_diff(cost.instructions_per_inference);
         assert!(apart <= CALL, "{name}: {executed:?}, but {} were counted", cost.instructions_per_inference);
         let sizes = firmware::sizes(&elf).expect("sizes");
         assert!(executed.code_bytes <= sizes.inference_code, "{name}: more code than there is");
         let mut cycles = Cycles::default();
-        for layer in &cost.layers {
+        for layer in &report.layers {
             let executed = layer.executed.unwrap_or_else(|| panic!("{name}: {} is no function", layer.name));
-            let (counted, apart) = (layer.instructions, executed.instructions().abs_diff(layer.instructions.into()));
+            let counted = layer.instructions.expect("it was counted");
+            let apart = executed.instructions().abs_diff(counted);
             let quads = if build == Build::Small { QUADS } else { 0 };
             assert!(apart <= CALL + quads, "{name}: {}: {executed:?}, but {counted} were counted", layer.name);
             cycles += executed.cortex_m4_cycles_modelled.unwrap_or_default();
@@ -113,4 +118,44 @@ fn the_json_has_all_of_it() {
         assert!(cost["instructions_per_inference"].is_u64() && cost["cortex_m4_cycles_modelled"].is_object(), "{cost}");
     }
     assert!(report["layers"][0]["ram_bytes"].is_u64() && report["layers"][0]["cmsis_nn"].is_array());
+}
+
+/// Inputs from a file, as bytes and as numbers: layer by layer, without labels. What does not fit is refused in one line.
+#[test]
+fn inputs_from_a_file_run_layer_by_layer() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let emulate = |machine: &str, inputs: &str| {
+        let (mut out, path) = (Vec::new(), folder.path().join(inputs));
+        let arguments = ["host-trainer", "emulate", "--json", "--machine", machine, "--inputs"];
+        let cli = Cli::try_parse_from(arguments.map(OsString::from).into_iter().chain([path.into()]));
+        run(cli.expect("a command line"), &mut out).map(|()| serde_json::from_slice::<Value>(&out).expect("JSON"))
+    };
+    let images = [[0; 784], [255; 784], std::array::from_fn(|at| at as u8)];
+    let floats: Vec<u8> =
+        images.as_flattened().iter().flat_map(|&code| (f32::from(code) - 0.4).to_le_bytes()).collect();
+    for (name, dtype, shape, bytes) in [
+        ("bytes", Dtype::U8, vec![3, 1, 28, 28], images.as_flattened()),
+        ("numbers", Dtype::F32, vec![3, 1, 28, 28], &floats),
+        ("other", Dtype::U8, vec![1, 1, 28, 27], &images[0][..756]),
+    ] {
+        let tensor = TensorView::new(dtype, shape, bytes).expect("whole");
+        let file = safetensors::serialize([("input", tensor)], None).expect("one tensor");
+        std::fs::write(folder.path().join(name), file).expect("a writable file");
+    }
+    for machine in [Machine::default(), Machine::Wasm32].into_iter().filter(|&machine| ready_for(machine)) {
+        for name in ["bytes", "numbers"] {
+            let report = emulate(machine.name(), name).expect("every bit is the host's");
+            assert_eq!((&report["images"], &report["accuracy"]), (&3.into(), &Value::Null), "{report}");
+            let layers = report["layers"].as_array().expect("a list");
+            let compared: Vec<_> = layers.iter().map(|layer| layer["outputs_compared"].as_u64()).collect();
+            assert_eq!(compared, [864, 256, 120, 84, 10].map(|outputs| Some(3 * outputs)));
+            for layer in layers {
+                assert_eq!(layer["outputs_differing"], 0, "{layer}");
+                assert_eq!(layer["instructions"].is_u64(), machine.counts(), "{layer}");
+                assert!(layer["name"].is_string() && layer["family"].is_string() && layer["macs"].is_u64(), "{layer}");
+            }
+        }
+        let refused = emulate(machine.name(), "other").unwrap_err();
+        assert_eq!(refused.exit_code(), 2, "{refused}");
+    }
 }

@@ -17,6 +17,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::format::Scale;
+
 /// Largest magnitude of a transformed convolution weight: 16 bits, symmetric.
 pub const CONV_LANE_MAX: i16 = 32_767;
 /// Largest magnitude of a linear weight: 8 bits, symmetric.
@@ -199,6 +201,14 @@ pub const fn mean_of_four(sum: i32) -> i8 {
     ((sum + 2) >> 2) as i8
 }
 
+/// The code of a raw value: `floor(raw / scale + 1/2) + zero_point`, clamped. Every core rounds the quotient as IEEE 754 says, so
+/// all of them give the same code; what is no number is code 0.
+pub fn quantize_input(raw: f32, scale: Scale) -> u8 {
+    let steps = libm::floorf(raw / scale.scale + 0.5);
+    // A cast saturates, and far from both ends nothing is lost by it.
+    (steps as i32).saturating_add(scale.zero_point).max(0).min(u8::MAX.into()) as u8
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,6 +265,13 @@ mod tests {
                 assert_eq!(unpack_weights(pack_weights(w)), w.map(i16::from));
             }
         }
+    }
+
+    #[test]
+    fn raw_values_become_codes() {
+        let scale = Scale { scale: 0.5, zero_point: 100 };
+        let codes = [-1e30, -50.0, -0.3, -0.25, 0.0, 0.24, 0.25, 77.4, 1e30, f32::NAN];
+        assert_eq!(codes.map(|raw| quantize_input(raw, scale)), [0, 0, 99, 100, 100, 100, 101, 255, 255, 100]);
     }
 
     #[test]

@@ -1,22 +1,22 @@
-//! One inference at a time, counted, with its stack measured on request.
+//! One inference at a time, counted, with its stack measured and its steps looked at on request.
 
 use core::hint::black_box;
 
-use crate::arch::{stack, watchdog};
+use crate::arch::{memory, stack, watchdog};
 use crate::counter::Counter;
-use crate::model::{self, Arena, Input, Model, Prediction, STEPS, predict, predict_by_step};
+use crate::model::{self, Arena, Input, Model, Prediction, STEPS, predict, predict_by_step, step_output};
 
 /// The baked model, the memory it works in, and the counter.
 pub struct Classifier {
     model: Model,
-    arena: Arena,
+    arena: &'static mut Arena,
     counter: Option<Counter>,
 }
 
 impl Classifier {
-    /// Parses the baked weights, once.
+    /// Parses the baked weights. There is one, with the program's one arena.
     pub fn new(counter: Option<Counter>) -> Self {
-        Self { model: model::baked(), arena: Arena::new(), counter }
+        Self { model: model::baked(), arena: memory::arena(), counter }
     }
 
     /// The baked model.
@@ -36,23 +36,37 @@ impl Classifier {
         let Self { model, arena, counter } = self;
         watchdog::feed();
         match counter {
-            Some(counter) => counter.measure(|| infer(model, input, arena)),
+            Some(counter) => {
+                let (prediction, count) = counter.measure(|| infer(model, input, arena));
+                (prediction, Some(count))
+            }
             None => (infer(model, input, arena), None),
         }
     }
 
-    /// Classifies, and counts each step of the plan. Zeros where nothing can be counted.
-    pub fn steps(&mut self, input: &Input) -> [u32; STEPS] {
+    /// Classifies step by step: counts each, zeros where nothing can be counted, and hands what it gave to `see`.
+    pub fn classify_by_step(
+        &mut self,
+        input: &Input,
+        mut see: impl FnMut(usize, &[u32]),
+    ) -> (Prediction, [u32; STEPS]) {
         let Self { model, arena, counter } = self;
         let mut counts = [0; STEPS];
-        predict_by_step(model, input, arena, |step, work| {
-            if let Some((_, Some(count))) = counter.as_mut().map(|counter| counter.measure(&mut *work))
-                && let Some(slot) = counts.get_mut(step)
-            {
+        let prediction = predict_by_step(model, input, arena, |step, arena, work| {
+            watchdog::feed();
+            let count = match counter {
+                Some(counter) => counter.measure(|| work(arena)).1,
+                None => {
+                    work(arena);
+                    0
+                }
+            };
+            if let Some(slot) = counts.get_mut(step) {
                 *slot = count;
             }
+            see(step, step_output(arena, step));
         });
-        counts
+        (prediction, counts)
     }
 
     /// Bytes of stack that an inference takes.

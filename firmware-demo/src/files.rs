@@ -7,6 +7,7 @@ use semihosting::fs::File;
 use semihosting::io::{Read as _, Write as _};
 
 use crate::place::Place;
+use crate::protocol::OUTPUTS;
 use crate::{device, stream};
 
 /// Longest file name, with its terminating zero.
@@ -40,14 +41,24 @@ pub fn open() -> (File, File) {
     (images, results)
 }
 
-/// How often to go through the images: the third argument, or once.
-pub fn rounds() -> u32 {
+/// What to do with the images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Go through them so many times and write a record of each.
+    Records(u32),
+    /// Write what each step gives.
+    Outputs,
+}
+
+/// The task that the third argument names; to go through the images once if there is none.
+pub fn task() -> Task {
     let Ok(arguments) = semihosting::experimental::env::args::<256>() else {
         device::fail("the command line is longer than 255 bytes");
     };
-    match (&arguments).nth(3).map(|text| text.ok().and_then(|text| text.parse().ok())) {
-        None => 1,
-        Some(Some(rounds)) => rounds,
+    let named = |text: &str| if text == OUTPUTS { Some(Task::Outputs) } else { text.parse().ok().map(Task::Records) };
+    match (&arguments).nth(3).map(|text| text.ok().and_then(named)) {
+        None => Task::Records(1),
+        Some(Some(task)) => task,
         Some(None) => device::fail("the third argument is no number of rounds"),
     }
 }
@@ -69,6 +80,15 @@ pub fn read(from: &mut File, buffer: &mut [u8], size: usize) -> usize {
     match stream::fill(buffer, size, |room| from.read(room)) {
         Ok(images) => images,
         Err(error) => device::fail(error.describe()),
+    }
+}
+
+/// Writes words, little-endian.
+pub fn write_words(to: &mut File, words: &[u32]) {
+    let mut bytes = [[0; 4]; 64];
+    for part in words.chunks(bytes.len()) {
+        bytes.iter_mut().zip(part).for_each(|(bytes, word)| *bytes = word.to_le_bytes());
+        write(to, bytes[..part.len()].as_flattened());
     }
 }
 

@@ -1,10 +1,10 @@
-//! What the firmware's programs share: where they run, how they log, count and end. Everything but [`choice`],
+//! What the firmware's programs share: where they run, how they log, count and end. Everything but [`boards`], [`choice`],
 //! [`protocol`] and [`stream`] exists on the device alone.
 //!
 //! | program | what it does |
 //! |---|---|
 //! | `demo` | classifies the images that were baked in and logs what it thinks of each |
-//! | `evaluate` | classifies images that an emulator's host streams in, and returns every logit |
+//! | `evaluate` | classifies images that an emulator's host streams in, and returns every logit, and a digest of what each layer gave |
 //! | `float` | runs an f32 network instead, BatchNorm unfolded and folded, to compare what that costs; feature `float` |
 //! | `inference` | the inference and nothing else, for the tests that prove what it takes; it is never run |
 //! | `crash` | panics, faults or hangs on purpose, to prove that a broken firmware is noticed |
@@ -14,6 +14,7 @@
 //! follow.
 #![no_std]
 
+pub mod boards;
 pub mod choice;
 pub mod protocol;
 pub mod stream;

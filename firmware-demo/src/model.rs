@@ -4,16 +4,16 @@
 use core::hint::black_box;
 
 #[cfg(feature = "small")]
-pub use bn_core::small::{Arena, predict, predict_by_step};
+pub use bn_core::small::{Arena, predict, predict_by_step, step_output};
 #[cfg(not(feature = "small"))]
-pub use generated::{Arena, WEIGHTS_BYTES, parse as read, predict, predict_by_step};
+pub use generated::{Arena, WEIGHTS_BYTES, parse as read, predict, predict_by_step, step_output};
 
 #[cfg(feature = "small")]
 use bn_core::FormatError;
 #[cfg(feature = "small")]
 use bn_core::small::{WEIGHTS_BYTES, Weights};
 
-pub use generated::{CLASS_NAMES, INPUT_BYTES, Input, OUTPUTS, STEP_NAMES, STEPS};
+pub use generated::{CLASS_NAMES, INPUT_BYTES, Input, OUTPUTS, STEP_FILLED, STEP_NAMES, STEPS};
 
 bn_core::include_model!(generated);
 

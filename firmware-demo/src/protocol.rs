@@ -5,7 +5,8 @@
 //! |---|---|
 //! | demo images, baked into the ELF | for each: the label, one byte, then its input |
 //! | images, streamed to `evaluate` and `float` | for each: its input, a byte a value |
-//! | results, written by `evaluate` | for each image a [`record`], then four bytes a step of the plan, what it took of the first image, then a [`Trailer`] |
+//! | results, written by `evaluate` | for each image a [`record`], then eight bytes a step of the plan, what it took of all images together, then a [`Trailer`] |
+//! | outputs, written by `evaluate` when its third argument is [`OUTPUTS`] | for each image the output of each step, four bytes a word |
 //! | results, written by `float` | for each image a [`FloatRecord`] |
 
 use bn_core::lenet::CLASSES;
@@ -23,14 +24,21 @@ pub const EXIT_STACK_OVERFLOW: i32 = 103;
 /// Exit code: the watchdog found the program hanging.
 pub const EXIT_WATCHDOG: i32 = 104;
 
+/// In place of a label: nobody knows the class.
+pub const UNKNOWN_LABEL: u8 = u8::MAX;
+/// The argument that asks `evaluate`, or the module's host, for the outputs of all steps.
+pub const OUTPUTS: &str = "outputs";
+
 /// Words of a [`record`].
-pub const fn record_words(outputs: usize) -> usize {
-    1 + outputs
+pub const fn record_words(outputs: usize, steps: usize) -> usize {
+    1 + outputs + steps
 }
 
-/// What the device says of one image, word by word: the class it chose, then the raw integers of the output.
-pub fn record(class: u32, output: &[i32]) -> impl Iterator<Item = [u8; 4]> {
-    core::iter::once(class.to_le_bytes()).chain(output.iter().map(|value| value.to_le_bytes()))
+/// What the device says of one image, word by word: the class it chose, then the raw integers of the output, then a digest
+/// ([`Filled::digest`](bn_core::plan::Filled::digest)) of what each step gave.
+pub fn record(class: u32, output: &[i32], digests: &[u32]) -> impl Iterator<Item = [u8; 4]> {
+    let output = output.iter().map(|value| value.to_le_bytes());
+    core::iter::once(class.to_le_bytes()).chain(output).chain(digests.iter().map(|digest| digest.to_le_bytes()))
 }
 
 /// What an f32 network on the device says of one image, with BatchNorm unfolded and folded, in this order.
@@ -90,7 +98,7 @@ impl Trailer {
     /// Bytes of a trailer.
     pub const BYTES: usize = 8 + 32;
     /// First bytes of a trailer: a file that was cut off does not have them in the right place.
-    pub const MAGIC: [u8; 8] = *b"BNLENET3";
+    pub const MAGIC: [u8; 8] = *b"BNLENET4";
 
     /// As it stands in the file.
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
@@ -133,9 +141,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_its_class_and_its_output() {
-        let words: [[u8; 4]; record_words(2)] = [[7, 0, 0, 0], [0xFE, 0xFF, 0xFF, 0xFF], [0, 0, 0, 0x80]];
-        assert!(record(7, &[-2, i32::MIN]).eq(words));
+    fn a_record_is_its_class_its_output_and_its_digests() {
+        let words: [[u8; 4]; record_words(2, 1)] =
+            [[7, 0, 0, 0], [0xFE, 0xFF, 0xFF, 0xFF], [0, 0, 0, 0x80], [4, 3, 2, 1]];
+        assert!(record(7, &[-2, i32::MIN], &[0x0102_0304]).eq(words));
     }
 
     #[test]

@@ -101,7 +101,7 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
     let machine = Machine::default();
     let emulate = emulate(&EmulateRequest { weights: &model, machine, images: &test, build: Build::default() })?;
     emulate.verdict()?;
-    let shown = choose(&inference::int8(&model, test.images()), &test.labels);
+    let shown = choose(&inference::int8(&model, &test.inputs), &test.labels);
     let firmware = keep_firmware(
         &directory,
         &Inputs { weights: Some(&model), images: Some(&select(&test, &shown)), ..Inputs::default() },

@@ -12,8 +12,8 @@ use crate::engine::Task;
 use crate::error::{Error, Result};
 use crate::export::{ExportRequest, export_weights};
 use crate::model::fold::fold;
-use crate::model::inference::{self, Outputs, Prediction};
-use crate::model::input::{check, check_images};
+use crate::model::inference::{self, Outputs};
+use crate::model::input::check;
 use crate::model::parameters::Parameters;
 use crate::model_file::ModelFile;
 use crate::network::Network;
@@ -123,7 +123,6 @@ pub fn evaluate(request: &Request<'_>, dataset: &Dataset) -> Result<Evaluated> {
         }
         (ModelFile::Weights(file), alongside) => {
             check(&network_of(request.file, file)?, &test)?;
-            check_images(&test.inputs)?;
             let forms = alongside.map(|checkpoint| report.f32(&checkpoint.parameters, &test)).transpose()?;
             report.int8(file, &test, forms.as_ref().map(|forms| &forms.folded))
         }
@@ -169,12 +168,13 @@ impl EvaluateReport {
 
     /// Runs the integers, and writes down how good they are, and how near to f32 folded. Returns their dequantised outputs.
     fn int8(&mut self, file: &WeightsFile, test: &Split, folded: Option<&Outputs>) -> Outputs {
-        let predictions = inference::int8(file, test.images());
+        let predictions = inference::int8(file, &test.inputs);
         let classes: Vec<_> = predictions.iter().map(|p| p.class).collect();
-        let outputs = dequantized(&predictions, file.output_scale().scale);
-        self.accuracy_int8 = Some(inference::accuracy(&classes, &test.labels));
+        let outputs = inference::dequantized(file, &predictions);
+        let is_classified = Task::of_description(&file.network()) == Task::Classes;
+        self.accuracy_int8 = is_classified.then(|| inference::accuracy(&classes, &test.labels));
         if let Some(folded) = folded {
-            self.disagree_int8 = Some(inference::disagreement(&classes, &folded.classes()));
+            self.disagree_int8 = is_classified.then(|| inference::disagreement(&classes, &folded.classes()));
             self.int8_difference = Some(outputs.largest_difference(folded));
         }
         outputs
@@ -191,11 +191,4 @@ impl EvaluateReport {
             ));
         }
     }
-}
-
-/// Outputs as numbers; each is exact in f32 up to 24 bits.
-pub(crate) fn dequantized(predictions: &[Prediction], unit: f32) -> Outputs {
-    let width = predictions.first().map_or(1, |prediction| prediction.logits.len());
-    let values = predictions.iter().flat_map(|p| &p.logits);
-    Outputs::new(width, values.map(|&logit| (f64::from(logit) * f64::from(unit)) as f32).collect())
 }

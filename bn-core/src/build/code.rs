@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use crate::file::{FileStep, WeightsFile};
 use crate::kernels::linear::BLOCK;
-use crate::plan::{Family, NONE, TABLE_WORDS, WORD, quads};
+use crate::plan::{Family, Kernel, NONE, TABLE_WORDS, WORD, quads};
 use crate::quant::Quad;
 
 /// The module of a file's plan. Beside it, `NAME.bin` holds the file without its texts.
@@ -41,12 +41,18 @@ impl Module<'_> {
         let topology = file.network().topology;
         let (input, outputs, steps) = (topology.input, file.outputs(), file.steps().len());
         let classes: Vec<String> = file.network().class_names().map(|class| format!("{class:?}")).collect();
-        let names: Vec<String> = (0..steps).map(|step| format!("{:?}", file.step_name(step))).collect();
+        let of_steps = |of: &dyn Fn(usize) -> String| (0..steps).map(of).collect::<Vec<_>>().join(", ");
         format!(
             "// The network {network:?} by its plan: made by bn_core::build, to be read, not to be changed.
 
+#[allow(unused_imports, reason = \"each plan uses some of them\")]
 use bn_core::generated::{{cast, cast_mut, in_step, open, part, split}};
-use bn_core::kernels::{{linear, winograd5}};
+#[allow(unused_imports, reason = \"each plan uses some of them\")]
+use bn_core::kernels::{{add, conv, depthwise, linear, packed, pool, winograd5}};
+#[allow(unused_imports, reason = \"each plan uses some of them\")]
+use bn_core::network::Shape;
+use bn_core::plan::Filled;
+#[allow(unused_imports, reason = \"each plan uses some of them\")]
 use bn_core::quant::Quad;
 use bn_core::{{FormatError, Prediction}};
 
@@ -62,6 +68,10 @@ pub const CLASS_NAMES: [&str; {class_count}] = [{classes}];
 pub const STEPS: usize = {steps};
 /// Names of these.
 pub const STEP_NAMES: [&str; STEPS] = [{names}];
+/// Words of the output of each.
+pub const STEP_WORDS: [usize; STEPS] = [{words}];
+/// Where values lie among these words.
+pub const STEP_FILLED: [Filled; STEPS] = [{filled}];
 /// A logit is its integer times this.
 pub const OUTPUT_SCALE: f32 = f32::from_bits({scale:#010x});
 /// Bytes of a model.
@@ -74,7 +84,9 @@ pub const WEIGHTS: Weights = Weights(*include_bytes!(concat!(env!(\"OUT_DIR\"), 
             input_bytes = input.len(),
             class_count = classes.len(),
             classes = classes.join(", "),
-            names = names.join(", "),
+            names = of_steps(&|step| format!("{:?}", file.step_name(step))),
+            words = of_steps(&|step| format!("{}", file.steps()[step].shapes.output)),
+            filled = of_steps(&|step| format!("{:?}", file.step_filled(step))),
             scale = file.output_scale().scale.to_bits(),
             bytes = self.words() * WORD,
         )
@@ -139,14 +151,16 @@ pub fn parse(bytes: &[u8]) -> Result<Model<'_>, FormatError> {
 
     fn predict(&self) -> String {
         let steps = self.file.steps();
-        let arguments = |step: &FileStep| if step.step.input == NONE { "model, input, arena" } else { "model, arena" };
+        let reads_input = |step: &FileStep| step.step.input == NONE || step.other == Some(NONE);
+        let arguments = |step: &FileStep| if reads_input(step) { "model, input, arena" } else { "model, arena" };
         let plain: String =
             steps.iter().enumerate().map(|(at, step)| format!("    step_{at}({});\n", arguments(step))).collect();
         let observed: String = steps
             .iter()
             .enumerate()
-            .map(|(at, step)| format!("    observe({at}, &mut || step_{at}({}));\n", arguments(step)))
+            .map(|(at, step)| format!("    observe({at}, arena, &|arena| step_{at}({}));\n", arguments(step)))
             .collect();
+        let outputs: String = steps.iter().enumerate().map(|(at, step)| self.step_output(at, step)).collect();
         let last = steps.last().map_or(0, |step| step.step.output);
         let arena = self.file.arena_words();
         format!(
@@ -155,14 +169,22 @@ pub fn predict(model: &Model<'_>, input: &Input, arena: &mut Arena) -> Predictio
 {plain}    output(arena)
 }}
 
-/// As [`predict`], with each step handed to `observe` as a piece of work that it must do once: to count what it costs.
+/// As [`predict`], with each step handed to `observe` as a piece of work that it must do once on the arena: to count what it
+/// costs, or to look at [`step_output`] before a later step lies there.
 pub fn predict_by_step(
     model: &Model<'_>,
     input: &Input,
     arena: &mut Arena,
-    mut observe: impl FnMut(usize, &mut dyn FnMut()),
+    mut observe: impl FnMut(usize, &mut Arena, &dyn Fn(&mut Arena)),
 ) -> Prediction<OUTPUTS> {{
 {observed}    output(arena)
+}}
+
+/// What a step has given, right after it; nothing where there is no such step.
+pub fn step_output(arena: &Arena, step: usize) -> &[u32] {{
+    match step {{
+{outputs}        _ => &[],
+    }}
 }}
 
 fn output(arena: &Arena) -> Prediction<OUTPUTS> {{
@@ -172,28 +194,53 @@ fn output(arena: &Arena) -> Prediction<OUTPUTS> {{
         )
     }
 
+    fn step_output(&self, at: usize, FileStep { step, shapes, .. }: &FileStep) -> String {
+        format!("        {at} => part::<{}, {}, {}>(&arena.0),\n", step.output, shapes.output, self.file.arena_words())
+    }
+
     fn steps(&self) -> String {
-        let steps: Vec<String> = (0..self.file.steps().len()).map(|at| self.step(at)).collect();
+        let steps: Vec<String> = (0..self.file.steps().len()).map(|at| self.sizes(at) + &self.step(at)).collect();
         steps.join("\n")
+    }
+
+    /// The sizes of a step whose family takes any shape.
+    fn sizes(&self, at: usize) -> String {
+        let Some(layer) = self.file.layer(at) else { return String::new() };
+        let (kind, sizes) = match layer.kernel {
+            Kernel::Conv(shape) => ("conv::Conv", format!("{shape:?}")),
+            Kernel::Depthwise(shape) => ("depthwise::Depthwise", format!("{shape:?}")),
+            Kernel::MeanPool(shape) | Kernel::MaxPool(shape) => ("pool::Pool", format!("{shape:?}")),
+            Kernel::Add(shape) => ("add::Add", format!("{shape:?}")),
+            Kernel::Flatten(shape) => ("Shape", format!("{shape:?}")),
+        };
+        let (module, _) = kind.split_once("::").unwrap_or_default();
+        let sizes = sizes.replace("Window {", "packed::Window {");
+        let sizes = if module.is_empty() { sizes } else { format!("{module}::{sizes}") };
+        format!("const SIZES_{at}: {kind} = {sizes};\n\n")
     }
 
     /// The function of one step.
     fn step(&self, at: usize) -> String {
-        let FileStep { step, family, shapes, .. } = self.file.steps()[at];
+        let FileStep { step, family, shapes, other, .. } = self.file.steps()[at];
         let mut places = Vec::from([Place { name: "output", at: step.output as usize, words: shapes.output }]);
-        let input = if step.input == NONE {
-            "input: &Input, "
-        } else {
-            places.push(Place { name: "input", at: step.input as usize, words: shapes.input });
-            ""
-        };
+        let mut input = "";
+        for (name, term) in [("input", Some(step.input)), ("other", other)] {
+            match term {
+                Some(NONE) => input = "input: &Input, ",
+                // A sum of a map and itself reads one.
+                Some(place) if name == "input" || place != step.input => {
+                    places.push(Place { name, at: place as usize, words: shapes.input });
+                }
+                _ => {}
+            }
+        }
         if shapes.scratch > 0 {
             places.push(Place { name: "scratch", at: step.scratch as usize, words: shapes.scratch });
         }
         format!(
             "/// {name}: {family}, nodes {first} to {last}.
 #[inline(never)]
-fn step_{at}(model: &Model<'_>, {input}arena: &mut Arena) {{
+fn step_{at}({model}: &Model<'_>, {input}arena: &mut Arena) {{
 {places}    {call};
 }}
 ",
@@ -203,6 +250,7 @@ fn step_{at}(model: &Model<'_>, {input}arena: &mut Arena) {{
             last = step.last,
             places = take_apart(places),
             call = self.call(at),
+            model = if shapes.stream > 0 || shapes.table { "model" } else { "_model" },
         )
     }
 
@@ -234,7 +282,37 @@ fn step_{at}(model: &Model<'_>, {input}arena: &mut Arena) {{
             Family::LinearLogits => {
                 format!("linear::logits(&{}, cast(input), cast_mut(output))", self.linear(at))
             }
+            _ => self.call_layer(at),
         }
+    }
+
+    /// The call of a step whose family takes any shape.
+    fn call_layer(&self, at: usize) -> String {
+        let FileStep { step, family, shapes, table_at, other, .. } = self.file.steps()[at];
+        let term = |place: u32, name| {
+            if place == NONE { "packed::Input::Bytes(input)".into() } else { format!("packed::Input::Packed({name})") }
+        };
+        let mut arguments = Vec::from([format!("&SIZES_{at}")]);
+        if shapes.stream > 0 {
+            arguments.push(self.stream(at));
+        }
+        if !matches!(family, Family::MeanPool | Family::MaxPool | Family::Flatten) {
+            arguments.push(table_at.map_or("None".into(), |_| format!("Some(cast({}))", self.table(at))));
+        }
+        let first = term(step.input, "input");
+        arguments.push(match other {
+            None => first,
+            Some(place) => {
+                format!("[{first}, {}]", term(place, if place == step.input { "input" } else { "other" }))
+            }
+        });
+        match family {
+            Family::Conv | Family::Depthwise if shapes.scratch == 0 => arguments.push("&mut []".into()),
+            Family::Conv | Family::Depthwise => arguments.push("scratch".into()),
+            _ => {}
+        }
+        arguments.push("output".into());
+        format!("{}({})", family.name(), arguments.join(", "))
     }
 
     fn check(&self, at: usize) -> String {
@@ -251,6 +329,11 @@ fn step_{at}(model: &Model<'_>, {input}arena: &mut Arena) {{
                 self.table(at)
             ),
             Family::LinearLogits => format!("{}.check({inputs}, {outputs})", self.linear(at)),
+            Family::Conv => format!("conv::check(&SIZES_{at}, {stream})"),
+            Family::Depthwise => format!("depthwise::check(&SIZES_{at}, {stream})"),
+            Family::MeanPool => format!("pool::check_mean(&SIZES_{at}, {stream})"),
+            Family::Add => format!("add::check(&SIZES_{at}, {stream})"),
+            Family::MaxPool | Family::Flatten => "Ok(())".into(),
         }
     }
 

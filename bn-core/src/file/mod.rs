@@ -5,11 +5,13 @@
 //! | `read` | from bytes to a [`WeightsFile`], proved |
 //! | `write` | from [`Contents`] to bytes |
 //! | `run` | the integer network, interpreted: what every generated code must give |
+//! | `values` | the integers of a step's output, in order |
 
 mod read;
 mod run;
 #[cfg(all(test, target_endian = "little"))]
 pub(crate) mod tests;
+mod values;
 mod write;
 
 use std::string::String;
@@ -17,7 +19,7 @@ use std::vec::Vec;
 
 use crate::format::{Header, Scale};
 use crate::network::{Network, Node, Preprocessing, Shape, Topology, Value};
-use crate::plan::{Family, Form, Shapes, Step};
+use crate::plan::{Family, Form, Layer, Shapes, Step};
 
 pub use run::Arena;
 pub use write::{Contents, reseal};
@@ -46,6 +48,8 @@ pub struct FileStep {
     pub stream_at: usize,
     /// Where its table begins; nothing without one.
     pub table_at: Option<usize>,
+    /// Where the second term of a sum lies in the arena, in words; [`NONE`](crate::plan::NONE) is the network's input.
+    pub other: Option<u32>,
 }
 
 /// A `weights.bin` that was read and proved.
@@ -104,6 +108,12 @@ impl WeightsFile {
     pub fn step_macs(&self, step: usize) -> usize {
         let (topology, Step { first, last, .. }) = (self.network().topology, self.steps[step].step);
         (usize::from(first)..=last.into()).map(|node| topology.nodes[node].op.macs(topology.input_of(node))).sum()
+    }
+
+    /// Of a step whose family takes any shape: its nodes and sizes.
+    pub fn layer(&self, step: usize) -> Option<Layer> {
+        let FileStep { step, family, .. } = self.steps[step];
+        family.layer(&self.network().topology, step.first.into())
     }
 
     /// Values that the first node of a step reads and gives.

@@ -6,9 +6,9 @@ use std::vec::Vec;
 use super::{FileStep, Texts, WeightsFile};
 use crate::format::{CRC, FormatError, HEADER_BYTES, Header, Scale, read_header};
 use crate::kernels::linear::{BLOCK, Layer};
-use crate::kernels::{CentredTable, Fault, Table, winograd5};
+use crate::kernels::{CentredTable, Fault, Table, add, conv, depthwise, pool, winograd5};
 use crate::network::{Decoded, Topology, Value, decode};
-use crate::plan::{self, Family, Form, NONE, Shapes, Step, TABLE_WORDS, WORD};
+use crate::plan::{self, Family, Form, Kernel, NONE, Shapes, Step, TABLE_WORDS, WORD};
 
 impl WeightsFile {
     /// Reads a whole file.
@@ -102,6 +102,19 @@ impl WeightsFile {
                     _ => Ok(()),
                 }
             }
+            _ => self.prove_layer(at),
+        }
+    }
+
+    /// A step whose family takes any shape.
+    fn prove_layer(&self, at: usize) -> Result<(), Fault> {
+        let stream = self.stream(at);
+        match self.layer(at).expect("its family takes it").kernel {
+            Kernel::Conv(shape) => conv::check(&shape, stream),
+            Kernel::Depthwise(shape) => depthwise::check(&shape, stream),
+            Kernel::MeanPool(shape) => pool::check_mean(&shape, stream),
+            Kernel::Add(shape) => add::check(&shape, stream),
+            Kernel::MaxPool(_) | Kernel::Flatten(_) => Ok(()),
         }
     }
 
@@ -181,8 +194,10 @@ fn steps(
         if !fits {
             return Err(wrong);
         }
+        let [_, other] = shapes.terms(topology, next);
+        let other = other.map(|(value, ..)| place_of(&steps, value));
         next = shapes.last + 1;
-        steps.push(FileStep { step, family, shapes, stream_at, table_at });
+        steps.push(FileStep { step, family, shapes, stream_at, table_at, other });
         stream_at += shapes.stream;
     }
     let last = steps.last().is_some_and(|step| step.shapes.forms[1] == Form::Words);
@@ -191,6 +206,12 @@ fn steps(
         return Err(FormatError::Step { step: records.len() });
     }
     Ok(steps)
+}
+
+/// Where a value lies in the arena; [`NONE`] for the network's input, and for what no step gives.
+fn place_of(before: &[FileStep], value: Value) -> u32 {
+    let gives = |from: &&FileStep| value == Value::Node(from.step.last.into());
+    before.iter().find(gives).map_or(NONE, |from| from.step.output)
 }
 
 /// Most words of an arena: a file cannot ask for more memory than that.
@@ -206,14 +227,17 @@ fn places_fit(topology: &Topology<'_>, before: &[FileStep], step: &Step, shapes:
     let apart = |(a, a_words): (usize, usize), (b, b_words): (usize, usize)| {
         a_words == 0 || b_words == 0 || a + a_words <= b || b + b_words <= a
     };
-    let input_fits = match topology.nodes[usize::from(step.first)].input {
-        Value::Input => step.input == NONE && shapes.forms[0] == Form::Bytes,
-        Value::Node(node) => before.iter().any(|from| {
-            usize::from(from.step.last) == node
-                && from.step.output == step.input
-                && (from.shapes.output, from.shapes.forms[1]) == (shapes.input, shapes.forms[0])
-        }),
+    let gives = |node: usize, form, words| {
+        before
+            .iter()
+            .any(|from| (usize::from(from.step.last), from.shapes.forms[1], from.shapes.output) == (node, form, words))
     };
+    let inputs_fit =
+        shapes.terms(topology, step.first.into()).into_iter().flatten().all(|(value, form, words)| match value {
+            Value::Input => form == Form::Bytes,
+            Value::Node(node) => gives(node, form, words),
+        });
+    let input_fits = inputs_fit && step.input == place_of(before, topology.nodes[usize::from(step.first)].input);
     // What was written before and is read by this step or a later one.
     let first = usize::from(step.first);
     let live =

@@ -8,10 +8,23 @@
 //! |---|---|
 //! | [`winograd5`] | the two 5x5 convolutions of LeNet, with sigmoid and pool, by F(4, 5) |
 //! | [`linear`] | a linear layer with int8 weights, with or without a table behind it |
+//! | [`conv`] | a convolution of any kernel, or a linear layer, with int8 weights |
+//! | [`depthwise`] | a depthwise convolution of any kernel, a BatchNorm or an activation on its own |
+//! | [`pool`] | means and maxima of any windows |
+//! | [`add`] | the sum of two maps |
+//!
+//! The last four take any shape and read [`packed`] maps; what is special stands first.
 
+pub mod add;
 #[cfg(not(bn_lenet_arch = "portable"))]
 mod assembly;
+pub mod conv;
+pub mod depthwise;
+#[cfg(all(test, feature = "build", target_endian = "little"))]
+mod general_tests;
 pub mod linear;
+pub mod packed;
+pub mod pool;
 #[cfg(all(test, target_endian = "little"))]
 pub(crate) mod tests;
 pub mod winograd5;
@@ -61,6 +74,8 @@ pub enum Fault {
         /// Output channel.
         channel: usize,
     },
+    /// The range of the results, or a number that all of them share, is none that could be.
+    Range,
     /// A table falls somewhere, or leaves the range of an activation.
     Table {
         /// The first such entry.
@@ -75,6 +90,7 @@ impl core::fmt::Display for Fault {
             Fault::KernelRows { channel } => write!(f, "channel {channel}: the weights of its two output rows differ"),
             Fault::Multiplier { channel } => write!(f, "channel {channel}: the multiplier is not positive"),
             Fault::Accumulator { channel } => write!(f, "channel {channel}: an accumulator could overflow"),
+            Fault::Range => write!(f, "the range of its results is impossible"),
             Fault::Table { index } => write!(f, "entry {index} of its table falls or is out of range"),
         }
     }

@@ -4,6 +4,8 @@
 //! and pool; together the steps compute all nodes, each once. A device runs code that was made for one plan and takes every
 //! model of that plan: [`digest`] tells.
 
+mod filled;
+mod general;
 #[cfg(feature = "build")]
 mod planner;
 
@@ -11,10 +13,13 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::format::CRC;
 use crate::kernels::linear::{BLOCK, stream_words};
+use crate::kernels::packed::words_of;
 use crate::kernels::winograd5::{Flat, ImageStream, Maps, MapsStream, Window};
 use crate::network::{Activation, Conv2d, Op, Pool, Shape, Topology, Value};
 use crate::quant::{Quad, SIGMOID_LEN};
 
+pub use filled::Filled;
+pub use general::{Kernel, Layer, needs_table};
 #[cfg(feature = "build")]
 pub use planner::plan;
 
@@ -37,12 +42,34 @@ pub enum Family {
     LinearSigmoid,
     /// [`linear::logits`](crate::kernels::linear::logits)
     LinearLogits,
+    /// [`conv::conv`](crate::kernels::conv::conv)
+    Conv,
+    /// [`depthwise::depthwise`](crate::kernels::depthwise::depthwise)
+    Depthwise,
+    /// [`pool::mean`](crate::kernels::pool::mean)
+    MeanPool,
+    /// [`pool::max`](crate::kernels::pool::max)
+    MaxPool,
+    /// [`add::add`](crate::kernels::add::add)
+    Add,
+    /// [`add::flatten`](crate::kernels::add::flatten)
+    Flatten,
 }
 
 impl Family {
-    /// Every family, in the order of their numbers in a file, from 1 on.
-    pub const ALL: [Family; 4] =
-        [Family::Winograd5Image, Family::Winograd5Maps, Family::LinearSigmoid, Family::LinearLogits];
+    /// Every family, in the order of their numbers in a file, from 1 on; the more special ones first.
+    pub const ALL: [Family; 10] = [
+        Family::Winograd5Image,
+        Family::Winograd5Maps,
+        Family::LinearSigmoid,
+        Family::LinearLogits,
+        Family::Conv,
+        Family::Depthwise,
+        Family::MeanPool,
+        Family::MaxPool,
+        Family::Add,
+        Family::Flatten,
+    ];
 
     /// Its number in a file. A family whose arithmetic or stream changes gets another one.
     pub const fn number(self) -> u16 {
@@ -54,6 +81,11 @@ impl Family {
         Self::ALL.into_iter().find(|family| family.number() == number)
     }
 
+    /// Whether it takes any shape; the others are LeNet's.
+    pub const fn is_general(self) -> bool {
+        self.number() >= Family::Conv.number()
+    }
+
     /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
@@ -61,6 +93,12 @@ impl Family {
             Family::Winograd5Maps => "winograd5::maps",
             Family::LinearSigmoid => "linear::sigmoid",
             Family::LinearLogits => "linear::logits",
+            Family::Conv => "conv::conv",
+            Family::Depthwise => "depthwise::depthwise",
+            Family::MeanPool => "pool::mean",
+            Family::MaxPool => "pool::max",
+            Family::Add => "add::add",
+            Family::Flatten => "add::flatten",
         }
     }
 
@@ -74,6 +112,7 @@ impl Family {
             Family::Winograd5Maps => run.winograd5(16)?.maps(input),
             Family::LinearSigmoid => run.linear(true, input),
             Family::LinearLogits => run.linear(false, input),
+            _ => Some(self.layer(topology, first)?.shapes()),
         }
     }
 }
@@ -88,6 +127,8 @@ pub enum Form {
     PairSums,
     /// [`Quad`]s of centred activations.
     Quads,
+    /// [`packed`](crate::kernels::packed) maps of u8 codes.
+    Packed,
     /// An i32 a value.
     Words,
 }
@@ -109,6 +150,22 @@ pub struct Shapes {
     pub stream: usize,
     /// Whether it reads a table.
     pub table: bool,
+}
+
+/// Something that a step reads: the value, its form, its words.
+pub type Term = (Value, Form, usize);
+
+impl Shapes {
+    /// What a step reads whose first node is at that position; a sum reads two maps.
+    pub fn terms(&self, topology: &Topology<'_>, first: usize) -> [Option<Term>; 2] {
+        let node = &topology.nodes[first];
+        let other = |value| match value {
+            Value::Input => (value, Form::Bytes, words(topology.input.len())),
+            Value::Node(_) => (value, Form::Packed, words_of(topology.shape(value))),
+        };
+        let second = if let Op::Add { other: value } = node.op { Some(other(value)) } else { None };
+        [Some((node.input, self.forms[0], self.input)), second]
+    }
 }
 
 /// One step, as it lies in a file.

@@ -2,7 +2,7 @@
 
 use std::vec::Vec;
 
-use super::{Family, NONE, Shapes, Step};
+use super::{Family, Form, NONE, Shapes, Step};
 use crate::network::{Topology, Value};
 
 /// A plan for a network.
@@ -10,14 +10,13 @@ use crate::network::{Topology, Value};
 /// # Errors
 /// The position of the first node that no family computes.
 pub fn plan(topology: &Topology<'_>) -> Result<Vec<Step>, usize> {
-    let mut chosen: Vec<(Family, usize, Shapes)> = Vec::new();
-    let mut first = 0;
-    while first < topology.nodes.len() {
-        let takes = |family: Family| Some((family, first, family.takes(topology, first)?));
-        let choice = Family::ALL.into_iter().find_map(takes).ok_or(first)?;
-        chosen.push(choice);
-        first = choice.2.last + 1;
+    // What quantises for LeNet's families knows LeNet alone.
+    let is_lenet = topology.digest() == crate::lenet::NETWORK.topology.digest();
+    let mut search = Search { topology, is_lenet, chosen: Vec::new(), furthest: 0 };
+    if !search.from(0) {
+        return Err(search.furthest);
     }
+    let chosen = search.chosen;
     let places = places(topology, &chosen);
     let (mut tables, mut linear_table) = (0, None);
     let steps = chosen.iter().zip(&places).map(|(&(family, first, shapes), &(output, scratch))| {
@@ -46,6 +45,48 @@ pub fn plan(topology: &Topology<'_>) -> Result<Vec<Step>, usize> {
     Ok(steps.collect())
 }
 
+/// The first families that fit together, the more special ones first.
+struct Search<'a> {
+    topology: &'a Topology<'a>,
+    is_lenet: bool,
+    chosen: Vec<(Family, usize, Shapes)>,
+    /// The last node that something was sought for.
+    furthest: usize,
+}
+
+impl Search<'_> {
+    /// Chooses steps for the nodes from `first` on.
+    fn from(&mut self, first: usize) -> bool {
+        if first == self.topology.nodes.len() {
+            return true;
+        }
+        self.furthest = self.furthest.max(first);
+        let is_lenet = self.is_lenet;
+        for family in Family::ALL.into_iter().filter(|family| is_lenet || family.is_general()) {
+            let Some(shapes) = family.takes(self.topology, first).filter(|shapes| self.meets(first, shapes)) else {
+                continue;
+            };
+            self.chosen.push((family, first, shapes));
+            if self.from(shapes.last + 1) {
+                return true;
+            }
+            self.chosen.pop();
+        }
+        false
+    }
+
+    /// Whether what a step reads has the form that it takes.
+    fn meets(&self, first: usize, shapes: &Shapes) -> bool {
+        let gives = |node: usize, form, words| {
+            self.chosen.iter().any(|(.., from)| (from.last, from.forms[1], from.output) == (node, form, words))
+        };
+        shapes.terms(self.topology, first).into_iter().flatten().all(|(term, form, words)| match term {
+            Value::Input => form == Form::Bytes,
+            Value::Node(node) => gives(node, form, words),
+        })
+    }
+}
+
 /// A tensor or what a step works in, and the steps from whose start to whose end it must stay.
 struct Piece {
     words: usize,
@@ -57,8 +98,9 @@ struct Piece {
 /// there at the same time.
 fn places(topology: &Topology<'_>, chosen: &[(Family, usize, Shapes)]) -> Vec<(u32, u32)> {
     let last_reader = |at: usize| {
-        let value = Value::Node(chosen[at].2.last);
-        (at..chosen.len()).rev().find(|&to| topology.nodes[chosen[to].1].input == value).unwrap_or(at)
+        let readers = topology.readers(Value::Node(chosen[at].2.last));
+        let step_of = |node: usize| chosen.iter().position(|(.., shapes)| node <= shapes.last);
+        readers.filter_map(step_of).max().unwrap_or(at)
     };
     let outputs = (0..chosen.len()).map(|at| Piece { words: chosen[at].2.output, from: at, to: last_reader(at) });
     let scratches = (0..chosen.len()).map(|at| Piece { words: chosen[at].2.scratch, from: at, to: at });

@@ -22,7 +22,7 @@ use crate::quant::{ACTIVATION_MAX, Pair, SIGMOID_LEN};
 mod cortex_m_dsp;
 
 #[cfg(bn_lenet_arch = "cortex_m_dsp")]
-pub use device::{Arena, Flat, Input, Window, predict, predict_by_step};
+pub use device::{Arena, Flat, Input, Window, predict, predict_by_step, step_output};
 
 /// Layers that run one after another.
 pub const STEPS: usize = 5;
@@ -214,7 +214,7 @@ mod device {
         let image = bytemuck::must_cast_ref(input);
         arch::step_0(weights, image, window, pooled1);
         arch::step_1(weights, pooled1, window, flat);
-        let late: &mut Late = bytemuck::must_cast_mut(pooled1);
+        let late = late_mut(pooled1);
         expand(flat, &mut late.flat);
         arch::step_2(weights, &late.flat, &mut late.linear1);
         arch::step_3(weights, &late.linear1, &mut late.linear2);
@@ -222,25 +222,50 @@ mod device {
         classify(&late.logits)
     }
 
-    /// As [`predict`], with each of its [`STEPS`](super::STEPS) handed to `observe` as a piece of work that it must do once: to count what it costs.
+    /// As [`predict`], with each of its [`STEPS`](super::STEPS) handed to `observe` as a piece of work that it must do once on the
+    /// arena: to count what it costs, or to look at [`step_output`].
     pub fn predict_by_step(
         weights: &Weights,
         input: &Input,
         arena: &mut Arena,
-        mut observe: impl FnMut(usize, &mut dyn FnMut()),
+        mut observe: impl FnMut(usize, &mut Arena, &dyn Fn(&mut Arena)),
     ) -> Prediction<CLASSES> {
-        let Arena { pooled1, window, flat } = arena;
         let image = bytemuck::must_cast_ref(input);
-        observe(0, &mut || arch::step_0(weights, image, window, pooled1));
-        observe(1, &mut || arch::step_1(weights, pooled1, window, flat));
-        let Late { flat: quads, linear1, linear2, logits, .. } = bytemuck::must_cast_mut(pooled1);
-        observe(2, &mut || {
-            expand(flat, quads);
-            arch::step_2(weights, quads, linear1);
+        observe(0, arena, &|Arena { pooled1, window, .. }| arch::step_0(weights, image, window, pooled1));
+        observe(1, arena, &|Arena { pooled1, window, flat }| {
+            arch::step_1(weights, pooled1, window, flat);
+            expand(flat, &mut late_mut(pooled1).flat);
         });
-        observe(3, &mut || arch::step_3(weights, linear1, linear2));
-        observe(4, &mut || arch::step_4(weights, linear2, logits));
-        classify(logits)
+        observe(2, arena, &|arena| {
+            let Late { flat, linear1, .. } = late_mut(&mut arena.pooled1);
+            arch::step_2(weights, flat, linear1);
+        });
+        observe(3, arena, &|arena| {
+            let Late { linear1, linear2, .. } = late_mut(&mut arena.pooled1);
+            arch::step_3(weights, linear1, linear2);
+        });
+        observe(4, arena, &|arena| {
+            let Late { linear2, logits, .. } = late_mut(&mut arena.pooled1);
+            arch::step_4(weights, linear2, logits);
+        });
+        classify(&late_mut(&mut arena.pooled1).logits)
+    }
+
+    /// What a step has given, right after it, as the default build gives it; nothing where there is no such step.
+    pub fn step_output(arena: &Arena, step: usize) -> &[u32] {
+        let late: &Late = bytemuck::must_cast_ref(&arena.pooled1);
+        match step {
+            0 => bytemuck::must_cast_slice(arena.pooled1.as_flattened().as_flattened()),
+            1 => bytemuck::must_cast_slice(&late.flat),
+            2 => bytemuck::must_cast_slice(&late.linear1),
+            3 => bytemuck::must_cast_slice(&late.linear2),
+            4 => bytemuck::must_cast_slice(late.logits.as_flattened()),
+            _ => &[],
+        }
+    }
+
+    fn late_mut(pooled1: &mut Pooled1) -> &mut Late {
+        bytemuck::must_cast_mut(pooled1)
     }
 
     fn classify(blocks: &[[i32; BLOCK]; LOGIT_BLOCKS]) -> Prediction<CLASSES> {

@@ -8,8 +8,11 @@ pub mod chip;
 pub mod fault;
 pub mod guard;
 pub mod logger;
+pub mod memory;
 pub mod provoke;
 pub mod stack;
+#[cfg(target_arch = "arm")]
+pub mod ticks;
 #[cfg(target_arch = "riscv32")]
 mod trap;
 pub mod watchdog;

@@ -19,9 +19,9 @@ mod device {
 
     /// The copy, or nothing where the RAM is too small for it.
     fn copy() -> Option<&'static mut Aligned<Bytes>> {
-        #[cfg(any(feature = "microbit", not(target_arch = "arm")))]
+        #[cfg(not(all(target_arch = "arm", holds_a_copy)))]
         return None;
-        #[cfg(all(target_arch = "arm", not(feature = "microbit")))]
+        #[cfg(all(target_arch = "arm", holds_a_copy))]
         cortex_m::singleton!(: Aligned<Bytes> = model::EMPTY)
     }
 

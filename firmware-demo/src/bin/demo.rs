@@ -15,7 +15,7 @@ mod device {
     use firmware_demo::counter::Counter;
     use firmware_demo::model::{Arena, CLASS_NAMES, Prediction, STEP_NAMES};
     use firmware_demo::place::{self, Place};
-    use firmware_demo::protocol::EXIT_OK;
+    use firmware_demo::protocol::{EXIT_OK, UNKNOWN_LABEL};
     use firmware_demo::{device, images};
 
     #[firmware_demo::entry]
@@ -27,14 +27,17 @@ mod device {
         if classifier.counter().is_none() {
             defmt::warn!("instructions are not counted: start QEMU with -icount shift=6");
         }
-        let mut right = 0;
+        let (mut right, mut labelled) = (0, 0);
         for (label, image) in images::baked() {
-            let label = usize::from(label);
+            let label = (label != UNKNOWN_LABEL).then_some(usize::from(label));
             let (prediction, count) = classifier.classify(image);
             report(label, &prediction, count, classifier.counter().map(Counter::unit));
-            right += u32::from(prediction.class == label);
+            labelled += u32::from(label.is_some());
+            right += u32::from(label == Some(prediction.class));
         }
-        defmt::info!("{=u32} of {=u32} right", right, images::baked().count() as u32);
+        if labelled > 0 {
+            defmt::info!("{=u32} of {=u32} right", right, labelled);
+        }
         if let Some((_, image)) = images::baked().next() {
             // The program's depth first: measuring an inference's paints over it.
             let program = stack::high_water();
@@ -47,22 +50,25 @@ mod device {
                 program
             );
             let unit = classifier.counter().map(Counter::unit);
-            for (name, count) in STEP_NAMES.iter().zip(classifier.steps(image)) {
+            for (name, count) in STEP_NAMES.iter().zip(classifier.classify_by_step(image, |_, _| ()).1) {
                 defmt::info!("layer {=str}: {=u32} {=str}", name, count, unit.map_or("counted", Unit::name));
             }
         }
         place::exit(EXIT_OK)
     }
 
-    /// One line: the label, the verdict, the three likeliest classes in order, the cost.
-    fn report(label: usize, prediction: &Prediction, count: Option<u32>, unit: Option<Unit>) {
+    /// One line: the label and the verdict where it is known, the three likeliest classes in order, the cost.
+    fn report(label: Option<usize>, prediction: &Prediction, count: Option<u32>, unit: Option<Unit>) {
         let ranking = prediction.ranking();
-        let name = |class: usize| CLASS_NAMES.get(class).copied().unwrap_or("no class");
-        let likely = |place: usize| name(ranking.get(place).copied().unwrap_or(usize::MAX));
-        let verdict = if prediction.class == label { "right" } else { "WRONG" };
+        let likely = |place: usize| Class(ranking.get(place).copied());
+        let verdict = match label {
+            None => "not known",
+            Some(label) if label == prediction.class => "right",
+            Some(_) => "WRONG",
+        };
         defmt::info!(
-            "{=str}: {=str}; {=str} > {=str} > {=str}; {=u32} {=str}",
-            name(label),
+            "{}: {=str}; {} > {} > {}; {=u32} {=str}",
+            Class(label),
             verdict,
             likely(0),
             likely(1),
@@ -70,5 +76,18 @@ mod device {
             count.unwrap_or(0),
             unit.map_or("counted", Unit::name)
         );
+    }
+
+    /// A class by its name, or by its number where it has none.
+    struct Class(Option<usize>);
+
+    impl defmt::Format for Class {
+        fn format(&self, f: defmt::Formatter<'_>) {
+            match self.0.map(|class| (class, CLASS_NAMES.get(class))) {
+                Some((_, Some(name))) => defmt::write!(f, "{=str}", name),
+                Some((class, None)) => defmt::write!(f, "class {=usize}", class),
+                None => defmt::write!(f, "no class"),
+            }
+        }
     }
 }

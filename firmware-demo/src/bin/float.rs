@@ -45,9 +45,6 @@ mod device {
         let (unfolded, unfolded_cost) = counter.measure(|| unfolded(image, scratch));
         watchdog::feed();
         let (folded, folded_cost) = counter.measure(|| folded(image, scratch));
-        let (Some(unfolded_cost), Some(folded_cost)) = (unfolded_cost, folded_cost) else {
-            device::fail("an inference takes more instructions than the counter holds");
-        };
         FloatRecord { logits: [unfolded, folded], instructions: [unfolded_cost, folded_cost] }
     }
 

@@ -1,7 +1,8 @@
 //! Counts what an inference costs: executed instructions in an emulator, processor cycles on a board.
 //!
 //! The emulator advances its clock by a fixed step for each executed instruction when QEMU is started with `-icount`; SysTick
-//! then counts instructions, scaled by a factor that a loop of known length reveals. QEMU's own trace of every executed
+//! then counts instructions, scaled by a factor that a loop of known length reveals; its exception counts how often it runs
+//! over. QEMU's own trace of every executed
 //! instruction (`-d exec -singlestep`) gives the same number, less the six instructions of the call. On a board the DWT unit
 //! counts cycles where the core has one that runs, and SysTick does elsewhere: [`choose`] decides. Touches those two units.
 
@@ -14,11 +15,10 @@ use cortex_m::peripheral::DWT;
 use cortex_m::peripheral::SYST;
 use cortex_m::peripheral::syst::SystClkSource;
 
+use crate::arch::ticks;
 use crate::choice::{Choice, Unit, choose};
 use crate::place::Place;
 
-/// SysTick counts down through 24 bits.
-const SYSTICK_MASK: u32 = 0x00FF_FFFF;
 /// Iterations by which the two calibration loops differ.
 const ITERATIONS: u32 = 8_000;
 /// Instructions by which they differ: an iteration of [`delay`] is a subtraction and a branch.
@@ -28,7 +28,7 @@ enum Source {
     /// So many ticks are [`CALIBRATION`] units.
     SysTick {
         timer: SYST,
-        ticks: u32,
+        ticks: u64,
     },
     CycleCounter,
 }
@@ -37,7 +37,7 @@ enum Source {
 pub struct Counter {
     source: Source,
     unit: Unit,
-    overhead: u32,
+    overhead: u64,
 }
 
 impl Counter {
@@ -50,7 +50,7 @@ impl Counter {
             Choice::SysTick => on_the_cores_clock(peripherals.SYST),
         };
         let mut counter = Self { source, unit: choice.unit(), overhead: 0 };
-        counter.overhead = counter.raw(|| ()).1.unwrap_or(0);
+        counter.overhead = counter.raw(|| ()).1;
         Some(counter)
     }
 
@@ -59,36 +59,30 @@ impl Counter {
         self.unit
     }
 
-    /// Runs `work` and counts. `None` if the counter ran over.
-    pub fn measure<R>(&mut self, work: impl FnOnce() -> R) -> (R, Option<u32>) {
+    /// Runs `work` and counts.
+    pub fn measure<R>(&mut self, work: impl FnOnce() -> R) -> (R, u32) {
         let (result, raw) = self.raw(work);
-        let counted = raw.map(|raw| {
-            let raw = raw.saturating_sub(self.overhead);
-            match self.source {
-                Source::CycleCounter => raw,
-                Source::SysTick { ticks, .. } => {
-                    ((u64::from(raw) * u64::from(CALIBRATION) + u64::from(ticks) / 2) / u64::from(ticks)) as u32
-                }
-            }
-        });
-        (result, counted)
+        let raw = raw.saturating_sub(self.overhead);
+        let counted = match self.source {
+            Source::CycleCounter => raw,
+            Source::SysTick { ticks, .. } => (raw * u64::from(CALIBRATION) + ticks / 2) / ticks,
+        };
+        (result, u32::try_from(counted).unwrap_or(u32::MAX))
     }
 
     fn of_instructions(mut timer: SYST) -> Option<Self> {
-        // The slower of the two clocks: 24 bits then hold more than ten million instructions.
+        // The slower of the two clocks, which runs over less often.
         timer.set_clock_source(SystClkSource::External);
-        timer.set_reload(SYSTICK_MASK);
+        timer.set_reload(ticks::RELOAD);
         timer.enable_counter();
         let source = Source::SysTick { timer, ticks: 1 };
         let mut counter = Self { source, unit: Unit::Instructions, overhead: 0 };
-        let first = counter.calibrate()?;
+        let first = counter.calibrate();
         // A clock that follows the instructions gives the same answer every time, up to the rounding of a tick.
-        for _ in 0..3 {
-            if counter.calibrate()?.abs_diff(first) > 2 {
-                return None;
-            }
+        if first == 0 || (0..3).any(|_| counter.calibrate().abs_diff(first) > 2) {
+            return None;
         }
-        counter.overhead = counter.raw(|| ()).1?;
+        counter.overhead = counter.raw(|| ()).1;
         if let Source::SysTick { ticks, .. } = &mut counter.source {
             *ticks = first;
         }
@@ -96,48 +90,42 @@ impl Counter {
     }
 
     /// Ticks of [`CALIBRATION`] instructions.
-    fn calibrate(&mut self) -> Option<u32> {
-        let short = self.delay(1_000)?;
-        let long = self.delay(1_000 + ITERATIONS)?;
-        long.checked_sub(short).filter(|&ticks| ticks > 0)
+    fn calibrate(&mut self) -> u64 {
+        let short = self.delay(1_000);
+        self.delay(1_000 + ITERATIONS).saturating_sub(short)
     }
 
     /// Ticks of a loop. One copy for both lengths: the alignment of another copy's loop could cost other instructions.
     #[inline(never)]
-    fn delay(&mut self, iterations: u32) -> Option<u32> {
+    fn delay(&mut self, iterations: u32) -> u64 {
         self.raw(|| delay(black_box(iterations))).1
     }
 
     /// Runs `work` between two readings of the counter.
-    fn raw<R>(&mut self, work: impl FnOnce() -> R) -> (R, Option<u32>) {
+    fn raw<R>(&mut self, work: impl FnOnce() -> R) -> (R, u64) {
         match &mut self.source {
             Source::CycleCounter => {
                 let start = cycle_count();
                 let result = black_box(work());
                 let end = cycle_count();
-                (result, Some(end.wrapping_sub(start)))
+                (result, end.wrapping_sub(start).into())
             }
             Source::SysTick { timer, .. } => {
-                timer.clear_current();
-                // The reload value appears with the next tick.
-                while SYST::get_current() == 0 {}
-                timer.has_wrapped();
-                let start = SYST::get_current();
+                let start = ticks::begin(timer);
                 let result = black_box(work());
                 let end = SYST::get_current();
-                let wrapped = timer.has_wrapped();
-                (result, (!wrapped).then_some(start.wrapping_sub(end) & SYSTICK_MASK))
+                (result, ticks::since(timer, start, end))
             }
         }
     }
 }
 
-/// SysTick as a counter of cycles. 24 bits hold sixteen million of them.
+/// SysTick as a counter of cycles.
 fn on_the_cores_clock(mut timer: SYST) -> Source {
     timer.set_clock_source(SystClkSource::Core);
-    timer.set_reload(SYSTICK_MASK);
+    timer.set_reload(ticks::RELOAD);
     timer.enable_counter();
-    Source::SysTick { timer, ticks: CALIBRATION }
+    Source::SysTick { timer, ticks: CALIBRATION.into() }
 }
 
 /// Starts the DWT unit's cycle counter, if the core has one, and looks whether it moves.

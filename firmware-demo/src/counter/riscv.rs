@@ -36,10 +36,10 @@ impl Counter {
         Unit::Instructions
     }
 
-    /// Runs `work` and counts. `None` if the counter ran over.
-    pub fn measure<R>(&mut self, work: impl FnOnce() -> R) -> (R, Option<u32>) {
+    /// Runs `work` and counts.
+    pub fn measure<R>(&mut self, work: impl FnOnce() -> R) -> (R, u32) {
         let (result, grown) = raw(work);
-        (result, Some((grown / self.step).saturating_sub(self.overhead)))
+        (result, (grown / self.step).saturating_sub(self.overhead))
     }
 }
 

@@ -60,7 +60,7 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Write one HTML file about a run: curves, BatchNorm, mistakes, quantiser, device
     Report(ReportArgs),
-    /// Run a weights.bin in the emulated microcontroller and compare every logit with the host's
+    /// Run a weights.bin in the emulated microcontroller and compare every layer's every output with the host's
     Emulate(EmulateArgs),
     /// Flash the demo onto a connected board and show its log
     Board(BoardArgs),
@@ -153,6 +153,10 @@ pub struct ExportArgs {
     pub folded: bool,
     #[command(flatten)]
     pub data: DataArgs,
+    /// What calibrates the integers, in place of the training examples: a data set of one's own, a file as `predict` takes it, or
+    /// seeded noise, which needs no data and fits nothing well
+    #[arg(long, value_name = "DATA|FILE|noise", conflicts_with_all = ["data", "data_dir"])]
+    pub calibrate: Option<String>,
     /// Refuse to export when the integers lose more accuracy than this on the calibration images, in percentage points
     #[arg(long, value_name = "POINTS", default_value_t = DEFAULT_LIMIT, value_parser = positive)]
     pub limit: f64,
@@ -258,7 +262,11 @@ pub struct EmulateArgs {
     /// The profile's f32 network: a checkpoint [default: PyTorch's trained model of tests/golden]
     #[arg(long, value_name = "FILE", requires = "profile")]
     pub checkpoint: Option<PathBuf>,
-    /// Classify the first N test images [default: all]
+    /// Take these inputs in place of a data set, without labels: before any preprocessing, as `predict` takes them. u8 are the device's
+    /// codes, f32 become codes
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dataset", "data_dir", "no_checksum", "data"])]
+    pub inputs: Option<PathBuf>,
+    /// Classify the first N test images, or inputs [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub images: Option<u64>,
     /// Go through the images N times without a restart; the report counts every inference
@@ -267,10 +275,10 @@ pub struct EmulateArgs {
     #[command(flatten)]
     pub data: DataArgs,
     /// Run the program that `board` flashes instead, which classifies a few images baked into it, and show its log
-    #[arg(long, conflicts_with_all = ["images", "dataset", "data_dir", "no_checksum", "json"])]
+    #[arg(long, conflicts_with_all = ["images", "inputs", "dataset", "data_dir", "no_checksum", "json"])]
     pub demo: bool,
     /// Run this built program of the firmware instead and show its log; `cargo run` with the firmware's target does so
-    #[arg(long, hide = true, value_name = "ELF", conflicts_with_all = ["weights", "images", "dataset", "data_dir", "no_checksum", "json", "demo"])]
+    #[arg(long, hide = true, value_name = "ELF", conflicts_with_all = ["weights", "images", "inputs", "dataset", "data_dir", "no_checksum", "json", "demo"])]
     pub elf: Option<PathBuf>,
     /// Print one JSON object on stdout instead of text
     #[arg(long)]

@@ -56,7 +56,7 @@ fn figures(report: &DemoReport) -> String {
         ("  f32, BatchNorm unfolded", evaluate.accuracy_f32_unfolded),
         ("  f32, BatchNorm folded", evaluate.accuracy_f32_folded),
         ("  int8 on the host", evaluate.accuracy_int8),
-        ("  int8 in the emulator", Some(emulated.accuracy)),
+        ("  int8 in the emulator", emulated.accuracy),
     ] {
         accuracies.row(label, accuracy.map(percent).unwrap_or_default());
     }

@@ -1,15 +1,20 @@
 //! `host-trainer emulate`.
 
 use std::io::Write;
+use std::path::Path;
+
+use bn_core::file::WeightsFile;
 
 use super::args::EmulateArgs;
 use super::output::{self, Table, percent, thousands};
 use super::profile;
+use crate::data::Split;
+use crate::data::own::arrays;
 use crate::device::emulate::{Cost, EmulateReport, EmulateRequest, LogLine, run_demo, run_elf, soak};
 use crate::device::firmware::{Inputs, shipped_weights};
 use crate::error::{Error, Result};
 use crate::evaluate::network_of;
-use crate::model::input::{check, check_images};
+use crate::model::input::check;
 use crate::model::weights;
 
 pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
@@ -25,26 +30,13 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
     let path = args.weights.clone().map_or_else(shipped_weights, Ok)?;
     let weights = weights::read(&path)?;
     if args.demo {
-        return print(
-            &run_demo(
-                &Inputs {
-                    weights: Some(&weights),
-                    images: None,
-                    machine: args.machine,
-                    board: None,
-                    build: args.build(),
-                },
-                args.machine,
-            )?,
-            out,
-        );
+        let (machine, build) = (args.machine, args.build());
+        let inputs = Inputs { weights: Some(&weights), images: None, machine, board: None, build };
+        return print(&run_demo(&inputs, machine)?, out);
     }
-    let network = network_of(&path, &weights)?;
-    let dataset = args.data.load(None, &network)?;
-    check(&network, &dataset.test)?;
-    check_images(&dataset.test.inputs)?;
-    let images = dataset.test.first(args.images.map_or(usize::MAX, |n| n as usize));
-    output::notice(&format!("weights of {}, test images of {} ({})", path.display(), dataset.name, dataset.source));
+    let (all, from) = examples(&args, &path, &weights)?;
+    let images = all.first(args.images.map_or(usize::MAX, |n| n as usize));
+    output::notice(&format!("weights of {}, {from}", path.display()));
     let request = EmulateRequest { weights: &weights, machine: args.machine, images: &images, build: args.build() };
     let report = if args.profile {
         profile::emulate_and_profile(&request, args.checkpoint.as_deref())?
@@ -55,11 +47,27 @@ pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
         output::json(out, &report)?;
     } else {
         output::text(out, &figures(&report))?;
+        if !report.agrees() {
+            output::text(out, &differing(&report))?;
+        }
         if args.profile {
             output::text(out, &profile::text(&report))?;
         }
     }
     report.verdict()
+}
+
+/// What is to run, and where it is from.
+fn examples(args: &EmulateArgs, path: &Path, weights: &WeightsFile) -> Result<(Split, String)> {
+    let network = network_of(path, weights)?;
+    if let Some(file) = &args.inputs {
+        let inputs = arrays::read_inputs(file, network.input())?;
+        return Ok((Split { inputs, labels: Vec::new() }, format!("inputs of {}", file.display())));
+    }
+    let dataset = args.data.load(None, &network)?;
+    check(&network, &dataset.test)?;
+    let from = format!("test images of {} ({})", dataset.name, dataset.source);
+    Ok((dataset.test, from))
 }
 
 fn print(log: &[LogLine], out: &mut dyn Write) -> Result<()> {
@@ -68,27 +76,43 @@ fn print(log: &[LogLine], out: &mut dyn Write) -> Result<()> {
 
 /// The report for people.
 pub(super) fn figures(report: &EmulateReport) -> String {
-    let EmulateReport { logits_differing, classes_differing, logits_compared, images, .. } = report;
-    let agreement = match (logits_differing, classes_differing) {
-        (0, 0) => format!("all {} logits are the host's, bit for bit", thousands(*logits_compared)),
-        _ => format!(
-            "{} of {} logits and {} of {} classes DIFFER from the host's",
-            thousands(*logits_differing),
-            thousands(*logits_compared),
+    let EmulateReport { outputs_compared, outputs_differing, classes_differing, images, layers, .. } = report;
+    let agreement = if report.agrees() {
+        format!("all {} outputs of {} layers are the host's, bit for bit", thousands(*outputs_compared), layers.len())
+    } else {
+        format!(
+            "{} of {} outputs and {} of {} classes DIFFER from the host's",
+            thousands(*outputs_differing),
+            thousands(*outputs_compared),
             thousands(*classes_differing),
             thousands(*images)
-        ),
+        )
     };
     let mut table = Table::default();
-    table
-        .row("classified", format!("{} images on {} ({})", thousands(*images), report.machine, report.target))
-        .row("accuracy, int8 in the emulator", percent(report.accuracy))
-        .row("compared with the host", agreement);
+    table.row("classified", format!("{} images on {} ({})", thousands(*images), report.machine, report.target));
+    if let Some(accuracy) = report.accuracy {
+        table.row("accuracy, int8 in the emulator", percent(accuracy));
+    }
+    table.row("compared with the host", agreement);
     if let Some(cost) = &report.cost {
         costs(cost, &mut table);
     }
     table.row("time", format!("{:.1} s, emulators side by side: {}", report.seconds, report.emulators));
     table.render()
+}
+
+/// Each layer's outputs that differ, and the first of them.
+fn differing(report: &EmulateReport) -> String {
+    let mut table = Table::default();
+    for layer in &report.layers {
+        let (differing, compared) = (layer.outputs_differing, layer.outputs_compared);
+        let said = format!("{} of {} outputs differ", thousands(differing), thousands(compared));
+        table.row(format!("layer {} {}", layer.name.escape_debug(), layer.family), said);
+    }
+    if let Some(first) = &report.first_difference {
+        table.row("first", first.to_string());
+    }
+    format!("\n{}", table.render())
 }
 
 fn costs(cost: &Cost, table: &mut Table) {

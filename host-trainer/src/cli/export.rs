@@ -1,9 +1,12 @@
 //! `host-trainer export`.
 
 use std::io::Write;
+use std::path::Path;
 
 use super::args::ExportArgs;
 use super::output::{self, Table, percent, thousands};
+use crate::data::own::{self, Wanted, arrays};
+use crate::data::{Inputs, Split};
 use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateReport, Request, evaluate};
 use crate::exchange::{self, Form, Format};
@@ -11,6 +14,7 @@ use crate::export::{ExportReport, ExportRequest, export};
 use crate::files;
 use crate::model::weights;
 use crate::model_file::ModelFile;
+use crate::network::Network;
 use crate::quantize::LayerReport;
 use crate::quantize::fine_tune::{Agreement, FineTuned};
 use crate::train::checkpoint::Checkpoint;
@@ -60,19 +64,40 @@ fn other_programs(args: &ExportArgs, checkpoint: &Checkpoint, format: Format, ou
 
 /// A `weights.bin`.
 fn integers(args: &ExportArgs, checkpoint: &Checkpoint, out: &mut dyn Write) -> Result<()> {
-    let dataset = args.data.load(checkpoint.training(), &checkpoint.parameters.network)?;
+    let network = &checkpoint.parameters.network;
+    let (calibration, dataset) = match &args.calibrate {
+        None => {
+            let dataset = args.data.load(checkpoint.training(), network)?;
+            (dataset.train.clone(), Some(dataset))
+        }
+        Some(with) => (calibration(with, network)?, None),
+    };
     let fine_tuning = args.qat.request(checkpoint);
-    let request = ExportRequest { calibration: &dataset.train, accuracy_limit: args.limit, fine_tuning };
+    let request = ExportRequest { calibration: &calibration, accuracy_limit: args.limit, fine_tuning };
     let exported = export(&checkpoint.parameters, &request)?;
     // What is reported is the file that now lies on the disk.
     let file = ModelFile::Weights(Box::new(weights::write(&args.out, &exported.weights)?));
     let request = Request { file: &args.out, model: &file, checkpoint: Some(checkpoint), images: None };
-    let test = evaluate(&request, &dataset)?.report;
+    let test = dataset.map(|dataset| evaluate(&request, &dataset)).transpose()?.map(|evaluated| evaluated.report);
     if args.json {
         let report = serde_json::json!({ "weights": args.out, "export": exported.report, "test": test });
         return output::json(out, &report);
     }
-    output::text(out, &figures(args, &exported.report, &test))
+    output::text(out, &figures(args, &exported.report, test.as_ref()))
+}
+
+/// Examples that calibrate in place of a data set's.
+fn calibration(with: &str, network: &Network) -> Result<Split> {
+    if with == "noise" {
+        return Ok(Split { inputs: Inputs::noise(network, 0), labels: Vec::new() });
+    }
+    let path = Path::new(with);
+    if path.is_dir() {
+        let classes: Vec<String> = network.class_names().map(String::from).collect();
+        let wanted = Wanted { shape: Some(network.input()), classes: &classes, rule: None };
+        return Ok(own::load(path, &wanted)?.train);
+    }
+    Ok(Split { inputs: arrays::read_inputs(path, network.input())?, labels: Vec::new() })
 }
 
 fn weights_table(layers: &[LayerReport]) -> String {
@@ -123,11 +148,11 @@ fn activations_table(report: &ExportReport) -> String {
     let mut table = String::from(
         "outputs        range               saturated  signal to noise  largest error, steps  fold gain           dead\n",
     );
-    for (layer, outputs) in report.layers.iter().zip(&report.activations) {
+    for outputs in &report.activations {
         let range = |[low, high]: [f64; 2]| format!("{low:.3} to {high:.3}");
         table += &format!(
             "{:<13}  {:<18}  {:>9}  {:>12.1} dB  {:>20.1}  {:<18}  {:>4}\n",
-            layer.layer,
+            outputs.layer,
             range(outputs.range),
             percent(outputs.saturated),
             outputs.snr_db,
@@ -139,24 +164,36 @@ fn activations_table(report: &ExportReport) -> String {
     table
 }
 
-fn figures(args: &ExportArgs, report: &ExportReport, test: &EvaluateReport) -> String {
+fn figures(args: &ExportArgs, report: &ExportReport, test: Option<&EvaluateReport>) -> String {
     let tuned = report.fine_tuned.as_ref().map(fine_tuning_table).unwrap_or_default();
     let layers = weights_table(&report.layers) + "\n" + &tuned + &activations_table(report);
-    let both = |of: fn(&EvaluateReport) -> Option<f64>, calibration: f64| {
-        let test = of(test).map(percent).unwrap_or_default();
-        format!("{test:>9} {:>20}", percent(calibration))
+    let both = |of: fn(&EvaluateReport) -> Option<f64>, calibration: Option<f64>| {
+        let [test, calibration] = [test.and_then(of), calibration].map(|share| share.map(percent).unwrap_or_default());
+        format!("{test:>9} {calibration:>20}")
     };
     let calibration = &report.calibration;
     let mut table = Table::default();
     table
         .row("", format!("{:>9} {:>20}", "test", "calibration"))
-        .row("images", format!("{:>9} {:>20}", thousands(test.images), thousands(calibration.images)))
+        .row(
+            "examples",
+            format!(
+                "{:>9} {:>20}",
+                test.map(|test| thousands(test.images)).unwrap_or_default(),
+                thousands(calibration.images)
+            ),
+        )
         .row("accuracy, f32 unfolded", both(|t| t.accuracy_f32_unfolded, calibration.accuracy_f32_unfolded))
         .row("accuracy, f32 folded", both(|t| t.accuracy_f32_folded, calibration.accuracy_f32_folded))
         .row("accuracy, int8", both(|t| t.accuracy_int8, calibration.accuracy_int8))
-        .row("classified differently by int8", both(|t| t.disagree_int8, calibration.disagree_int8));
+        .row("classified differently by int8", both(|t| t.disagree_int8, calibration.disagree_int8))
+        .row("squared error of int8", format!("{:>9} {:>20}", "", percent(calibration.int8_relative_error)));
     let mut file = Table::default();
-    file.row("data", format!("{} ({})", test.dataset, test.data_source))
+    let data = match (test, &args.calibrate) {
+        (Some(test), _) => format!("{} ({})", test.dataset, test.data_source),
+        (None, with) => with.clone().unwrap_or_default(),
+    };
+    file.row("data", data)
         .row("weights", args.out.display().to_string())
         .row("size", format!("{} bytes, checksum {:08x}", thousands(report.bytes), report.checksum));
     format!("{layers}\n{}\n{}", table.render(), file.render())

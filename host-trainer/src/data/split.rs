@@ -3,6 +3,14 @@
 use bn_core::Image;
 use bn_core::lenet;
 use bn_core::network::Shape;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::engine::normal;
+use crate::network::Network;
+
+/// Examples of noise.
+const NOISE: usize = 64;
 
 /// Inputs of one shape, `[n][channels][height][width]`, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +61,20 @@ impl Inputs {
     pub fn new(shape: Shape, values: Values) -> Self {
         assert!(values.len().is_multiple_of(shape.len()), "{} values are no whole examples of {shape}", values.len());
         Self { shape, values }
+    }
+
+    /// Examples that need no data: uniform bytes where a network reads pictures (square maps, grey or of three colours), else
+    /// numbers of mean 0 and deviation 1.
+    pub fn noise(network: &Network, seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let Shape { channels, height, width } = network.input();
+        let count = NOISE * network.input().len();
+        let values = if matches!(channels, 1 | 3) && height == width && height > 1 {
+            Values::U8((0..count).map(|_| rng.random()).collect())
+        } else {
+            Values::F32((0..count).map(|_| normal(&mut rng) as f32).collect())
+        };
+        Self::new(network.input(), values)
     }
 
     /// Shape of one example.
@@ -106,6 +128,11 @@ impl Inputs {
     pub fn part(&self, examples: std::ops::Range<usize>) -> Self {
         let values = self.values.part(examples.start * self.shape.len()..examples.end * self.shape.len());
         Self { shape: self.shape, values }
+    }
+
+    /// A copy of the first examples; of all if there are fewer.
+    pub fn first(&self, count: usize) -> Self {
+        self.part(0..count.min(self.len()))
     }
 
     /// A copy of the examples at those positions.

@@ -2,6 +2,7 @@
 //! the target directory alone.
 
 mod cargo;
+mod fits;
 mod patch;
 
 use std::fs::{self, File};
@@ -14,11 +15,12 @@ use tempfile::TempDir;
 
 use crate::data::Split;
 use crate::device::board::Board;
-use crate::device::emulate::Machine;
+use crate::device::emulate::{Codes, Machine, protocol};
 use crate::device::footprint::{Footprint, footprint};
 use crate::device::setup;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::model::weights;
 use crate::notice::notice;
 
 pub use crate::device::builds::Build;
@@ -130,7 +132,8 @@ pub fn shipped_weights() -> Result<PathBuf> {
 /// Builds the programs of the firmware with these inputs. Installs the target's libraries first where that is possible.
 ///
 /// # Errors
-/// [`Error::Missing`] without the target or the sources, [`Error::Tool`] with the compiler's reason, [`Error::Io`].
+/// [`Error::Missing`] without the target or the sources, [`Error::Tool`] with the compiler's reason, [`Error::Io`];
+/// [`Error::BadArgument`] for a network that the board cannot hold, with those that can, and for images that it does not read.
 pub fn build(inputs: &Inputs<'_>) -> Result<Firmware> {
     build_programs(inputs, &Program::ALL)
 }
@@ -145,6 +148,9 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
         Some(board) => (board.target(), board.name()),
         None => (inputs.machine.target(), inputs.machine.board()),
     };
+    let shipped = weights::read(&shipped_weights()?)?;
+    let weights = inputs.weights.unwrap_or(&shipped);
+    fits::check(weights, inputs)?;
     setup::ensure_target_of(target)?;
     let folder = cargo::target_directory(&root)?.join("firmware-inputs");
     fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
@@ -153,7 +159,7 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
     let guard = File::create(&lock).map_err(Error::io("create", &lock))?;
     guard.lock().map_err(Error::io("lock", &lock))?;
 
-    let baked = bake(inputs, &folder)?;
+    let baked = bake(weights, &shipped, inputs.images, &folder)?;
     let build = cargo::build(&root, &cargo::Request { target, board, build: inputs.build, programs, baked: &baked });
     notice(&format!("building the firmware for {target}"));
     let executables = cargo::executables(build)?;
@@ -171,32 +177,36 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
 }
 
 /// Writes what is baked in into `folder`, and says by which variables the firmware's build script finds it.
-fn bake(inputs: &Inputs<'_>, folder: &Path) -> Result<Vec<(&'static str, PathBuf)>> {
+fn bake(
+    weights: &WeightsFile,
+    shipped: &WeightsFile,
+    images: Option<&Split>,
+    folder: &Path,
+) -> Result<Vec<(&'static str, PathBuf)>> {
     let mut baked = Vec::new();
     // The shipped weights under another name would only make cargo link again, and so would a file with the right contents
     // and a new modification time.
-    let shipped = files::try_read(&shipped_weights()?, files::WEIGHTS.limit).unwrap_or_default();
-    if let Some(weights) = inputs.weights.map(WeightsFile::to_bytes).filter(|weights| *weights != shipped) {
+    if weights.to_bytes() != shipped.to_bytes() {
         let path = folder.join("weights.bin");
-        files::write_if_different(&path, &weights)?;
+        files::write_if_different(&path, &weights.to_bytes())?;
         baked.push(("BN_LENET_WEIGHTS", path));
     }
-    if let Some(images) = inputs.images {
+    if let Some(images) = images {
         let path = folder.join("images.bin");
-        files::write_if_different(&path, &demo_images(images))?;
+        files::write_if_different(&path, &demo_images(weights, images)?)?;
         baked.push(("BN_LENET_IMAGES", path));
     }
     Ok(baked)
 }
 
-/// The file of baked images: for each its label, then its pixels.
-pub fn demo_images(images: &Split) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (image, &label) in images.images().iter().zip(&images.labels) {
-        bytes.push(label);
-        bytes.extend_from_slice(image.as_flattened());
-    }
-    bytes
+/// The file of baked images: for each its label, or that nobody knows it, then its bytes.
+///
+/// # Errors
+/// [`Error::BadArgument`] for images of another shape than the network's.
+pub fn demo_images(weights: &WeightsFile, images: &Split) -> Result<Vec<u8>> {
+    let codes = Codes::of(weights, &images.inputs)?;
+    let label = |index| images.labels.get(index).copied().unwrap_or(protocol::UNKNOWN_LABEL);
+    Ok((0..codes.len()).flat_map(|index| [&[label(index)], codes.one(index)].concat()).collect())
 }
 
 /// Sizes of a built program that classifies.
@@ -233,7 +243,8 @@ mod tests {
         let mut image = [[0; 28]; 28];
         image[0][0] = 5;
         image[27][27] = 6;
-        let bytes = demo_images(&Split::of_images(vec![image, image], vec![3, 9]));
+        let weights = weights::read(&shipped_weights().unwrap()).unwrap();
+        let bytes = demo_images(&weights, &Split::of_images(vec![image, image], vec![3, 9])).unwrap();
         assert_eq!(bytes.len(), 2 * 785);
         assert_eq!((bytes[0], bytes[1], bytes[784], bytes[785]), (3, 5, 6, 9));
     }

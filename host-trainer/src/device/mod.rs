@@ -7,10 +7,13 @@
 //! | `setup` | the tools that the rest needs: found, installed, or named |
 //! | `firmware` | building the firmware, or replacing the weights in a built one |
 //! | `footprint` | flash and stack of a function and all that it calls, from the machine code |
-//! | `emulate` | images through the firmware in an emulator, every logit compared; the profile of its layers |
+//! | `emulate` | images through the firmware in an emulator, every layer's every output compared; the profile of its layers |
+//! | `boards` | the firmware's boards, and which networks their memories hold |
 //! | `board` | flashing a board, and its log |
 
 pub mod board;
+#[path = "../../../firmware-demo/src/boards.rs"]
+pub mod boards;
 pub mod builds;
 pub mod emulate;
 pub mod firmware;

@@ -65,7 +65,7 @@ pub fn kaiming_parameters(network: &Arc<Network>, seed: u64, variance: Variance)
 }
 
 /// A normal value of mean 0 and deviation 1. Source: Box and Muller 1958, "A Note on the Generation of Random Normal Deviates".
-fn normal(rng: &mut ChaCha8Rng) -> f64 {
+pub(crate) fn normal(rng: &mut ChaCha8Rng) -> f64 {
     let (radius, angle) = (1.0 - rng.random::<f64>(), rng.random::<f64>());
     (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
 }

@@ -10,6 +10,7 @@ pub mod steps;
 pub mod taught;
 
 pub use init::initial_parameters;
+pub(crate) use init::normal;
 pub use select::EngineName;
 pub use steps::{Moments, Optimizer, Steps};
 
@@ -33,7 +34,13 @@ pub enum Task {
 impl Task {
     /// That of a network: one without classes and with as many outputs as inputs gives its input back.
     pub fn of(network: &Network) -> Self {
-        let is_reconstruction = !network.has_classes() && network.output().len() == network.input().len();
+        Self::of_description(&network.view())
+    }
+
+    /// As [`of`](Self::of).
+    pub fn of_description(network: &bn_core::network::Network<'_>) -> Self {
+        let topology = network.topology;
+        let is_reconstruction = network.classes.is_empty() && topology.output().len() == topology.input.len();
         if is_reconstruction { Task::Reconstruction } else { Task::Classes }
     }
 }

@@ -1,10 +1,13 @@
 //! Inference over many inputs, on all cores: any network in f32, LeNet by bn-core's own code, in integers too. Results do not
 //! depend on the number of threads.
 
+use std::borrow::Cow;
+
 use bn_core::file::{Arena, WeightsFile};
+use bn_core::format::Scale;
 use bn_core::infer::{self, ScratchF32, argmax};
 use bn_core::lenet::{FLAT, Streams};
-use bn_core::quant::Quad;
+use bn_core::quant::{Quad, quantize_input};
 use bn_core::wide::{WideInt8Scratch, WideLeNet, WideModel, WideScratch};
 use bn_core::{CLASSES, FoldedLeNet, Image, LeNet};
 use ndarray::Array4;
@@ -13,7 +16,7 @@ use super::fold::{Folded, InputPadding};
 use super::input::gather;
 use super::parameters::Parameters;
 use crate::cores::cores;
-use crate::data::Inputs;
+use crate::data::{Inputs, Raw};
 use crate::engine::reference::network::Net;
 use crate::network::Network;
 
@@ -150,16 +153,36 @@ impl Prediction {
     }
 }
 
-/// What the integer network says, one prediction an image: on vector units where it is LeNet's, else by the portable kernels.
+/// What the integer network says, one prediction an input: on vector units where it is LeNet's, else by the portable kernels.
 ///
 /// # Panics
-/// If the network does not read images of this size.
-pub fn int8(file: &WeightsFile, images: &[Image]) -> Vec<Prediction> {
-    if let Some(model) = Streams::of(file).and_then(WideModel::new).map(Box::new) {
-        let logits = each(images, WideInt8Scratch::new, |image, scratch| model.predict(image, scratch));
+/// If the network does not read inputs of this shape.
+pub fn int8(file: &WeightsFile, inputs: &Inputs) -> Vec<Prediction> {
+    if let Some(model) = Streams::of(file).and_then(WideModel::new).map(Box::new).filter(|_| inputs.are_images()) {
+        let logits = each(inputs.images(), WideInt8Scratch::new, |image, scratch| model.predict(image, scratch));
         return logits.into_iter().map(|logits| Prediction::new(logits.to_vec())).collect();
     }
-    each(images, Arena::default, |image, arena| Prediction::new(file.run(image.as_flattened(), arena, |_, _| ())))
+    let examples: Vec<usize> = (0..inputs.len()).collect();
+    let run = |example: &usize, arena: &mut Arena| {
+        Prediction::new(file.run(&codes(file, inputs, *example), arena, |_, _| ()))
+    };
+    each(&examples, Arena::default, run)
+}
+
+/// An input as the device takes it: bytes are codes, other numbers become codes by the file's scale.
+pub fn codes<'a>(file: &WeightsFile, inputs: &'a Inputs, example: usize) -> Cow<'a, [u8]> {
+    match inputs.raw(example) {
+        Raw::U8(codes) => Cow::Borrowed(codes),
+        Raw::F32(values) => values.iter().map(|&raw| quantize_input(raw, file.input_scale())).collect(),
+    }
+}
+
+/// The integers' outputs as numbers; each is exact in f32 up to 24 bits.
+pub fn dequantized(file: &WeightsFile, predictions: &[Prediction]) -> Outputs {
+    let Scale { scale, zero_point } = file.output_scale();
+    let values = predictions.iter().flat_map(|p| &p.logits);
+    let value = |&logit: &i32| (f64::from(logit.wrapping_sub(zero_point)) * f64::from(scale)) as f32;
+    Outputs::new(file.outputs(), values.map(value).collect())
 }
 
 /// What reaches the first linear layer of LeNet's integers, one row an image: channel, row, column, centred.
@@ -192,24 +215,17 @@ pub fn disagreement(a: &[usize], b: &[usize]) -> f64 {
     a.iter().zip(b).filter(|(a, b)| a != b).count() as f64 / a.len() as f64
 }
 
-/// `f` of every image, in order; each thread has a scratch of its own.
-pub(crate) fn each<S, R: Send>(images: &[Image], scratch: fn() -> S, f: impl Fn(&Image, &mut S) -> R + Sync) -> Vec<R> {
+/// `f` of every item, in order; each thread has a scratch of its own.
+pub(crate) fn each<T: Sync, S, R: Send>(items: &[T], scratch: fn() -> S, f: impl Fn(&T, &mut S) -> R + Sync) -> Vec<R> {
     let threads = cores();
-    let chunk = images.len().div_ceil(threads).max(1);
-    let run = |images: &[Image]| {
+    let chunk = items.len().div_ceil(threads).max(1);
+    let run = |items: &[T]| {
         let mut scratch = Box::new(scratch());
-        images.iter().map(|image| f(image, &mut scratch)).collect::<Vec<R>>()
+        items.iter().map(|item| f(item, &mut scratch)).collect::<Vec<R>>()
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = images
-            .chunks(chunk)
-            .map(|images| {
-                scope.spawn({
-                    let run = &run;
-                    move || run(images)
-                })
-            })
-            .collect();
+        let run = &run;
+        let threads: Vec<_> = items.chunks(chunk).map(|items| scope.spawn(move || run(items))).collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("inference does not panic")).collect()
     })
 }

@@ -8,17 +8,28 @@ use crate::engine::reference::Real;
 use crate::error::{Error, Result};
 use crate::network::Network;
 
+/// Whether inputs are what a network reads.
+///
+/// # Errors
+/// [`Error::BadArgument`] that says what does not fit.
+pub fn check_shape(network: &Network, inputs: &Inputs) -> Result<()> {
+    if inputs.shape() == network.input() {
+        return Ok(());
+    }
+    Err(Error::BadArgument {
+        problem: format!("{} reads {}, the data has examples {}", network.name(), network.input(), inputs.shape()),
+        remedy: "take data of that shape, or another --network".into(),
+    })
+}
+
 /// Whether a split is what a network reads and tells apart.
 ///
 /// # Errors
 /// [`Error::BadArgument`] that says what does not fit.
 pub fn check(network: &Network, split: &Split) -> Result<()> {
-    let (input, outputs) = (network.input(), network.output().len());
+    check_shape(network, &split.inputs)?;
+    let outputs = network.output().len();
     let bad = |problem: String, remedy: &str| Err(Error::BadArgument { problem, remedy: remedy.into() });
-    if split.inputs.shape() != input {
-        let problem = format!("{} reads {input}, the data has examples {}", network.name(), split.inputs.shape());
-        return bad(problem, "take data of that shape, or another --network");
-    }
     if Task::of(network) == Task::Reconstruction {
         return Ok(());
     }

@@ -135,7 +135,7 @@ impl<'a> Judge<'a> {
 
     fn judge(&self, file: &WeightsFile) -> Agreement {
         let unit = file.output_scale().scale;
-        let predictions = inference::int8(file, self.split.images());
+        let predictions = inference::int8(file, &self.split.inputs);
         let classes: Vec<usize> = predictions.iter().map(|p| p.class).collect();
         let divergences = predictions.iter().zip(&self.probabilities).map(|(p, wanted)| {
             let given = softmax(&std::array::from_fn(|class| p.logits[class] as f32 * unit));

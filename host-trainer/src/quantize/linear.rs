@@ -4,14 +4,12 @@
 //! floored where an output is so small (a dead one: gamma near 0) that its bias, counted in steps of the accumulator, would
 //! leave i32.
 
-use std::thread;
-
 use bn_core::kernels::linear::BLOCK;
 use bn_core::quant::{LINEAR_UNIT, LINEAR_WEIGHT_MAX, Pair, pack_weights, unpack_weights};
 
 use super::rounding::{Covariance, Rounded, by_cost, by_pairs, nearest};
 use super::{LayerReport, MULTIPLIER_ONE, Noise, Source, max_magnitude, scale_does_not_fit};
-use crate::cores::cores;
+use crate::cores::each;
 use crate::error::Result;
 
 /// Largest bias of a linear layer in steps of the accumulator. The widest layer's products (256 * 256 of 127 by 127) stay
@@ -85,19 +83,13 @@ impl Source<'_> {
     /// on each other, so all cores work.
     fn rows(&self, output: Output) -> Vec<(Vec<f64>, f64, Result<Row>)> {
         let channels: Vec<_> = self.channels().collect();
-        let share = channels.len().div_ceil(cores());
         let of = |(weight, bias): &(&[f32], f64)| {
             let weight: Vec<f64> = weight.iter().map(|&w| f64::from(w)).collect();
             let bias = bias + weight.iter().sum::<f64>() * self.input.centre() + output.offset;
             let row = self.row(&weight, bias, output.step);
             (weight, bias, row)
         };
-        thread::scope(|scope| {
-            let shares =
-                channels.chunks(share).map(|share| scope.spawn(move || share.iter().map(of).collect::<Vec<_>>()));
-            let shares: Vec<_> = shares.collect();
-            shares.into_iter().flat_map(|share| share.join().expect("a share does not panic")).collect()
-        })
+        each(&channels, of)
     }
 
     /// Value of one unit of a linear accumulator whose weights have this scale.

@@ -5,6 +5,7 @@
 //! | `calibration` | what training images say of each layer's inputs |
 //! | `linear` | linear layers: a scale an output, integers chosen by what they cost |
 //! | `rounding` | that choice |
+//! | `general` | the integers of any network but LeNet |
 //! | `fine_tune` | quantisation-aware fine-tuning of the linear layers |
 //! | `measure` | how the integer layers do beside the f32 ones |
 //!
@@ -17,6 +18,7 @@
 
 mod calibration;
 pub mod fine_tune;
+pub mod general;
 mod linear;
 pub mod measure;
 pub mod rounding;

@@ -54,6 +54,14 @@ impl Covariance {
         Self { size, values }
     }
 
+    /// With that share of everything but the variances taken off: what few rows say of how inputs move together is mostly chance.
+    pub fn towards_its_diagonal(mut self, share: f64) -> Self {
+        for (at, row) in self.values.chunks_exact_mut(self.size).enumerate() {
+            row.iter_mut().enumerate().filter(|(other, _)| *other != at).for_each(|(_, v)| *v *= 1.0 - share);
+        }
+        self
+    }
+
     fn row(&self, at: usize) -> &[f64] {
         &self.values[at * self.size..][..self.size]
     }

@@ -5,7 +5,6 @@ use crate::device::emulate::{EmulateReport, EmulateRequest, Machine, emulate};
 use crate::device::firmware::Build;
 use crate::engine::Task;
 use crate::error::{Error, Result};
-use crate::evaluate::dequantized;
 use crate::export::{ExportReport, ExportRequest, export};
 use crate::files;
 use crate::model::fold::fold;
@@ -187,7 +186,7 @@ pub fn gather<'a>(request: &ReportRequest<'a>) -> Result<Facts<'a>> {
     };
     let model = exported.weights;
     let int8 = Int8 {
-        stage: stage(dequantized(&inference::int8(&model, test.images()), model.output_scale().scale)),
+        stage: stage(inference::dequantized(&model, &inference::int8(&model, &test.inputs))),
         export: exported.report,
         is_the_runs_file: files::try_read(&run.weights(), files::WEIGHTS.limit).map(|file| file == model.to_bytes()),
     };

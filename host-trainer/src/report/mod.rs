@@ -58,7 +58,7 @@ pub fn write(facts: &Facts<'_>, path: PathBuf) -> Result<ReportSummary> {
     let text = html(facts);
     files::write(&path, text.as_bytes())?;
     let (device, why) = match &facts.device {
-        Device::Ran(report) => (Some(report.accuracy), None),
+        Device::Ran(report) => (report.accuracy, None),
         Device::NotRun(why) => (None, Some(why.clone())),
     };
     Ok(ReportSummary {

@@ -199,7 +199,7 @@ fn stages(facts: &Facts<'_>) -> Markup {
                         th scope="row" { "int8 on the device, emulated" }
                         @match &facts.device {
                             // Every logit was the host's, or there would be no report.
-                            Device::Ran(report) => { td { (percent(report.accuracy)) } td { (differ(&int8.stage)) } }
+                            Device::Ran(report) => { td { (report.accuracy.map_or_else(|| int8.stage.score.to_string(), percent)) } td { (differ(&int8.stage)) } }
                             Device::NotRun(_) => { td { "not run" } td { "–" } }
                         }
                     }
@@ -225,8 +225,6 @@ fn quantiser(facts: &Facts<'_>) -> Markup {
         Err(refusal) => return html! { p { "The exporter refuses this model: " (refusal) "." } },
     };
     let export = &int8.export;
-    let outputs = export.layers.iter().zip(&export.activations);
-    let outputs: Vec<_> = outputs.map(|(layer, outputs)| table::named("layer", &*layer.layer, outputs)).collect();
     html! {
         p {
             "BatchNorm folded into the layers before it, then rounded to integers: " (thousands(export.bytes)) " bytes, checksum "
@@ -244,7 +242,7 @@ fn quantiser(facts: &Facts<'_>) -> Markup {
         (table::of_many(
             "And to its outputs, behind sigmoid and pool, on the training images that calibrated it",
             "layer",
-            &outputs,
+            &export.activations,
         ))
         (table::of_one("Of the file, read back, on the training images that calibrated it", &table::fields(&export.calibration)))
     }
@@ -286,12 +284,10 @@ fn device(facts: &Facts<'_>) -> Markup {
     html! {
         p {
             "The firmware on the emulated " code { (report.machine) } ", over " (thousands(report.images)) " test images: all "
-            (thousands(report.logits_compared)) " logits are the host's, bit for bit."
+            (thousands(report.outputs_compared)) " outputs of its layers are the host's, bit for bit."
             @if report.cost.is_some() { " Executed instructions, not cycles." }
         }
         (table::of_one("An inference on the device", &figures))
-        @if let Some(cost) = &report.cost {
-            (table::of_many("Each layer of an inference, its activation and pool included", "name", &cost.layers))
-        }
+        (table::of_many("Each layer of an inference, its activation and pool included", "name", &report.layers))
     }
 }

@@ -1,12 +1,11 @@
 //! What an inference takes of a device: instructions, flash, RAM. No I/O.
 
-use bn_core::file::WeightsFile;
 use serde::Serialize;
 
-use super::profile::{self, Executed, LayerProfile};
+use super::profile::Executed;
 use super::protocol::Trailer;
 use super::shard::Counted;
-use crate::device::firmware::{Build, Sizes};
+use crate::device::firmware::Sizes;
 
 /// What an inference takes. The fields are keys of `emulate --json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -15,12 +14,10 @@ pub struct Cost {
     pub instructions_per_inference: u64,
     /// Fewest and most of one image.
     pub instructions_range: [u32; 2],
-    /// What each layer takes.
-    pub layers: Vec<LayerProfile>,
     /// What the log of every executed instruction of an inference says; only when it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub executed: Option<Executed>,
-    /// Statics of the program and the scratch memory of an inference.
+    /// Statics of the program, the scratch memory of an inference among them.
     pub ram_bytes: u64,
     /// The scratch memory alone.
     pub scratch_bytes: u64,
@@ -38,8 +35,7 @@ pub struct Cost {
 
 impl Cost {
     /// Of what each emulator counted, and of the program's sizes. `None` when nothing was counted.
-    pub(super) fn of(counted: &[Counted], sizes: Sizes, file: &WeightsFile, build: Build) -> Option<Self> {
-        let first = counted.first()?;
+    pub(super) fn of(counted: &[Counted], sizes: Sizes) -> Option<Self> {
         let trailers: Vec<Trailer> = counted.iter().map(|counted| counted.trailer).collect();
         let most = |of: fn(&Trailer) -> u32| trailers.iter().map(of).max();
         let images: u64 = trailers.iter().map(|trailer| u64::from(trailer.images)).sum();
@@ -51,9 +47,8 @@ impl Cost {
                 trailers.iter().map(|trailer| trailer.instructions_min).min()?,
                 most(|trailer| trailer.instructions_max)?,
             ],
-            layers: profile::profile(file, &first.steps, build),
             executed: None,
-            ram_bytes: sizes.statics + scratch_bytes,
+            ram_bytes: sizes.statics,
             scratch_bytes,
             stack_bytes: most(|trailer| trailer.stack_bytes)?.into(),
             stack_bound_bytes: sizes.stack_bound,

@@ -9,12 +9,13 @@ use serde::Serialize;
 
 use super::profile::Executed;
 use super::protocol::FloatRecord;
-use super::shard::Shard;
+use super::shard::{Model, Shard, Task};
 use super::trace::Trace;
 use super::{Machine, run};
 use crate::data::Split;
 use crate::device::firmware::{self, Inputs, Program};
 use crate::error::{Error, Result};
+use crate::model::input::check_images;
 
 /// The functions of the program that are counted: parts of their symbols.
 const FUNCTIONS: [&str; 2] = ["5float6device8unfolded17h", "5float6device6folded17h"];
@@ -62,7 +63,7 @@ pub struct FloatCost {
 /// Runs a network in f32 on the emulated device, both ways.
 ///
 /// # Errors
-/// [`Error::BadArgument`] without images, or for a machine whose core has no floating-point unit; otherwise as
+/// [`Error::BadArgument`] without images of LeNet's, or for a machine whose core has no floating-point unit; otherwise as
 /// [`emulate`](super::emulate()).
 pub fn float(request: &FloatRequest<'_>) -> Result<FloatReport> {
     let FloatRequest { net, model, machine, images } = *request;
@@ -72,6 +73,7 @@ pub fn float(request: &FloatRequest<'_>) -> Result<FloatReport> {
             remedy: "take a machine with a floating-point unit, and one or more images".into(),
         });
     }
+    check_images(&images.inputs)?;
     super::ensure(machine)?;
     let firmware = firmware::build_programs(&Inputs { machine, ..Inputs::default() }, &[Program::Float])?;
     let elf = firmware.elf(Program::Float);
@@ -81,13 +83,11 @@ pub fn float(request: &FloatRequest<'_>) -> Result<FloatReport> {
     let shard = Shard {
         elf: &elf,
         machine,
-        images,
-        range: 0..images.len(),
-        rounds: 1,
+        // Of f32 an inference is some seven times as long as of integers.
+        model: Model { weights: &[], outputs: bn_core::CLASSES, steps: 0, input: size_of::<Image>(), lenets: 7 },
+        images: images.images().as_flattened().as_flattened().into(),
+        task: Task::Records(1),
         directory: directory.path().to_owned(),
-        weights: &[],
-        outputs: bn_core::CLASSES,
-        steps: 0,
     };
     shard.run_with(|run| run::run(run)?.succeeded())?;
     let records = read(&shard, images.len())?;
@@ -97,7 +97,7 @@ pub fn float(request: &FloatRequest<'_>) -> Result<FloatReport> {
     let logits_differing = records.iter().zip(images.images()).map(|(record, image)| differing(record, host(image)));
     let costs = |way: usize| -> Result<FloatCost> {
         // The log of one image is long enough.
-        let shard = Shard { range: 0..1, ..shard.clone() };
+        let shard = Shard { images: images.images()[0].as_flattened().into(), ..shard.clone() };
         let trace = shard.run_with(|run| Trace::of_last(run, FUNCTIONS[way]))?;
         let sum: u64 = records.iter().map(|record| u64::from(record.instructions[way])).sum();
         Ok(FloatCost {

@@ -22,6 +22,10 @@ pub enum Machine {
     #[value(name = "mps2-an385")]
     #[serde(rename = "mps2-an385")]
     Mps2An385,
+    /// Armv6-M code on the Cortex-M3 of an Arm MPS2, for networks that are too large for the micro:bit.
+    #[value(name = "mps2-armv6m")]
+    #[serde(rename = "mps2-armv6m")]
+    Mps2Armv6M,
     /// Arm MPS2, Cortex-M4.
     #[value(name = "mps2-an386")]
     #[serde(rename = "mps2-an386")]
@@ -45,7 +49,7 @@ impl Machine {
     pub fn target(self) -> &'static str {
         match self {
             Machine::Netduinoplus2 | Machine::OlimexStm32H405 | Machine::Mps2An386 | Machine::Mps2An500 => TARGET,
-            Machine::Microbit => "thumbv6m-none-eabi",
+            Machine::Microbit | Machine::Mps2Armv6M => "thumbv6m-none-eabi",
             Machine::Mps2An385 => "thumbv7m-none-eabi",
             Machine::Mps2An505 => "thumbv8m.main-none-eabihf",
             Machine::Riscv32 => "riscv32imc-unknown-none-elf",
@@ -58,7 +62,7 @@ impl Machine {
         match self {
             Machine::Netduinoplus2 | Machine::OlimexStm32H405 => "stm32f405",
             Machine::Microbit => "microbit",
-            Machine::Mps2An385 | Machine::Mps2An386 | Machine::Mps2An500 => "mps2",
+            Machine::Mps2An385 | Machine::Mps2Armv6M | Machine::Mps2An386 | Machine::Mps2An500 => "mps2",
             Machine::Mps2An505 => "mps2-secure",
             Machine::Riscv32 => "riscv32-virt",
             Machine::Wasm32 => "",
@@ -80,18 +84,28 @@ impl Machine {
         self.target().starts_with("thumb")
     }
 
-    /// Its name here, which is also QEMU's for an Arm machine.
+    /// Its name here.
     pub fn name(self) -> &'static str {
         match self {
             Machine::Netduinoplus2 => "netduinoplus2",
             Machine::OlimexStm32H405 => "olimex-stm32-h405",
             Machine::Microbit => "microbit",
             Machine::Mps2An385 => "mps2-an385",
+            Machine::Mps2Armv6M => "mps2-armv6m",
             Machine::Mps2An386 => "mps2-an386",
             Machine::Mps2An500 => "mps2-an500",
             Machine::Mps2An505 => "mps2-an505",
             Machine::Riscv32 => "riscv32",
             Machine::Wasm32 => "wasm32",
+        }
+    }
+
+    /// QEMU's name for it.
+    pub(super) fn qemu(self) -> &'static str {
+        match self {
+            Machine::Riscv32 => "virt",
+            Machine::Mps2Armv6M => Machine::Mps2An385.name(),
+            _ => self.name(),
         }
     }
 

@@ -1,6 +1,8 @@
-//! Runs the firmware in QEMU, or as a WebAssembly module in Node.js: streams images through it, compares every logit with the
-//! host's, and reports what it took.
+//! Runs the firmware in QEMU, or as a WebAssembly module in Node.js: streams images through it, compares every output of every
+//! layer with the host's, and reports what it took.
 
+mod codes;
+mod compare;
 mod cortex_m4;
 mod cost;
 mod float;
@@ -11,6 +13,7 @@ mod profile;
 #[path = "../../../../firmware-demo/src/protocol.rs"]
 pub mod protocol;
 mod qemu;
+mod report;
 mod run;
 mod shard;
 mod trace;
@@ -21,26 +24,29 @@ use std::time::{Duration, Instant};
 
 use bn_core::file::WeightsFile;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
 use tempfile::TempDir;
 
 use crate::data::Split;
 use crate::device::firmware::{self, Build, Inputs, Program, Sizes};
 use crate::device::setup;
+use crate::engine::Task as Learned;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::model::inference;
 use crate::notice::notice;
 
-use shard::{Results, Shard};
+use compare::{Comparison, compare};
+use shard::{Model, Results, Shard, Task};
 use trace::Trace;
 
+pub(crate) use codes::Codes;
+pub use compare::{Difference, Place};
 pub use cortex_m4::Cycles;
 pub use cost::Cost;
 pub use float::{FloatCost, FloatReport, FloatRequest, float};
 pub use log::{Level, LogLine};
 pub use machine::Machine;
 pub use profile::{CMSIS_NN, Executed, LayerProfile};
+pub use report::EmulateReport;
 pub use run::{Outcome, Run, run};
 
 /// How often the progress is looked at.
@@ -55,59 +61,10 @@ pub struct EmulateRequest<'a> {
     pub weights: &'a WeightsFile,
     /// What runs it.
     pub machine: Machine,
-    /// Images to classify, with their labels.
+    /// Inputs, with their labels where there are any.
     pub images: &'a Split,
     /// Which build of the network.
     pub build: Build,
-}
-
-/// What came out. `machine` and so on are keys of `emulate --json`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct EmulateReport {
-    /// The compiler's name for the processor.
-    pub target: &'static str,
-    /// What ran it.
-    pub machine: Machine,
-    /// The build of the network.
-    pub build: Build,
-    /// Images classified, in all rounds together.
-    pub images: usize,
-    /// Share that the firmware classified as labelled.
-    pub accuracy: f64,
-    /// Logits compared with the host's: all of each image.
-    pub logits_compared: usize,
-    /// Logits of which at least one bit differs.
-    pub logits_differing: usize,
-    /// Images whose class differs.
-    pub classes_differing: usize,
-    /// What an inference takes of the device; `None` where nothing can be counted.
-    #[serde(flatten)]
-    pub cost: Option<Cost>,
-    /// The network in f32 on the same machine; only when it was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub float: Option<FloatReport>,
-    /// Emulators that ran side by side.
-    pub emulators: usize,
-    /// Wall time of the emulation, without the build.
-    pub seconds: f64,
-}
-
-impl EmulateReport {
-    /// An error unless every bit agrees.
-    ///
-    /// # Errors
-    /// [`Error::Disagreement`] with the counts.
-    pub fn verdict(&self) -> Result<()> {
-        if self.logits_differing == 0 && self.classes_differing == 0 {
-            return Ok(());
-        }
-        let Self { logits_differing, logits_compared, classes_differing, images, .. } = self;
-        Err(Error::Disagreement {
-            problem: format!(
-                "emulator and host differ in {logits_differing} of {logits_compared} logits and {classes_differing} of {images} classes"
-            ),
-        })
-    }
 }
 
 /// Builds the firmware with these weights, streams the images through it and compares it with the host, bit for bit.
@@ -145,30 +102,26 @@ pub fn emulate_built(elf: &Path, request: &EmulateRequest<'_>) -> Result<Emulate
 
 fn soak_built(elf: &Path, request: &EmulateRequest<'_>, rounds: u32) -> Result<EmulateReport> {
     check(request)?;
-    let images = request.images;
-    let sizes = if request.machine.counts() { Some(firmware::sizes(elf)?) } else { None };
-    let directory = working_directory()?;
-    let shards: Vec<_> = shard::split(images.len())
-        .into_iter()
-        .enumerate()
-        .map(|(index, range)| Shard {
-            elf,
-            machine: request.machine,
-            weights: request.weights.model_bytes(),
-            outputs: request.weights.outputs(),
-            steps: request.weights.steps().len(),
-            images,
-            range,
-            rounds,
-            directory: directory.path().join(index.to_string()),
-        })
-        .collect();
+    let EmulateRequest { weights, machine, images, .. } = *request;
+    let sizes = if machine.counts() { Some(firmware::sizes(elf)?) } else { None };
+    let (directory, codes) = (working_directory()?, Codes::of(weights, &images.inputs)?);
+    let shard = |index: usize, images, task| {
+        let directory = directory.path().join(index.to_string());
+        Shard { elf, machine, model: Model::of(weights), images, task, directory }
+    };
+    let ranges = shard::split(codes.len(), &Model::of(weights)).into_iter().enumerate();
+    let shards = ranges.map(|(index, range)| shard(index, codes.part(range).into(), Task::Records(rounds)));
+    let shards: Vec<_> = shards.collect();
     let times = if rounds == 1 { String::new() } else { format!("{rounds} times ") };
-    notice(&format!("classifying {times}{} images on {} x {}", images.len(), shards.len(), request.machine));
+    notice(&format!("classifying {times}{} images on {} x {machine}", codes.len(), shards.len()));
     let start = Instant::now();
-    let results = run_all(&shards, images.len() * rounds as usize)?;
+    let results = run_all(&shards, codes.len() * rounds as usize)?;
     let seconds = start.elapsed().as_secs_f64();
-    Ok(report(request, &results, rounds, sizes, seconds))
+    let comparison = compare(weights, &codes, &images.labels, (&results, rounds), |inputs| {
+        notice(&format!("looking at every output for {} images that differ", inputs.len()));
+        shard(shards.len(), codes.select(inputs).into(), Task::Outputs).outputs()
+    })?;
+    Ok(report(request, comparison, &results, sizes, seconds))
 }
 
 /// Adds to a report of [`emulate_built`] what QEMU's log of every executed instruction says of one more inference. Nothing
@@ -179,20 +132,17 @@ fn soak_built(elf: &Path, request: &EmulateRequest<'_>, rounds: u32) -> Result<E
 pub fn profile(elf: &Path, request: &EmulateRequest<'_>, report: &mut EmulateReport) -> Result<()> {
     check(request)?;
     let Some(cost) = report.cost.as_mut().filter(|_| request.machine.is_arm()) else { return Ok(()) };
-    let directory = working_directory()?;
+    let (directory, codes) = (working_directory()?, Codes::of(request.weights, &request.images.inputs)?);
     let shard = Shard {
         elf,
         machine: request.machine,
-        weights: &[],
-        outputs: request.weights.outputs(),
-        steps: request.weights.steps().len(),
-        images: request.images,
-        range: 0..1,
-        rounds: 1,
+        model: Model::of(request.weights),
+        images: codes.one(0).into(),
+        task: Task::Records(1),
         directory: directory.path().to_owned(),
     };
     let trace = shard.run_with(|run| Trace::of_last(run, firmware::INFERENCE))?;
-    cost.executed = Some(profile::explain(&mut cost.layers, &trace, request.machine));
+    cost.executed = Some(profile::explain(&mut report.layers, &trace, request.machine));
     Ok(())
 }
 
@@ -272,39 +222,36 @@ fn run_all(shards: &[Shard<'_>], images: usize) -> Result<Vec<Results>> {
     results
 }
 
-/// Compares with the host and sums up.
+/// Sums up.
 fn report(
     request: &EmulateRequest<'_>,
+    comparison: Comparison,
     results: &[Results],
-    rounds: u32,
     sizes: Option<Sizes>,
     seconds: f64,
 ) -> EmulateReport {
-    let host = inference::int8(request.weights, request.images.images());
-    let (mut right, mut logits_differing, mut classes_differing) = (0, 0, 0);
-    let (mut start, mut images) = (0, 0);
-    for Results { records, .. } in results {
-        let share = start..start + records.len() / rounds as usize;
-        for (device, index) in records.iter().zip(share.clone().cycle()) {
-            let host = &host[index];
-            right += usize::from(device.class == u32::from(request.images.labels[index]));
-            classes_differing += usize::from(device.class as usize != host.class);
-            logits_differing += host.logits.iter().zip(&device.logits).filter(|(host, device)| host != device).count();
-        }
-        start = share.end;
-        images += records.len();
-    }
+    let EmulateRequest { weights, machine, images: inputs, build } = *request;
+    let Comparison { images, right, logits_differing, classes_differing, outputs_differing, first } = comparison;
     let counted: Vec<_> = results.iter().filter_map(|results| results.counted.clone()).collect();
+    let counts: Vec<u64> =
+        (0..weights.steps().len()).map(|step| counted.iter().map(|counted| counted.steps[step]).sum()).collect();
+    let counts = (!counted.is_empty()).then_some(&counts[..]);
+    let layers = profile::profile(weights, images, counts, &outputs_differing, build);
+    let is_labelled = !inputs.labels.is_empty() && Learned::of_description(&weights.network()) == Learned::Classes;
     EmulateReport {
-        target: request.machine.target(),
-        machine: request.machine,
-        build: request.build,
+        target: machine.target(),
+        machine,
+        build,
         images,
-        accuracy: right as f64 / images as f64,
-        logits_compared: images * request.weights.outputs(),
+        accuracy: is_labelled.then(|| right as f64 / images as f64),
+        logits_compared: images * weights.outputs(),
         logits_differing,
         classes_differing,
-        cost: sizes.and_then(|sizes| Cost::of(&counted, sizes, request.weights, request.build)),
+        outputs_compared: layers.iter().map(|layer| layer.outputs_compared).sum(),
+        outputs_differing: outputs_differing.iter().sum(),
+        first_difference: first.map(|(_, first)| first),
+        layers,
+        cost: sizes.and_then(|sizes| Cost::of(&counted, sizes)),
         float: None,
         emulators: results.len(),
         seconds,
@@ -312,68 +259,4 @@ fn report(
 }
 
 #[cfg(test)]
-mod tests {
-    use bn_core::CLASSES;
-
-    use super::protocol::Trailer;
-    use super::shard::{Counted, Record};
-    use super::*;
-    use crate::network::Network;
-    use crate::quantize::Quantized;
-
-    /// A comparison that cannot fail proves nothing.
-    #[test]
-    fn every_difference_is_counted() {
-        let mut file: Box<bn_core::lenet::Streams> = bytemuck::zeroed_box();
-        for multipliers in [file.linear1_multiplier.as_flattened_mut(), file.linear2_multiplier.as_flattened_mut()] {
-            multipliers.fill(1 << 20);
-        }
-        file.linear3_multiplier.as_flattened_mut()[..CLASSES].fill(i32::MAX);
-        for (class, bias) in file.linear3_bias.as_flattened_mut()[..CLASSES].iter_mut().enumerate() {
-            *bias = 10 * class as i32;
-        }
-        let weights = Quantized { streams: file, logit_fraction_bits: 0 }.write(&Network::lenet()).unwrap();
-        let images = Split::of_images(vec![[[0; 28]; 28]; 3], vec![9, 9, 1]);
-        let request =
-            EmulateRequest { weights: &weights, machine: Machine::default(), images: &images, build: Build::default() };
-        let host = inference::int8(&weights, images.images());
-        let records: Vec<_> = host.into_iter().map(|p| Record { class: p.class as u32, logits: p.logits }).collect();
-        let counted = |images, low, high| {
-            let trailer = Trailer {
-                images,
-                instructions: u64::from(low + high),
-                instructions_min: low,
-                instructions_max: high,
-                stack_bytes: 7,
-                scratch_bytes: 5,
-            };
-            Some(Counted { trailer, steps: vec![1; 5] })
-        };
-        let mut results = [
-            Results { records: records[..2].to_vec(), counted: counted(2, 10, 30) },
-            Results { records: records[2..].to_vec(), counted: counted(1, 0, 20) },
-        ];
-        let sizes = Some(Sizes { flash: 100, weights: 50, statics: 3, inference_code: 20, stack_bound: 8 });
-        let same = report(&request, &results, 1, sizes, 1.0);
-        assert!(same.verdict().is_ok());
-        assert_eq!((same.images, same.logits_compared, same.accuracy), (3, 30, 2.0 / 3.0));
-        let cost = same.cost.expect("it was counted");
-        assert_eq!((cost.instructions_per_inference, cost.instructions_range), (20, [0, 30]));
-        assert_eq!((cost.ram_bytes, cost.stack_bytes, cost.flash_bytes), (8, 7, 100));
-        assert_eq!((cost.stack_bound_bytes, cost.inference_flash_bytes), (8, 70));
-
-        results[1].records[0].logits[9] ^= 1;
-        results[0].records[1].class = 3;
-        let other = report(&request, &results, 1, sizes, 1.0);
-        assert_eq!((other.logits_differing, other.classes_differing), (1, 1));
-        let text = other.verdict().unwrap_err().to_string();
-        assert!(text.contains("1 of 30 logits and 1 of 3 classes"), "{text}");
-
-        // The second round of the first share repeats the two differences; the other two logits of it are right.
-        for results in &mut results {
-            results.records.extend_from_within(..);
-        }
-        let twice = report(&request, &results, 2, sizes, 1.0);
-        assert_eq!((twice.images, twice.logits_differing, twice.classes_differing), (6, 2, 2));
-    }
-}
+mod tests;

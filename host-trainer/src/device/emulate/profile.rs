@@ -23,12 +23,16 @@ pub struct LayerProfile {
     pub name: String,
     /// The family of kernels that computes it.
     pub family: &'static str,
-    /// Executed instructions, not cycles, on the first image.
-    pub instructions: u32,
     /// Multiply-accumulates of the layer as the network defines it.
     pub macs: usize,
-    /// Instructions over these.
-    pub instructions_per_mac: f64,
+    /// Executed instructions, not cycles, the mean over all images; `None` where nothing can be counted.
+    pub instructions: Option<u64>,
+    /// Instructions over multiply-accumulates, where there are both.
+    pub instructions_per_mac: Option<f64>,
+    /// Its outputs that were compared with the host's: all of each image.
+    pub outputs_compared: usize,
+    /// Outputs of which at least one bit differs.
+    pub outputs_differing: usize,
     /// Its weights, biases and multipliers in flash, and its table, where no layer before it has the same.
     pub flash_bytes: usize,
     /// The buffers that it is lent: its input unless that is the network's, its output, and what it works in; not known of the
@@ -110,24 +114,35 @@ pub(super) fn explain(layers: &mut [LayerProfile], trace: &Trace, machine: Machi
 /// CMSIS-NN's instructions for the layers of LeNet, see [`LayerProfile::cmsis_nn`].
 const CMSIS_NN_LENET: [[u32; 2]; 3] = [[1_025_112, 378_659], [423_338, 351_867], [90_194, 90_202]];
 
-/// Of the counts of each step of a file's plan.
-pub(super) fn profile(file: &WeightsFile, counts: &[u32], build: Build) -> Vec<LayerProfile> {
+/// Of the steps of a file's plan: instructions of each, where there are any, and outputs of each that differ, over so many
+/// images.
+pub(super) fn profile(
+    file: &WeightsFile,
+    images: usize,
+    counts: Option<&[u64]>,
+    differing: &[usize],
+    build: Build,
+) -> Vec<LayerProfile> {
     let is_lenet = file.header().topology == NETWORK.topology.digest();
-    let of = |(at, (step, &instructions)): (usize, (&FileStep, &u32))| {
+    let of = |(at, step): (usize, &FileStep)| {
         let macs = file.step_macs(at);
+        let sum = counts.and_then(|counts| counts.get(at).copied());
+        let instructions = sum.map(|sum| (sum + images as u64 / 2) / images.max(1) as u64);
         LayerProfile {
             name: file.step_name(at),
             family: step.family.name(),
-            instructions,
             macs,
-            instructions_per_mac: f64::from(instructions) / macs.max(1) as f64,
+            instructions,
+            instructions_per_mac: instructions.filter(|_| macs > 0).map(|count| count as f64 / macs as f64),
+            outputs_compared: images * file.step_shape(at).len(),
+            outputs_differing: differing[at],
             flash_bytes: flash_bytes(file, at, build),
             ram_bytes: (build != Build::Small).then(|| ram_bytes(step)),
             cmsis_nn: CMSIS_NN_LENET.get(at).copied().filter(|_| is_lenet),
             executed: None,
         }
     };
-    file.steps().iter().zip(counts).enumerate().map(of).collect()
+    file.steps().iter().enumerate().map(of).collect()
 }
 
 /// The stream of a step, and its table where it is the first to read it.
@@ -162,7 +177,9 @@ mod tests {
     #[test]
     fn the_layers_are_the_networks() {
         let file = lenet();
-        let layers = profile(&file, &[7; 5], Build::Default);
+        let layers = profile(&file, 2, Some(&[14; 5]), &[3; 5], Build::Default);
+        assert!(layers.iter().all(|layer| (layer.instructions, layer.outputs_differing) == (Some(7), 3)));
+        assert_eq!(layers.iter().map(|layer| layer.outputs_compared).sum::<usize>(), 2 * (864 + 256 + 120 + 84 + 10));
         assert_eq!(layers.iter().map(|layer| layer.macs).sum::<usize>(), bn_core::lenet::MACS);
         assert_eq!(layers.iter().map(|layer| layer.flash_bytes).sum::<usize>(), WORD * file.streams().len());
         let of_cmsis_nn = layers.iter().filter_map(|layer| layer.cmsis_nn).map(|[as_called, _]| as_called).sum::<u32>();
@@ -172,7 +189,7 @@ mod tests {
     #[test]
     fn no_layer_is_lent_more_than_there_is() {
         let file = lenet();
-        let most = profile(&file, &[0; 5], Build::Default).iter().filter_map(|layer| layer.ram_bytes).max();
+        let most = profile(&file, 1, None, &[0; 5], Build::Default).iter().filter_map(|layer| layer.ram_bytes).max();
         assert_eq!(most, Some(WORD * file.arena_words()));
     }
 

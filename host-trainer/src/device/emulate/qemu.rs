@@ -12,7 +12,7 @@ use crate::process::{Command, Shown};
 pub(super) fn ensure_machine(machine: Machine) -> Result<()> {
     let qemu = machine.emulator().name;
     let help = Command::new(qemu).args(["-machine", "help"]).finish(Shown::Nothing)?.succeeded(qemu)?;
-    let known = help.stdout.lines().any(|l| l.split(' ').next() == Some(name_of(machine)));
+    let known = help.stdout.lines().any(|l| l.split(' ').next() == Some(machine.qemu()));
     if known {
         return Ok(());
     }
@@ -44,12 +44,7 @@ pub(super) fn command(run: &Run<'_>) -> Command {
     };
     Command::new(run.machine.emulator().name)
         .args(core)
-        .args(["-machine", name_of(run.machine), "-semihosting-config", &semihosting])
+        .args(["-machine", run.machine.qemu(), "-semihosting-config", &semihosting])
         .args(["-display", "none", "-monitor", "none", "-serial", "none", "-parallel", "none", "-kernel"])
         .args([run.elf])
-}
-
-/// QEMU's name for the machine.
-fn name_of(machine: Machine) -> &'static str {
-    if machine == Machine::Riscv32 { "virt" } else { machine.name() }
 }

@@ -81,7 +81,7 @@ impl Trace {
         let at = self.addresses[start];
         let function = self.functions.iter().map(|(_, range)| range).find(|range| range.start == at)?;
         (start..self.addresses.len())
-            .find(|&index| function.contains(&self.addresses[index]) && self.returns(index))
+            .find(|&index| function.contains(&self.addresses[index]) && self.returns(index, function))
             .map(|index| index + 1)
     }
 
@@ -105,14 +105,16 @@ impl Trace {
     }
 
     /// BX LR, POP, LDM or LDR from the stack with PC, unless a condition kept them from it.
-    fn returns(&self, index: usize) -> bool {
+    fn returns(&self, index: usize, function: &Range<u32>) -> bool {
         let is_return = match self.halfwords(self.addresses[index]) {
             [0x4770, _] | [0xBD00..=0xBDFF, _] => true,
             [0xE8BD, registers] => registers & 0x8000 != 0,
             [0xF85D, second] => second & 0xFF00 == 0xFB00,
             _ => false,
         };
-        is_return && self.step(index).jumped
+        // The function behind this one may be what is logged next.
+        let leaves = self.addresses.get(index + 1).is_none_or(|next| !function.contains(next));
+        is_return && (leaves || self.step(index).jumped)
     }
 
     /// The two halfwords at an address; zeros where there is no code.

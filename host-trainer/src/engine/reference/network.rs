@@ -160,6 +160,19 @@ impl<T: Real> Net<T> {
         values.result()
     }
 
+    /// Shows the input and then each node's output, every BatchNorm in inference mode.
+    pub fn observe(&self, x: Array4<T>, mut see: impl FnMut(Value, &Array4<T>)) {
+        see(Value::Input, &x);
+        let nodes = self.network.nodes();
+        let mut values = Values::new(nodes, x);
+        for (at, node) in nodes.iter().enumerate() {
+            let x = values.read(node.input);
+            let y = self.infer_node(at, x, &mut values);
+            see(Value::Node(at), &y);
+            values.write(at, Rc::new(y));
+        }
+    }
+
     fn outputs(&self, y: Array4<T>) -> Array2<T> {
         let shape = (y.dim().0, self.network.output().len());
         y.into_shape_with_order(shape).expect("activations are row-major")

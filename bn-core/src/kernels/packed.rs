@@ -1,0 +1,216 @@
+//! What the general families share: how a map lies in memory, windows that slide over it, and what stands behind a sum.
+//!
+//! A map lies as `[channels / 4][row][column]` words of four u8 channels, the lowest in the lowest byte. Channels that lack to a
+//! whole word are zero, and so are their weights. The network's own input lies as bytes: channel, row, column.
+
+use super::{Fault, Table};
+use crate::network::Shape;
+use crate::quant::{SIGMOID_LEN, requantize};
+
+/// Channels of a word.
+pub const LANES: usize = 4;
+
+/// Words of a map.
+pub const fn words_of(shape: Shape) -> usize {
+    shape.channels.div_ceil(LANES) * shape.height * shape.width
+}
+
+/// What a step reads.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// The network's input.
+    Bytes(&'a [u8]),
+    /// A map of packed channels.
+    Packed(&'a [u32]),
+}
+
+impl<'a> Input<'a> {
+    /// The code of a channel at a position of a map of `area` positions. What is not there is 0.
+    #[inline(always)]
+    pub fn code(self, channel: usize, area: usize, position: usize) -> u8 {
+        match self {
+            Input::Bytes(bytes) => bytes.get(channel * area + position).copied().unwrap_or(0),
+            Input::Packed(words) => {
+                let word = words.get(channel / LANES * area + position).copied().unwrap_or(0);
+                (word >> (8 * (channel % LANES))) as u8
+            }
+        }
+    }
+
+    /// Four channels at a position, of which the first is a multiple of four.
+    #[inline(always)]
+    pub fn word(self, quad: usize, area: usize, position: usize) -> u32 {
+        match self {
+            Input::Bytes(_) => {
+                u32::from_le_bytes(core::array::from_fn(|lane| self.code(LANES * quad + lane, area, position)))
+            }
+            Input::Packed(words) => words.get(quad * area + position).copied().unwrap_or(0),
+        }
+    }
+
+    /// The words of four channels of a packed map, one a position; nothing of bytes.
+    #[inline(always)]
+    pub fn plane(self, quad: usize, area: usize) -> Option<&'a [u32]> {
+        let Input::Packed(words) = self else { return None };
+        words.get(quad * area..)?.get(..area)
+    }
+
+    /// Whether it is the network's input.
+    pub const fn is_bytes(self) -> bool {
+        matches!(self, Input::Bytes(_))
+    }
+}
+
+/// Windows that slide over a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Shape of the map.
+    pub input: Shape,
+    /// Height and width of a window.
+    pub kernel: [usize; 2],
+    /// Steps down and to the right.
+    pub stride: [usize; 2],
+    /// Rows above the map and columns to its left that belong to windows.
+    pub before: [usize; 2],
+    /// How many windows fit below and beside each other.
+    pub output: [usize; 2],
+    /// Whether the map is the network's input, which lies as bytes.
+    pub bytes: bool,
+}
+
+impl Window {
+    /// Windows of one position each.
+    pub const fn points(input: Shape, bytes: bool) -> Self {
+        let output = [input.height, input.width];
+        Self { input, kernel: [1; 2], stride: [1; 2], before: [0; 2], output, bytes }
+    }
+
+    /// Positions of a window.
+    pub const fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    /// Positions of the map.
+    pub const fn area(&self) -> usize {
+        self.input.height * self.input.width
+    }
+
+    /// How many windows there are.
+    pub const fn positions(&self) -> usize {
+        self.output[0] * self.output[1]
+    }
+
+    /// Whether some window reaches beyond the map.
+    pub const fn is_padded(&self) -> bool {
+        let below = (self.output[0] - 1) * self.stride[0] + self.kernel[0] > self.input.height + self.before[0];
+        let right = (self.output[1] - 1) * self.stride[1] + self.kernel[1] > self.input.width + self.before[1];
+        self.before[0] > 0 || self.before[1] > 0 || below || right
+    }
+
+    /// Hands on the position in the map of each tap of a window, `None` where that is beyond the map.
+    #[inline(always)]
+    pub fn each(&self, row: usize, column: usize, mut tap: impl FnMut(Option<usize>)) {
+        let (height, width) = (self.input.height, self.input.width);
+        for ky in 0..self.kernel[0] {
+            // Above the map this wraps to more than any height.
+            let y = (row * self.stride[0] + ky).wrapping_sub(self.before[0]);
+            let start = y.wrapping_mul(width);
+            for kx in 0..self.kernel[1] {
+                let x = (column * self.stride[1] + kx).wrapping_sub(self.before[1]);
+                tap(if y < height && x < width { Some(start + x) } else { None });
+            }
+        }
+    }
+}
+
+/// What stands behind a sum: the range of the result, and a table that it is an index of.
+#[derive(Clone, Copy, Debug)]
+pub struct Epilogue<'a> {
+    /// Smallest result, or index.
+    pub low: i32,
+    /// Largest result, or index.
+    pub high: i32,
+    /// A function of the index.
+    pub table: Option<&'a Table>,
+}
+
+impl<'a> Epilogue<'a> {
+    /// From the first two words of a stream.
+    #[inline(always)]
+    pub const fn new(low: u32, high: u32, table: Option<&'a Table>) -> Self {
+        Self { low: low as i32, high: high as i32, table }
+    }
+
+    /// The result of a sum.
+    #[inline(always)]
+    pub fn of(self, accumulator: i32, multiplier: i32) -> i32 {
+        self.finish(requantize(accumulator, multiplier))
+    }
+
+    /// The result of a value that is scaled already.
+    #[inline(always)]
+    pub fn finish(self, value: i32) -> i32 {
+        // As `clamp`, which may panic.
+        let value = value.max(self.low).min(self.high);
+        match self.table {
+            None => value,
+            Some(table) => table.get(value as usize).copied().unwrap_or(0).into(),
+        }
+    }
+
+    /// Proves that a result is a code of eight bits, or an entry of the table, or, of the network's output, any number.
+    ///
+    /// # Errors
+    /// [`Fault::Range`].
+    pub fn check(low: u32, high: u32, table: bool, words: bool) -> Result<(), Fault> {
+        let [low, high] = [low as i32, high as i32];
+        let most = if table { SIGMOID_LEN as i32 - 1 } else { u8::MAX.into() };
+        let sound = low <= high && ((words && !table) || (low >= 0 && high <= most));
+        if sound { Ok(()) } else { Err(Fault::Range) }
+    }
+}
+
+/// Where results go.
+#[derive(Debug)]
+pub enum Output<'a> {
+    /// A map of packed channels.
+    Packed(&'a mut [u8]),
+    /// The network's output: a word a value; channel, row, column.
+    Words(&'a mut [u32]),
+}
+
+impl<'a> Output<'a> {
+    /// Of words as a step gets them.
+    #[inline(always)]
+    pub fn new(words: &'a mut [u32], are_values: bool) -> Self {
+        if are_values { Output::Words(words) } else { Output::Packed(bytemuck::cast_slice_mut(words)) }
+    }
+
+    /// Makes the channels that lack to a whole word zero.
+    #[inline(always)]
+    pub fn clear_rest(&mut self, channels: usize, area: usize) {
+        if let Output::Packed(bytes) = self {
+            let last = LANES * (channels / LANES * area);
+            for word in bytes.get_mut(last..).unwrap_or_default().as_chunks_mut::<LANES>().0 {
+                word.iter_mut().skip(channels % LANES).for_each(|byte| *byte = 0);
+            }
+        }
+    }
+
+    /// Writes one result.
+    #[inline(always)]
+    pub fn put(&mut self, channel: usize, area: usize, position: usize, value: i32) {
+        match self {
+            Output::Packed(bytes) => {
+                if let Some(byte) = bytes.get_mut(LANES * (channel / LANES * area + position) + channel % LANES) {
+                    *byte = value as u8;
+                }
+            }
+            Output::Words(words) => {
+                if let Some(word) = words.get_mut(channel * area + position) {
+                    *word = value as u32;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Pools over any windows, padded too. The largest code keeps its meaning; a mean gets the scale of the next layer's input.
+
+use super::Fault;
+use super::packed::{Epilogue, Input, LANES, Output, Window};
+
+/// By how much a mean's sum is finer than a code, so that its multiplier fits i32.
+pub const MEAN_UNIT: i32 = 16;
+
+/// Sizes of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// What it reads.
+    pub window: Window,
+    /// Whether padded positions count as zeros of the mean; else the mean is over the others.
+    pub count_pad: bool,
+    /// Whether its results are the network's.
+    pub words: bool,
+}
+
+impl Pool {
+    /// Whether windows hold different numbers of values.
+    const fn varies(&self) -> bool {
+        self.window.is_padded() && !self.count_pad
+    }
+
+    /// Words of the stream of a mean: range of the results, code of zero, what is added in the end, then the multiplier, for each
+    /// number of values where that varies.
+    pub const fn mean_words(&self) -> usize {
+        4 + if self.varies() { self.window.taps() } else { 1 }
+    }
+}
+
+/// Proves the stream of a mean.
+///
+/// # Errors
+/// [`Fault`] with what could go wrong.
+pub fn check_mean(shape: &Pool, stream: &[u32]) -> Result<(), Fault> {
+    let [low, high, zero, shift, ref multipliers @ ..] = *stream else { return Err(Fault::Range) };
+    Epilogue::check(low, high, false, shape.words)?;
+    if zero > 255 || (shift as i32).unsigned_abs() > 1 << 24 {
+        return Err(Fault::Range);
+    }
+    if let Some(channel) = multipliers.iter().position(|&m| m as i32 <= 0) {
+        return Err(Fault::Multiplier { channel });
+    }
+    let most = shape.window.taps() as u64 * 255 * MEAN_UNIT as u64;
+    if most > i32::MAX as u64 { Err(Fault::Accumulator { channel: 0 }) } else { Ok(()) }
+}
+
+/// The mean of each window.
+#[inline(never)]
+pub fn mean(shape: &Pool, stream: &[u32], input: Input<'_>, output: &mut [u32]) {
+    let [low, high, zero, shift, ref multipliers @ ..] = *stream else { return };
+    let epilogue = Epilogue::new(low, high, None);
+    let zero = zero as i32;
+    each(
+        shape,
+        input,
+        output,
+        |word, sums: &mut [i32; LANES]| {
+            for (lane, sum) in sums.iter_mut().enumerate() {
+                *sum += i32::from((word >> (8 * lane)) as u8);
+            }
+        },
+        |sum, values| {
+            // With `count_pad` what is not there adds nothing: neither a code nor the code of zero.
+            let multiplier = if shape.varies() { multipliers.get(values.wrapping_sub(1)) } else { multipliers.first() };
+            let sum = MEAN_UNIT * (sum - values as i32 * zero);
+            let value = crate::quant::requantize(sum, multiplier.copied().unwrap_or(0) as i32);
+            epilogue.finish(value.wrapping_add(shift as i32))
+        },
+    );
+}
+
+/// The largest code of each window.
+#[inline(never)]
+pub fn max(shape: &Pool, input: Input<'_>, output: &mut [u32]) {
+    each(
+        shape,
+        input,
+        output,
+        |word, sums: &mut [i32; LANES]| {
+            for (lane, sum) in sums.iter_mut().enumerate() {
+                *sum = (*sum).max(i32::from((word >> (8 * lane)) as u8));
+            }
+        },
+        |sum, _| sum,
+    );
+}
+
+/// Goes over all windows: what `add` makes of a window's words, and `finish` of that and the number of its values.
+#[inline(always)]
+fn each(
+    shape: &Pool,
+    input: Input<'_>,
+    output: &mut [u32],
+    add: impl Fn(u32, &mut [i32; LANES]),
+    finish: impl Fn(i32, usize) -> i32,
+) {
+    let window = &shape.window;
+    let (channels, area) = (window.input.channels, window.area());
+    let mut output = Output::new(output, shape.words);
+    output.clear_rest(channels, window.positions());
+    for quad in 0..channels.div_ceil(LANES) {
+        let mut position = 0;
+        for row in 0..window.output[0] {
+            for column in 0..window.output[1] {
+                let (mut sums, mut values) = ([0; LANES], 0);
+                window.each(row, column, |at| {
+                    if let Some(at) = at {
+                        add(input.word(quad, area, at), &mut sums);
+                        values += 1;
+                    }
+                });
+                for (lane, &sum) in sums.iter().enumerate() {
+                    let channel = LANES * quad + lane;
+                    if channel < channels {
+                        output.put(channel, window.positions(), position, finish(sum, values));
+                    }
+                }
+                position += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The integers of any network whose plan holds families that take any shape: step by step, each from what the integers before it
+//! leave on the calibration inputs.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `truth` | the network in f32 on those inputs: what every tensor should be |
+//! | `tensor` | what codes mean, and the codes themselves |
+//! | `range` | the scale of a tensor, and tables of activations |
+//! | `affine` | a step's weights and biases, BatchNorm folded, as its input's codes see them |
+//! | `weights` | convolutions, linear and depthwise layers |
+//! | `rest` | pools, sums, flatten |
+//!
+//! A layer's weights are rounded by what they cost on the codes that they will meet ([`super::rounding`]), and its bias takes back
+//! what all roundings so far shift its mean by.
+
+mod affine;
+mod range;
+mod rest;
+mod tensor;
+#[cfg(test)]
+mod tests;
+mod truth;
+mod weights;
+
+use std::thread;
+
+use bn_core::file::{Contents, WeightsFile};
+use bn_core::kernels::{add, conv, depthwise, packed, pool};
+use bn_core::network::{Activation, Value};
+use bn_core::plan::{Kernel, Layer, NONE, Step, TABLE_WORDS};
+
+use self::range::Codes;
+use self::tensor::Tensor;
+use self::truth::Truth;
+use super::measure::Activations;
+use super::{LayerReport, measure};
+use crate::cores::cores;
+use crate::data::Inputs;
+use crate::error::{Error, Result};
+use crate::model::parameters::Parameters;
+
+/// The most values of all tensors of all calibration inputs together; of a large network fewer inputs are taken.
+const MOST_VALUES: usize = 1 << 26;
+
+/// What the quantiser made and found.
+pub struct General {
+    /// The file.
+    pub file: WeightsFile,
+    /// What became of the weights, by layer that has some.
+    pub layers: Vec<LayerReport>,
+    /// And of the outputs, by step.
+    pub activations: Vec<Activations>,
+}
+
+/// A step's integers, and what they give on the calibration inputs.
+struct Made {
+    stream: Vec<u32>,
+    table: Option<Vec<u8>>,
+    output: Codes,
+    report: Option<LayerReport>,
+}
+
+/// What a step's results become.
+struct Target {
+    /// Value of one result before the table.
+    unit: f64,
+    /// The result that stands for 0; it need not be whole.
+    zero: f64,
+    /// Smallest and largest result.
+    range: [i32; 2],
+    table: Option<Vec<u8>>,
+    /// What the output's codes mean.
+    output: Codes,
+}
+
+struct Quantizer<'a> {
+    parameters: &'a Parameters,
+    truth: Truth,
+    input: Tensor,
+    /// Output of each step so far, and the node whose output it is.
+    outputs: Vec<(usize, Tensor)>,
+}
+
+/// Quantises a network by a plan, on some inputs, of which there is at least one.
+///
+/// # Errors
+/// [`Error::Refused`] when a number does not fit.
+pub fn quantize(parameters: &Parameters, steps: &[Step], inputs: &Inputs) -> Result<General> {
+    let network = &parameters.network;
+    let values: usize = network.nodes().iter().enumerate().map(|(at, _)| network.shape(Value::Node(at)).len()).sum();
+    let inputs = inputs.first((MOST_VALUES / values.max(1)).max(1));
+    let truth = Truth::new(parameters, steps, &inputs);
+    let input = Tensor::of_inputs(network, &inputs);
+    let mut scales = vec![input.raw];
+    let mut quantizer = Quantizer { parameters, truth, input, outputs: Vec::new() };
+    let (mut streams, mut tables, mut layers, mut activations) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for step in steps {
+        let layer = quantizer.layer(step);
+        let made = quantizer.step(&layer, step)?;
+        let output = quantizer.run(&layer, step, &made)?;
+        scales.push(made.output.scale());
+        activations.push(quantizer.measure(&layer, step, &output));
+        streams.extend(&made.stream);
+        tables.extend(made.table.into_iter().flatten());
+        layers.extend(made.report);
+        quantizer.outputs.push((layer.last, output));
+    }
+    debug_assert!(tables.len().is_multiple_of(4 * TABLE_WORDS), "whole tables");
+    streams.extend(tables.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)));
+    let contents =
+        Contents { network: network.view(), texts: &network.texts(), steps, scales: &scales, streams: &streams };
+    let file = contents.write().map_err(crate::export::untrusted)?;
+    Ok(General { file, layers, activations })
+}
+
+impl Quantizer<'_> {
+    fn layer(&self, step: &Step) -> Layer {
+        let family = bn_core::plan::Family::of_number(step.family).expect("a plan's families are known");
+        family.layer(&self.parameters.network.topology(), step.first.into()).expect("the plan's family takes it")
+    }
+
+    fn name(&self, step: &Step) -> String {
+        let network = &self.parameters.network;
+        network.name_of(step.first.into()).map_or_else(|| step.first.to_string(), String::from)
+    }
+
+    /// A value's codes.
+    fn tensor(&self, value: Value) -> &Tensor {
+        match value {
+            Value::Input => &self.input,
+            Value::Node(node) => {
+                let given = self.outputs.iter().find(|(last, _)| *last == node);
+                &given.expect("a step reads what a step before gave").1
+            }
+        }
+    }
+
+    /// The first term of a step.
+    fn read(&self, step: &Step) -> &Tensor {
+        self.tensor(self.parameters.network.nodes()[usize::from(step.first)].input)
+    }
+
+    fn step(&self, layer: &Layer, step: &Step) -> Result<Made> {
+        match layer.kernel {
+            Kernel::Conv(shape) => self.conv(layer, step, &shape),
+            Kernel::Depthwise(shape) => self.depthwise(layer, step, &shape),
+            Kernel::MeanPool(shape) => Ok(self.mean(layer, step, &shape)),
+            Kernel::Add(_) => self.add(layer, step),
+            Kernel::MaxPool(_) => Ok(Made::passing(self.read(step).codes.clone())),
+            Kernel::Flatten(shape) => Ok(Made::passing(self.read(step).codes.flat(shape))),
+        }
+    }
+
+    /// What a layer's results become: for the network's output `unit` is as fine as the multipliers allow.
+    fn target(&self, layer: &Layer, words: bool, finest: impl Fn() -> f64) -> Target {
+        let pre = self.truth.of(layer);
+        let channels = self.parameters.network.shape(Value::Node(layer.last)).channels;
+        if bn_core::plan::needs_table(layer.activation) {
+            let activation = layer.activation.expect("it needs a table");
+            return range::table(activation, pre, channels);
+        }
+        if words {
+            let unit = range::power_of_two(finest());
+            let range = match layer.activation {
+                None => [i32::MIN, i32::MAX],
+                Some(Activation::Relu6) => [0, (6.0 / unit).round() as i32],
+                Some(_) => [0, i32::MAX],
+            };
+            let output = Codes::uniform(unit, 0, channels);
+            return Target { unit, zero: 0.0, range, table: None, output };
+        }
+        let [scale, zero] = range::choose(pre, layer.activation);
+        let range = match layer.activation {
+            None => [0, 255],
+            Some(Activation::Relu6) => [zero as i32, ((6.0 / scale).round() as i32 + zero as i32).min(255)],
+            Some(_) => [zero as i32, 255],
+        };
+        Target { unit: scale, zero, range, table: None, output: Codes::uniform(scale, zero as i32, channels) }
+    }
+
+    /// The step on all calibration inputs.
+    fn run(&self, layer: &Layer, step: &Step, made: &Made) -> Result<Tensor> {
+        let nodes = self.parameters.network.nodes();
+        let node = &nodes[usize::from(step.first)];
+        let first = self.tensor(node.input);
+        let second = match node.op {
+            bn_core::network::Op::Add { other } => Some(self.tensor(other)),
+            _ => None,
+        };
+        let table = made.table.as_ref().map(|table| table.first_chunk().expect("a table has 1,024 entries"));
+        let (examples, [_, words]) = (first.len(), layer.sizes);
+        let run = |example: usize, scratch: &mut [u32], output: &mut [u32]| {
+            let input = first.example(example);
+            match &layer.kernel {
+                Kernel::Conv(shape) => conv::conv(shape, &made.stream, table, input, scratch, output),
+                Kernel::Depthwise(shape) => {
+                    depthwise::depthwise(shape, &made.stream, table, input, scratch, output);
+                }
+                Kernel::MeanPool(shape) => pool::mean(shape, &made.stream, input, output),
+                Kernel::MaxPool(shape) => pool::max(shape, input, output),
+                Kernel::Add(shape) => {
+                    let other: packed::Input<'_> = second.expect("a sum has two terms").example(example);
+                    add::add(shape, &made.stream, table, [input, other], output);
+                }
+                Kernel::Flatten(shape) => add::flatten(shape, input, output),
+            }
+        };
+        let scratch = match &layer.kernel {
+            Kernel::Conv(shape) => shape.scratch_words(),
+            Kernel::Depthwise(shape) => shape.scratch_words(),
+            _ => 0,
+        };
+        let mut results = vec![0; examples * words];
+        let share = examples.div_ceil(cores());
+        thread::scope(|scope| {
+            for (at, results) in results.chunks_mut(share * words).enumerate() {
+                let run = &run;
+                scope.spawn(move || {
+                    let mut scratch = vec![0; scratch];
+                    for (i, output) in results.chunks_exact_mut(words).enumerate() {
+                        run(at * share + i, &mut scratch, output);
+                    }
+                });
+            }
+        });
+        debug_assert!(step.input == NONE || !first.is_bytes());
+        Ok(Tensor::of_step(made.output.clone(), results, words))
+    }
+
+    /// How a step's output does beside f32.
+    fn measure(&self, layer: &Layer, step: &Step, output: &Tensor) -> Activations {
+        let shape = self.parameters.network.shape(Value::Node(layer.last));
+        let words = layer.forms[1] == bn_core::plan::Form::Words;
+        let truth = self.truth.of(layer);
+        let mut sums = measure::Sums::new(shape.channels);
+        let ends = if words { [i32::MIN, i32::MAX] } else { [0, 255] };
+        for (example, truth) in truth.chunks_exact(shape.len()).enumerate() {
+            let truth: Vec<f32> = truth.iter().map(|&v| range::activate(layer.activation, v.into()) as f32).collect();
+            let integers = output.values(example, shape, words);
+            sums.add(&truth, &integers, |c| [output.codes.scale[c], output.codes.zero[c]], ends);
+        }
+        sums.activations(self.name(step), output.codes.scale[0], self.fold_gain(layer))
+    }
+
+    /// Smallest and largest factor that folding BatchNorm put on a channel.
+    fn fold_gain(&self, layer: &Layer) -> Option<[f64; 2]> {
+        let at = layer.after?;
+        let gains = affine::batch_norm(self.parameters, at).0.into_iter().map(f64::abs);
+        Some(gains.fold([f64::INFINITY, 0.0], |[low, high], gain| [low.min(gain), high.max(gain)]))
+    }
+
+    fn refuse(&self, step: &Step, problem: &str) -> Error {
+        Error::Refused {
+            problem: format!("{} {problem}", self.name(step)),
+            remedy: "train again with a smaller --lr".into(),
+        }
+    }
+}
+
+impl Made {
+    /// Codes that keep their meaning.
+    fn passing(output: Codes) -> Self {
+        Self { stream: Vec::new(), table: None, output, report: None }
+    }
+}
