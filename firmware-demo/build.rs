@@ -48,9 +48,7 @@ fn main() {
     let file = WeightsFile::read(&weights).unwrap_or_else(|problem| fail(&format!("{}: {problem}", path.display())));
     bn_core::build::try_model(&path, "generated")
         .unwrap_or_else(|problem| fail(&format!("{}: {problem}", path.display())));
-    // By which the watchdog knows how long an inference may take.
-    let macs: usize = (0..file.steps().len()).map(|step| file.step_macs(step)).sum();
-    println!("cargo::rustc-env=BN_LENET_MACS={macs}");
+    println!("cargo::rustc-env=BN_LENET_WATCHDOG_TICKS={}", watchdog_ticks(&file));
     if is_module {
         return;
     }
@@ -84,6 +82,16 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
         return Err(format!("it is no regular file of at most {LIMIT} bytes"));
     }
     fs::read(path).map_err(|error| error.to_string())
+}
+
+/// Ticks after which a device without an answer hangs: a second at 25 MHz, or what the slowest core could take for an inference in
+/// plain Rust, or for the proof of the model. An emulator that counts instructions executes five in eight ticks.
+fn watchdog_ticks(file: &WeightsFile) -> usize {
+    const SECOND: usize = 25_000_000;
+    const A_PRODUCT: usize = 64;
+    const A_BYTE: usize = 400;
+    let macs: usize = (0..file.steps().len()).map(|step| file.step_macs(step)).sum();
+    SECOND.max(A_PRODUCT * macs).max(A_BYTE * file.model_bytes().len()).min(u32::MAX as usize)
 }
 
 /// What the small build has in flash.

@@ -17,22 +17,11 @@ const WATCHDOG: Option<*mut Registers> = if cfg!(feature = "mps2-secure") {
 /// Whether the non-maskable interrupt is the watchdog's.
 pub const EXISTS: bool = WATCHDOG.is_some();
 
-/// Ticks without food: one second at 25 MHz, or more where the network is so large that an inference of plain Rust could take that.
-const LIMIT: u32 = {
-    let macs = match u64::from_str_radix(env!("BN_LENET_MACS"), 10) {
-        Ok(macs) => TICKS_A_MAC * macs,
-        Err(_) => panic!("the build script counts them"),
-    };
-    if macs < 25_000_000 {
-        25_000_000
-    } else if macs < u32::MAX as u64 {
-        macs as u32
-    } else {
-        u32::MAX
-    }
+/// Ticks without food, as the build script says: one second at 25 MHz, or more for a network whose inference or proof takes longer.
+const LIMIT: u32 = match u32::from_str_radix(env!("BN_LENET_WATCHDOG_TICKS"), 10) {
+    Ok(ticks) => ticks,
+    Err(_) => panic!("the build script counts them"),
 };
-/// An emulator that counts instructions executes five in eight ticks; the slowest core takes some twenty for a product.
-const TICKS_A_MAC: u64 = 64;
 
 /// The first registers of the unit.
 #[repr(C)]
