@@ -54,7 +54,10 @@ fn the_sanitizers_find_mistakes_on_the_cpu_build() {
     for mode in ["race", "overwrite", "unfenced", "blocks", "early"] {
         let (succeeded, text) = run(mode, "1");
         assert!(!succeeded && text.contains("a race, nothing orders"), "{mode}: {text}");
-        assert!(text.matches(&format!(" in {mode}(")).count() == 2 && text.contains("selftest.cpp:"), "{mode}: {text}");
+        // Met too early or in time, it is one kernel.
+        let kernel = if mode == "early" { "tell_neighbours" } else { mode };
+        let named = text.matches(&format!(" in {kernel}(")).count() == 2;
+        assert!(named && text.contains("selftest.cpp:"), "{mode}: {text}");
     }
     for mode in ["met", "neighbours"] {
         let (succeeded, text) = run(mode, "1");
