@@ -258,8 +258,10 @@ fn the_seeds_of_the_fuzz_targets_do_what_they_are_named_for() {
     let (mut weights, mut forge) = (Weights::new(&shipped()), Forge::new(&shipped()));
     let (mut checkpoints, mut state_dicts) = (Models::checkpoints(), Models::state_dicts());
     let mut onnx_files = Models::onnx_files();
+    let (mut pictures, mut arrays, mut tables) =
+        (hostile::picture_files(), hostile::array_files(), hostile::table_files());
     type Property<'a> = &'a mut dyn FnMut(&[u8]) -> bool;
-    let targets: [(&str, Property<'_>); 10] = [
+    let targets: [(&str, Property<'_>); 13] = [
         ("weights", &mut |seed| weights.check(seed)),
         ("weights_forged", &mut |seed| forge.check(seed)),
         ("idx", &mut hostile::idx),
@@ -270,6 +272,9 @@ fn the_seeds_of_the_fuzz_targets_do_what_they_are_named_for() {
         ("onnx", &mut |seed| onnx_files.check(seed)),
         ("onnx_forged", &mut hostile::onnx_forged),
         ("network", &mut |seed| hostile::network(seed)),
+        ("pictures", &mut |seed| hostile::picture(pictures.damaged(seed))),
+        ("arrays", &mut |seed| hostile::arrays(arrays.damaged(seed))),
+        ("tables", &mut |seed| hostile::table(tables.damaged(seed))),
     ];
     let mut wrong = Vec::new();
     for (target, property) in targets {

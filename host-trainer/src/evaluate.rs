@@ -7,6 +7,7 @@ use std::time::Instant;
 use bn_core::file::WeightsFile;
 use serde::Serialize;
 
+use crate::by_class::{ClassFigures, ClassMean, by_class, mean};
 use crate::data::{Dataset, Split};
 use crate::engine::Task;
 use crate::error::{Error, Result};
@@ -16,7 +17,6 @@ use crate::model::inference::{self, Outputs};
 use crate::model::input::check;
 use crate::model::parameters::Parameters;
 use crate::model_file::ModelFile;
-use crate::network::Network;
 use crate::train::checkpoint::Checkpoint;
 
 /// What is to be evaluated.
@@ -55,6 +55,10 @@ pub struct EvaluateReport {
     pub error_f32_unfolded: Option<f64>,
     /// Mean squared error of the reconstruction in f32, BatchNorm folded; of a network without classes.
     pub error_f32_folded: Option<f64>,
+    /// Figures of each class, of the file itself: f32 unfolded of a checkpoint, integers of a `weights.bin`.
+    pub classes: Vec<ClassFigures>,
+    /// Their means.
+    pub class_mean: Option<ClassMean>,
     /// Largest difference of an output between folded and unfolded f32.
     pub fold_difference: Option<f64>,
     /// Largest difference of an output between integers and folded f32.
@@ -90,6 +94,7 @@ pub fn evaluate(request: &Request<'_>, dataset: &Dataset) -> Result<Evaluated> {
             remedy: "name other data with --data-dir".into(),
         });
     }
+    let network = request.model.network(request.file)?;
     let mut report = EvaluateReport {
         file: request.file.to_owned(),
         dataset: dataset.name.clone(),
@@ -101,6 +106,8 @@ pub fn evaluate(request: &Request<'_>, dataset: &Dataset) -> Result<Evaluated> {
         disagree_int8: None,
         error_f32_unfolded: None,
         error_f32_folded: None,
+        classes: Vec::new(),
+        class_mean: None,
         fold_difference: None,
         int8_difference: None,
         int8_refused: None,
@@ -122,21 +129,17 @@ pub fn evaluate(request: &Request<'_>, dataset: &Dataset) -> Result<Evaluated> {
             forms.unfolded
         }
         (ModelFile::Weights(file), alongside) => {
-            check(&network_of(request.file, file)?, &test)?;
+            check(&network, &test)?;
             let forms = alongside.map(|checkpoint| report.f32(&checkpoint.parameters, &test)).transpose()?;
             report.int8(file, &test, forms.as_ref().map(|forms| &forms.folded))
         }
     };
+    if Task::of(&network) == Task::Classes {
+        report.classes = by_class(&network, &outputs.classes(), &test.labels);
+        report.class_mean = mean(&report.classes);
+    }
     report.seconds = started.elapsed().as_secs_f64();
     Ok(Evaluated { report, outputs })
-}
-
-/// The network that a `weights.bin` is of; `path` is for the message.
-///
-/// # Errors
-/// [`Error::BadFile`] for names that a forger put there.
-pub fn network_of(path: &Path, file: &WeightsFile) -> Result<Network> {
-    Network::of_weights(file).map_err(|fault| Error::bad_file(path, fault.to_string(), "export it anew"))
 }
 
 /// Both forms in f32.

@@ -5,6 +5,8 @@
 //! `weights.bin` → [`device`]. A [`model`] is what all of them hand on; [`cli`] prints what they return.
 #![cfg_attr(not(test), warn(clippy::print_stderr, clippy::print_stdout))] // they panic when nobody reads, see `notice`
 
+pub mod by_class;
+pub mod classify;
 pub mod cli;
 mod cores;
 pub mod data;

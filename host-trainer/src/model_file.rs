@@ -1,13 +1,17 @@
 //! A file that holds a model, of whichever kind: a checkpoint or a `weights.bin`. The content decides, not the name.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bn_core::file::WeightsFile;
 use bn_core::format::MAGIC;
 
+use crate::data::Inputs;
 use crate::error::Result;
 use crate::files;
-use crate::model::weights;
+use crate::model::inference::{self, Outputs};
+use crate::model::weights::{self, network_of};
+use crate::network::Network;
 use crate::train::checkpoint::Checkpoint;
 
 /// A model as it was found, checked.
@@ -30,6 +34,29 @@ impl ModelFile {
             return Ok(ModelFile::Weights(Box::new(weights::parse(path, &bytes)?)));
         }
         Ok(ModelFile::Checkpoint(Box::new(Checkpoint::from_bytes(path, &bytes)?)))
+    }
+
+    /// The network that it is of; `path` is for the message.
+    ///
+    /// # Errors
+    /// As [`network_of`].
+    pub fn network(&self, path: &Path) -> Result<Arc<Network>> {
+        match self {
+            ModelFile::Checkpoint(checkpoint) => Ok(Arc::clone(&checkpoint.parameters.network)),
+            ModelFile::Weights(file) => Ok(Arc::new(network_of(path, file)?)),
+        }
+    }
+
+    /// What it says of inputs of its network's shape: f32, BatchNorm on its own, of a checkpoint; what the integers stand for, of
+    /// a `weights.bin`.
+    ///
+    /// # Panics
+    /// If they are of another shape.
+    pub fn outputs(&self, inputs: &Inputs) -> Outputs {
+        match self {
+            ModelFile::Checkpoint(checkpoint) => inference::outputs(&checkpoint.parameters, inputs),
+            ModelFile::Weights(file) => inference::dequantized(file, &inference::int8(file, inputs)),
+        }
     }
 }
 

@@ -18,6 +18,12 @@ pub(crate) fn thousands(number: usize) -> String {
     text
 }
 
+/// Probability of a class, by softmax.
+pub(crate) fn softmax(logits: &[f32], class: usize) -> f64 {
+    let of_class = f64::from(logits[class]);
+    1.0 / logits.iter().map(|&logit| (f64::from(logit) - of_class).exp()).sum::<f64>()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -26,5 +32,13 @@ mod tests {
     fn numbers_are_written_for_people() {
         assert_eq!(["0", "999", "1,000", "60,000", "1,234,567"], [0, 999, 1000, 60_000, 1_234_567].map(thousands)[..]);
         assert_eq!(percent(0.868), "86.80 %");
+    }
+
+    #[test]
+    fn softmax_is_a_probability() {
+        let mut logits = [0.0; 10];
+        assert!((softmax(&logits, 3) - 0.1).abs() < 1e-12);
+        logits[3] = 1000.0;
+        assert_eq!((softmax(&logits, 3), softmax(&logits, 4)), (1.0, 0.0));
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::classify::ClassifyArgs;
 use super::init::InitArgs;
 use super::predict::PredictArgs;
 use super::recipe_args::{RecipeArgs, TeachingArgs};
@@ -46,6 +47,8 @@ pub enum Command {
     Train(Box<TrainArgs>),
     /// Classify the test images with a model, as f32 and as integers, and compare
     Evaluate(EvaluateArgs),
+    /// Say what pictures show: their classes with bars, what was done to each picture, and what the network saw of it
+    Classify(ClassifyArgs),
     /// Turn a checkpoint into the integers of a weights.bin, prove them, and verify the file; or write it for other programs
     Export(ExportArgs),
     /// Turn another program's model, a PyTorch state_dict (safetensors) or ONNX, into a checkpoint

@@ -10,7 +10,7 @@ use super::shared_args::DataArgs;
 use super::{emulate, train};
 use crate::data::{Dataset, DatasetName};
 use crate::demo::{DemoReport, DemoRequest, check_outputs, demo};
-use crate::draw::{Picture, Shades, columns_of_stdout, draw};
+use crate::draw::{Captioned, Raster, Shades, columns_of_stdout, draw};
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::train::recipe::SEED;
@@ -66,8 +66,9 @@ fn figures(report: &DemoReport) -> String {
 fn pictures(report: &DemoReport, dataset: &Dataset) -> String {
     let picture = |shown: &crate::demo::Shown| {
         let mark = if shown.prediction == usize::from(shown.label) { "✓" } else { "✗" };
-        Picture {
-            image: &dataset.test.images()[shown.index],
+        let image = dataset.test.images()[shown.index].as_flattened();
+        Captioned {
+            raster: Raster::new(dataset.test.inputs.shape(), image),
             caption: vec![
                 format!("label      {}", CLASS_NAMES[usize::from(shown.label)]),
                 format!("prediction {} {mark}", CLASS_NAMES[shown.prediction]),

@@ -13,9 +13,9 @@ use crate::data::own::arrays;
 use crate::device::emulate::{Cost, EmulateReport, EmulateRequest, LogLine, run_demo, run_elf, soak};
 use crate::device::firmware::{Inputs, shipped_weights};
 use crate::error::{Error, Result};
-use crate::evaluate::network_of;
 use crate::model::input::check;
 use crate::model::weights;
+use crate::model::weights::network_of;
 
 pub(super) fn run(args: EmulateArgs, out: &mut dyn Write) -> Result<()> {
     if let Some(elf) = &args.elf {

@@ -2,12 +2,12 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::args::EvaluateArgs;
 use super::output::{self, Table, percent, thousands};
+use crate::by_class::{ClassFigures, ClassMean};
 use crate::error::{Error, Result};
-use crate::evaluate::{EvaluateReport, Request, evaluate, network_of};
+use crate::evaluate::{EvaluateReport, Request, evaluate};
 use crate::files;
 use crate::model_file::ModelFile;
 use crate::train::checkpoint::Checkpoint;
@@ -29,11 +29,7 @@ pub(super) fn run(args: EvaluateArgs, out: &mut dyn Write) -> Result<()> {
         (ModelFile::Checkpoint(checkpoint), None) => Some(&**checkpoint),
         (ModelFile::Weights(_), alongside) => alongside.as_ref(),
     };
-    let network = match (&model, checkpoint) {
-        (_, Some(checkpoint)) => Arc::clone(&checkpoint.parameters.network),
-        (ModelFile::Weights(file), None) => Arc::new(network_of(&args.file, file)?),
-        (ModelFile::Checkpoint(checkpoint), None) => Arc::clone(&checkpoint.parameters.network),
-    };
+    let network = model.network(&args.file)?;
     let dataset = args.data.load(checkpoint.and_then(Checkpoint::training), &network)?;
     let images = args.images.map(|n| n as usize);
     let request = Request { file: &args.file, model: &model, checkpoint: alongside.as_ref(), images };
@@ -86,5 +82,45 @@ fn figures(report: &EvaluateReport) -> String {
         table.row("no int8", refusal);
     }
     table.row("time", format!("{:.1} s", report.seconds));
-    table.render()
+    let classes = report.class_mean.as_ref().map(|mean| by_class(&report.classes, mean));
+    table.render() + &classes.unwrap_or_default()
+}
+
+/// A row a class.
+fn by_class(classes: &[ClassFigures], mean: &ClassMean) -> String {
+    let last = format!("mean of {}", mean.classes);
+    let names = classes.iter().map(|row| row.class.chars().count()).chain([last.len()]);
+    let width = names.max().unwrap_or(0);
+    let mut text = format!("\n{:width$}  precision    recall        F1  support\n", "class");
+    let share = |share: Option<f64>| share.map_or("–".into(), percent);
+    for row in classes {
+        let [precision, recall, f1] = [row.precision, row.recall, row.f1].map(share);
+        let support = thousands(row.support);
+        text += &format!("{:width$}  {precision:>9}  {recall:>8}  {f1:>8}  {support:>7}\n", row.class);
+    }
+    let [precision, recall, f1] = [mean.precision, mean.recall, mean.f1].map(percent);
+    text + &format!("{last:width$}  {precision:>9}  {recall:>8}  {f1:>8}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_a_share_of_nothing_is_a_dash() {
+        let row = |class: &str, precision, support| ClassFigures {
+            class: class.into(),
+            precision,
+            recall: Some(1.0),
+            f1: Some(0.5),
+            support,
+            predicted: 0,
+            correct: 0,
+        };
+        let mean = ClassMean { classes: 2, precision: 0.5, recall: 1.0, f1: 0.5 };
+        let text = by_class(&[row("größe", None, 1), row("ankle boot", Some(0.25), 1234)], &mean);
+        let lengths: Vec<_> = text.lines().skip(1).map(|line| line.chars().count()).collect();
+        assert_eq!(lengths, [50, 50, 50, 41], "{text}");
+        assert!(text.contains("größe               –  100.00 %   50.00 %        1\n"), "{text}");
+    }
 }

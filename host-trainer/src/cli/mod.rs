@@ -3,6 +3,7 @@
 
 mod args;
 mod board;
+mod classify;
 mod data;
 mod demo;
 mod emulate;
@@ -38,6 +39,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<()> {
         Command::Init(args) => init::run(args, out),
         Command::Predict(args) => predict::run(args, out),
         Command::Reestimate(args) => reestimate::run(args, out),
+        Command::Classify(args) => classify::run(args, out),
         Command::Evaluate(args) => evaluate::run(args, out),
         Command::Export(args) => export::run(args, out),
         Command::Inspect(args) => inspect::run(args, out),

@@ -10,10 +10,10 @@ use serde::Serialize;
 use super::output::{self, Table, thousands};
 use crate::data::own::arrays;
 use crate::error::{Error, Result};
-use crate::evaluate::network_of;
 use crate::files;
 use crate::model::fold::fold;
 use crate::model::inference::{self, Outputs};
+use crate::model::weights::network_of;
 use crate::model_file::ModelFile;
 
 /// `predict`.

@@ -6,6 +6,7 @@ use bn_core::file::WeightsFile;
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::network::Network;
 
 /// Reads and proves a file.
 ///
@@ -25,6 +26,14 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<WeightsFile> {
         let (problem, remedy) = text.split_once("; ").unwrap_or((&text, "export it anew"));
         Error::bad_file(path, problem, remedy)
     })
+}
+
+/// The network that a `weights.bin` is of; `path` is for the message.
+///
+/// # Errors
+/// [`Error::BadFile`] for names that a forger put there.
+pub fn network_of(path: &Path, file: &WeightsFile) -> Result<Network> {
+    Network::of_weights(file).map_err(|fault| Error::bad_file(path, fault.to_string(), "export it anew"))
 }
 
 /// Writes a `weights.bin` beside `path`, reads and proves that file, and only then renames it to `path`. Returns what was read.

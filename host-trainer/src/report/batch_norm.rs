@@ -8,6 +8,9 @@ use super::table::{figures, wide};
 use crate::model::parameters::Parameters;
 use crate::network::text;
 
+/// More layers than that are folded up, below a table of all.
+const UNFOLDED: usize = 6;
+
 /// One layer's values, `[channels]` each.
 struct Layer {
     /// Name of its module.
@@ -20,16 +23,56 @@ struct Layer {
 
 /// The section.
 pub(super) fn section(parameters: &Parameters) -> Markup {
+    let layers = layers(parameters);
     html! {
         p {
             "Each channel of a layer becomes gamma · (x − mean) / deviation + beta, where the deviation is √(variance + eps). The gain, "
             "gamma over deviation, is what folding multiplies the channel's weights by; near zero, the channel is dead."
         }
-        @for (i, layer) in layers(parameters).iter().enumerate() {
-            h3 { "BatchNorm " (i + 1) ", behind " (layer.behind) " (module " (layer.module) ", " (layer.parts[0].2.len()) " channels)" }
-            (one(layer, &format!("BatchNorm {}", i + 1)))
+        @if layers.len() > UNFOLDED { (overview(&layers)) }
+        @for (i, layer) in layers.iter().enumerate() {
+            @let name = format!("BatchNorm {}", i + 1);
+            @let heading = format!("{name}, behind {} (module {}, {} channels)", layer.behind, layer.module, layer.parts[0].2.len());
+            @if layers.len() > UNFOLDED {
+                details.layer { summary { (heading) } (one(layer, &name)) }
+            } @else {
+                h3 { (heading) }
+                (one(layer, &name))
+            }
         }
     }
+}
+
+/// A row a layer: of many layers nobody scrolls through all.
+fn overview(layers: &[Layer]) -> Markup {
+    let caption = "Each layer's channels: smallest to largest";
+    let range = |values: &[f64]| {
+        let [low, _, high] = quantiles(values).map(figures);
+        format!("{low} to {high}")
+    };
+    wide(
+        caption,
+        html! {
+            table.layers {
+                caption { (caption) }
+                thead {
+                    tr {
+                        @for heading in ["layer", "channels"] { th scope="col" { (heading) } }
+                        @for (part, ..) in layers.iter().take(1).flat_map(|layer| &layer.parts) { th scope="col" { (part) } }
+                    }
+                }
+                tbody {
+                    @for (i, layer) in layers.iter().enumerate() {
+                        tr {
+                            th scope="row" { (i + 1) }
+                            td { (layer.parts[0].2.len()) }
+                            @for (.., values) in &layer.parts { td { (range(values)) } }
+                        }
+                    }
+                }
+            }
+        },
+    )
 }
 
 fn layers(parameters: &Parameters) -> Vec<Layer> {
@@ -126,6 +169,10 @@ mod tests {
             assert!(html.contains(text), "{text}");
         }
         assert_eq!(html.matches("<th scope=\"row\">").count(), 4 * 5 + 6 + 16 + 120 + 84);
+        let resnet = Parameters::zero(&crate::network::shipped::find("resnet8").unwrap(), Variance::Biased);
+        let html = section(&resnet).into_string();
+        let layers = resnet.network.batch_norms().count();
+        assert_eq!((html.matches("<details class=\"layer\">").count(), html.matches("<h3>").count()), (layers, 0));
         assert_eq!(quantiles(&[3.0, -1.0, 2.0, 7.0]), [-1.0, 2.0, 7.0]);
     }
 }

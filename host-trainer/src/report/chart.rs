@@ -143,7 +143,7 @@ fn ends(ticks: &[f64]) -> [f64; 2] {
 }
 
 /// Two decimals are finer than a pixel.
-fn round(value: f64) -> f64 {
+pub(super) fn round(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 

@@ -1,5 +1,6 @@
 //! Everything that a report says, computed: the forms of the model on the test split, and the emulated device.
 
+use crate::by_class::{ClassFigures, by_class, class_name};
 use crate::data::{Dataset, Split};
 use crate::device::emulate::{EmulateReport, EmulateRequest, Machine, emulate};
 use crate::device::firmware::Build;
@@ -10,7 +11,7 @@ use crate::files;
 use crate::model::fold::fold;
 use crate::model::inference::{self, Outputs};
 use crate::model::input::check;
-use crate::numbers::percent;
+use crate::numbers::{percent, softmax};
 use crate::quantize::fine_tune::FineTuning;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::run_dir::{EpochMetrics, RunDir};
@@ -219,8 +220,12 @@ impl Facts<'_> {
 
     /// Name of a class: the network's, or its number.
     pub(super) fn class_name(&self, class: usize) -> String {
-        let name = self.checkpoint.parameters.network.class_names().nth(class);
-        name.map_or_else(|| class.to_string(), String::from)
+        class_name(&self.checkpoint.parameters.network, class)
+    }
+
+    /// Figures of each class, of what is shipped.
+    pub(super) fn by_class(&self) -> Vec<ClassFigures> {
+        by_class(&self.checkpoint.parameters.network, &self.shipped().classes, &self.test.labels)
     }
 
     /// Test inputs by label and by what is said of them.
@@ -251,24 +256,5 @@ impl Facts<'_> {
         mistakes.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
         mistakes.truncate(MISTAKES);
         mistakes
-    }
-}
-
-/// Probability of a class.
-fn softmax(logits: &[f32], class: usize) -> f64 {
-    let of_class = f64::from(logits[class]);
-    1.0 / logits.iter().map(|&logit| (f64::from(logit) - of_class).exp()).sum::<f64>()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn softmax_is_a_probability() {
-        let mut logits = [0.0; 10];
-        assert!((softmax(&logits, 3) - 0.1).abs() < 1e-12);
-        logits[3] = 1000.0;
-        assert_eq!((softmax(&logits, 3), softmax(&logits, 4)), (1.0, 0.0));
     }
 }

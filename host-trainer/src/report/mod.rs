@@ -5,6 +5,7 @@
 
 mod batch_norm;
 mod chart;
+mod confusion;
 mod facts;
 mod mistakes;
 mod page;

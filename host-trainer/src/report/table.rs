@@ -31,6 +31,9 @@ const WORDS: [(&str, &str); 8] = [
     ("mac", "multiply-accumulate"),
 ];
 
+/// More structures than that have rows instead of columns.
+const SIDE_BY_SIDE: usize = 8;
+
 /// `weight_snr_db` as `weight signal to noise (dB)`.
 pub(super) fn label(key: &str) -> String {
     if let Some((_, known)) = KEYS.iter().find(|(ours, _)| *ours == key) {
@@ -112,8 +115,11 @@ pub(super) fn of_one(caption: &str, rows: &Map<String, Value>) -> Markup {
     }
 }
 
-/// A column for each structure, headed by its field `name`, and a row for each other field.
+/// A column for each structure, headed by its field `name`, and a row for each other field; of many structures a row each.
 pub(super) fn of_many<T: Serialize>(caption: &str, name: &str, items: &[T]) -> Markup {
+    if items.len() > SIDE_BY_SIDE {
+        return of_rows(caption, items);
+    }
     let items: Vec<_> = items.iter().map(fields).collect();
     let keys: Vec<&String> = items.first().map_or(Vec::new(), |first| first.keys().filter(|k| *k != name).collect());
     wide(
@@ -196,5 +202,8 @@ mod tests {
         for part in ["<th scope=\"col\">second</th>", "<th scope=\"row\">saturation</th><td>0.25</td><td>0.5</td>"] {
             assert!(table.contains(part), "{table}");
         }
+        let many = vec![layers[0].clone(); SIDE_BY_SIDE + 1];
+        let table = of_many("Layers", "layer", &many).into_string();
+        assert_eq!(table.matches("<th scope=\"row\">first</th><td>0.25</td>").count(), SIDE_BY_SIDE + 1, "{table}");
     }
 }

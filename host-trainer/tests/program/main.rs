@@ -7,6 +7,7 @@ mod data_sets;
 mod desk;
 #[cfg(unix)]
 mod faults;
+mod jpeg;
 mod networks;
 #[cfg(unix)]
 mod outputs;
@@ -290,7 +291,7 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 fn help_names_every_verb_and_exit_code() {
     let desk = Desk::new();
     let help = desk.ok("--help");
-    let verbs = "train evaluate export import reestimate inspect report emulate board demo data";
+    let verbs = "train evaluate classify export import reestimate inspect report emulate board demo data";
     for word in verbs.split(' ').chain(["130"]) {
         assert!(help.contains(word), "{word}: {help}");
     }

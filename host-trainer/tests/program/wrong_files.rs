@@ -10,9 +10,10 @@ use crate::desk::{Desk, after, only_error, text};
 const MEMORY: u64 = 128 << 10;
 
 /// Every verb that reads a file, where `FILE` is.
-const READERS: [&str; 12] = [
+const READERS: [&str; 13] = [
     "evaluate FILE --data-dir data --no-checksum",
     "evaluate weights.bin --checkpoint FILE --data-dir data --no-checksum",
+    "classify FILE FILE",
     "export FILE --out none.bin",
     "import FILE --out none.safetensors",
     "inspect FILE",

@@ -12,7 +12,7 @@ pub mod arrays;
 pub mod csv;
 mod idx_set;
 pub mod npy;
-mod pictures;
+pub mod pictures;
 pub mod rule;
 pub mod zip;
 

@@ -22,6 +22,36 @@ const ANY_SHAPE: Shape = Shape::new(1, 28, 28);
 const REMEDY: &str =
     "give a folder with a subfolder of pictures for each class, or train/ and test/ with such subfolders";
 
+/// How deep pictures may lie in a folder that is to be classified: `test/class/picture`, and one more.
+const DEPTH: usize = 3;
+
+/// The pictures that a path names: itself, or all in a folder and in its folders, in order.
+///
+/// # Errors
+/// [`Error::BadFile`] of a folder without a picture, or with folders that lie too deep in it.
+pub fn below(path: &Path) -> Result<Vec<PathBuf>> {
+    fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
+        let (folders, files) = list(folder)?;
+        found.extend(files);
+        if found.len() > MAX_EXAMPLES {
+            return Err(Error::bad_file(folder, format!("it has more than {MAX_EXAMPLES} pictures"), "take fewer"));
+        }
+        match folders.first() {
+            Some(deep) if depth == DEPTH => Err(Error::bad_file(deep, "it lies too deep in the folder", "name it")),
+            _ => folders.iter().try_for_each(|inner| collect(inner, depth + 1, found)),
+        }
+    }
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut found = Vec::new();
+    collect(path, 0, &mut found)?;
+    if found.is_empty() {
+        return Err(Error::bad_file(path, "it holds no picture", "put pictures there"));
+    }
+    Ok(found)
+}
+
 /// Reads a folder.
 ///
 /// # Errors
@@ -120,25 +150,22 @@ fn split(folders: &[PathBuf], names: &[String], classes: &[String], shape: Shape
         let problem = format!("there are {} pictures, more than the {MAX_EXAMPLES} that are read", pictures.len());
         return Err(Error::bad_file(&folders[0], problem, "take fewer"));
     }
-    let values = decode_all(&pictures, shape)?;
-    let labels = pictures.into_iter().map(|(_, label)| label).collect();
-    Ok(Split { inputs: Inputs::new(shape, Values::U8(values)), labels })
+    let (paths, labels): (Vec<PathBuf>, Vec<u8>) = pictures.into_iter().unzip();
+    let values = each(&paths, |path| picture::read(path, shape).map(|picture| picture.planes()))?;
+    Ok(Split { inputs: Inputs::new(shape, Values::U8(values.concat())), labels })
 }
 
-/// All pictures one after another; the first that is refused in their order.
-fn decode_all(pictures: &[(PathBuf, u8)], shape: Shape) -> Result<Vec<u8>> {
-    let share = pictures.len().div_ceil(cores()).max(1);
-    let run = |pictures: &[(PathBuf, u8)]| {
-        let mut values = Vec::with_capacity(pictures.len() * shape.len());
-        for (path, _) in pictures {
-            values.extend(picture::read(path, shape)?.0);
-        }
-        Ok(values)
-    };
-    let parts: Vec<Result<Vec<u8>>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = pictures.chunks(share).map(|part| scope.spawn(move || run(part))).collect();
+/// What `read` makes of each file, on all cores; the first that is refused in their order.
+///
+/// # Errors
+/// Whatever `read` gives.
+pub fn each<T: Send>(paths: &[PathBuf], read: impl Fn(&Path) -> Result<T> + Sync) -> Result<Vec<T>> {
+    let share = paths.len().div_ceil(cores()).max(1);
+    let run = |part: &[PathBuf]| part.iter().map(|path| read(path)).collect::<Result<Vec<T>>>();
+    let run = &run;
+    let parts: Vec<Result<Vec<T>>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = paths.chunks(share).map(|part| scope.spawn(move || run(part))).collect();
         threads.into_iter().map(|thread| thread.join().expect("decoding does not panic")).collect()
     });
-    let parts: Vec<Vec<u8>> = parts.into_iter().collect::<Result<_>>()?;
-    Ok(parts.concat())
+    Ok(parts.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }

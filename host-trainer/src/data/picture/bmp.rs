@@ -1,7 +1,7 @@
 //! BMP: 1, 4 and 8 bits with a palette, 24 and 32 bits, bottom up or top down, not packed. Source: Microsoft, "Bitmap Storage" and
 //! BITMAPV5HEADER. There is no crate for it that reads one bit a pixel right and adds no more code than this.
 
-use super::{Picture, check_size};
+use super::{Picture, Source, check_size};
 
 /// Bytes of the file's header; the picture's follows.
 const FILE_HEADER: usize = 14;
@@ -34,6 +34,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Picture, String> {
     if rows > 0 {
         lines.reverse();
     }
+    let colours = if bits > 8 { "RGB" } else { "palette" };
+    let source = Source { format: "BMP", width, height, mode: format!("{colours}, {bits} bits") };
     let mut done = Vec::new();
     if bits == 32 && compression == 3 && header >= 56 && u32_at(66)? != 0 {
         done.push("transparency dropped".into());
@@ -41,7 +43,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Picture, String> {
     if bits > 8 {
         let line =
             |line: &&[u8]| line.chunks_exact(bits / 8).take(width).flat_map(|p| [p[2], p[1], p[0]]).collect::<Vec<_>>();
-        return Ok(Picture { width, height, channels: 3, pixels: lines.iter().flat_map(line).collect(), done });
+        return Ok(Picture { width, height, channels: 3, pixels: lines.iter().flat_map(line).collect(), source, done });
     }
     let colours = match u32_at(46)? as usize {
         0 => 1 << bits,
@@ -61,5 +63,5 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Picture, String> {
             pixels.extend_from_slice(&[*red, *green, *blue][..channels]);
         }
     }
-    Ok(Picture { width, height, channels, pixels, done })
+    Ok(Picture { width, height, channels, pixels, source, done })
 }

@@ -8,7 +8,7 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
-use super::{MAX_PIXELS, MAX_SIDE, Picture, bmp, check_size};
+use super::{MAX_PIXELS, MAX_SIDE, Picture, Source, bmp, check_size};
 
 /// A picture as it lies in the file.
 pub(super) struct Decoded {
@@ -33,13 +33,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
 }
 
 /// What is said of the mode that pixels came in.
-fn picture(
-    width: usize,
-    height: usize,
-    samples: usize,
-    pixels: Vec<u8>,
-    mut done: Vec<String>,
-) -> Result<Picture, String> {
+fn picture(source: Source, samples: usize, pixels: Vec<u8>, mut done: Vec<String>) -> Result<Picture, String> {
+    let Source { width, height, .. } = source;
     let channels = if samples <= 2 { 1 } else { 3 };
     let pixels = if samples == channels {
         pixels
@@ -47,7 +42,7 @@ fn picture(
         done.push("transparency dropped".into());
         pixels.chunks_exact(samples).flat_map(|pixel| pixel[..channels].iter().copied()).collect()
     };
-    Ok(Picture { width, height, channels, pixels, done })
+    Ok(Picture { width, height, channels, pixels, source, done })
 }
 
 /// A decoder's message, on one line.
@@ -65,6 +60,7 @@ fn png(bytes: &[u8]) -> Result<Decoded, String> {
     let info = reader.info();
     let (width, height) = (info.width as usize, info.height as usize);
     check_size(width, height)?;
+    let source = Source { format: "PNG", width, height, mode: png_mode(info) };
     let mut done = Vec::new();
     if info.bit_depth == png::BitDepth::Sixteen {
         done.push("16 bits made 8".into());
@@ -83,7 +79,19 @@ fn png(bytes: &[u8]) -> Result<Decoded, String> {
     // EXIF may stand behind the pixels.
     reader.finish().map_err(damaged)?;
     let exif = reader.info().exif_metadata.as_ref().map(|block| block.to_vec());
-    Ok(Decoded { picture: picture(width, height, samples, pixels, done)?, exif })
+    Ok(Decoded { picture: picture(source, samples, pixels, done)?, exif })
+}
+
+fn png_mode(info: &png::Info<'_>) -> String {
+    let colours = match info.color_type {
+        png::ColorType::Grayscale => "grey",
+        png::ColorType::GrayscaleAlpha => "grey and alpha",
+        png::ColorType::Rgb => "RGB",
+        png::ColorType::Rgba => "RGBA",
+        png::ColorType::Indexed => "palette",
+    };
+    let bits = info.bit_depth as u8;
+    format!("{colours}, {bits} bit{}", if bits == 1 { "" } else { "s" })
 }
 
 /// Whether the marker that ends a JPEG is there: the decoder would show the rest of a file that is cut off as grey. Other data may follow
@@ -124,5 +132,7 @@ fn jpeg(bytes: &[u8]) -> Result<Decoded, String> {
     decoder.set_options(decoder.options().jpeg_set_out_colorspace(space));
     let pixels = decoder.decode().map_err(damaged)?;
     let exif = decoder.exif().cloned();
-    Ok(Decoded { picture: picture(width, height, space.num_components(), pixels, Vec::new())?, exif })
+    let mode = if space == ColorSpace::Luma { "grey" } else { "RGB" };
+    let source = Source { format: "JPEG", width, height, mode: format!("{mode}, 8 bits") };
+    Ok(Decoded { picture: picture(source, space.num_components(), pixels, Vec::new())?, exif })
 }

@@ -19,6 +19,7 @@ mod resize;
 use std::path::Path;
 
 use bn_core::network::Shape;
+use serde::Serialize;
 
 pub(crate) use self::resize::resize;
 use crate::error::{Error, Result};
@@ -41,8 +42,23 @@ pub struct Picture {
     pub channels: usize,
     /// The values.
     pub pixels: Vec<u8>,
+    /// What it was in the file.
+    pub source: Source,
     /// What was done to it since the file, in order, for people.
     pub done: Vec<String>,
+}
+
+/// What a picture is in its file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Source {
+    /// `PNG`, `JPEG` or `BMP`.
+    pub format: &'static str,
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Colours and bits of a pixel, for people.
+    pub mode: String,
 }
 
 /// Whether a network can read pictures: one channel or three.
@@ -60,16 +76,14 @@ pub fn check_shape(shape: Shape) -> Result<()> {
     })
 }
 
-/// Reads a picture file as a network of that input shape does: see [`Picture::fit`]. Returns its values, `[channels][height][width]`,
-/// and what was done.
+/// Reads a picture file as a network of that input shape does: see [`Picture::fit`].
 ///
 /// # Errors
 /// [`Error::BadFile`] that says what is wrong with the file.
-pub fn read(path: &Path, shape: Shape) -> Result<(Vec<u8>, Vec<String>)> {
+pub fn read(path: &Path, shape: Shape) -> Result<Picture> {
     let bytes = files::read(path, &files::PICTURE)?;
     let picture = parse(&bytes).map_err(|problem| Error::bad_file(path, problem, files::PICTURE.remedy))?;
-    let fitted = picture.fit(shape);
-    Ok((fitted.planes(), fitted.done))
+    Ok(picture.fit(shape))
 }
 
 /// Refuses sizes that no picture has before memory is taken for them.
@@ -121,6 +135,14 @@ impl Picture {
             _ => {}
         }
         self.channels = channels;
+        self
+    }
+
+    /// Light made dark, and dark light.
+    #[must_use]
+    pub fn inverted(mut self) -> Self {
+        self.pixels.iter_mut().for_each(|value| *value = u8::MAX - *value);
+        self.done.push("inverted".into());
         self
     }
 

@@ -31,13 +31,17 @@ fn every_format_and_mode_is_read_as_pil_reads_it() {
     let all = expected();
     assert_eq!(all.len(), 75);
     for (name, shape, expected) in all {
-        let (values, done) = read(&golden(&name), shape).unwrap();
+        let picture = read(&golden(&name), shape).unwrap();
+        let (values, done) = (picture.planes(), &picture.done);
         let differences = values.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b));
         let largest = differences.max().unwrap();
         let most = if name.ends_with(".jpg") { 2 } else { 1 };
         assert!(largest <= most, "{name} {shape} differs by {largest}; {done:?}");
         let turned = done.iter().any(|what| what.starts_with("turned upright"));
         assert_eq!(turned, name.starts_with("turned"), "{name}");
+        let format = if name.ends_with(".jpg") { "JPEG" } else { &name[name.len() - 3..].to_uppercase() };
+        assert_eq!(picture.source.format, format, "{name}");
+        assert!(picture.source.mode.contains("bit"), "{name}: {}", picture.source.mode);
     }
 }
 
