@@ -240,7 +240,7 @@ fn quantiser(facts: &Facts<'_>) -> Markup {
         (table::of_many("What rounding did to the weights of each layer", "layer", &export.layers))
         @if let Some(tuned) = &export.fine_tuned { (fine_tuned(tuned)) }
         (table::of_many(
-            "And to its outputs, behind sigmoid and pool, on the training images that calibrated it",
+            "And to its outputs, behind activation and pool, on the training images that calibrated it",
             "layer",
             &export.activations,
         ))

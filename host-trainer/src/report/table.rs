@@ -118,7 +118,7 @@ pub(super) fn of_one(caption: &str, rows: &Map<String, Value>) -> Markup {
 /// A column for each structure, headed by its field `name`, and a row for each other field; of many structures a row each.
 pub(super) fn of_many<T: Serialize>(caption: &str, name: &str, items: &[T]) -> Markup {
     if items.len() > SIDE_BY_SIDE {
-        return of_rows(caption, items);
+        return rows(caption, items, "layers");
     }
     let items: Vec<_> = items.iter().map(fields).collect();
     let keys: Vec<&String> = items.first().map_or(Vec::new(), |first| first.keys().filter(|k| *k != name).collect());
@@ -148,12 +148,16 @@ pub(super) fn of_many<T: Serialize>(caption: &str, name: &str, items: &[T]) -> M
 
 /// A row for each structure and a column for each field.
 pub(super) fn of_rows<T: Serialize>(caption: &str, items: &[T]) -> Markup {
+    rows(caption, items, "")
+}
+
+fn rows<T: Serialize>(caption: &str, items: &[T], class: &str) -> Markup {
     let items: Vec<_> = items.iter().map(fields).collect();
     let keys: Vec<&String> = items.first().map_or(Vec::new(), |first| first.keys().collect());
     wide(
         caption,
         html! {
-            table {
+            table class=[(!class.is_empty()).then_some(class)] {
                 caption { (caption) }
                 thead { tr { @for key in &keys { th scope="col" { (label(key)) } } } }
                 tbody {
