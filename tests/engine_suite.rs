@@ -123,7 +123,7 @@ pub(crate) fn noise(seed: u64, examples: usize) -> Split {
 }
 
 /// Every index of a split, in order.
-fn all(split: &Split) -> Vec<u32> {
+pub(crate) fn all(split: &Split) -> Vec<u32> {
     (0..split.len() as u32).collect()
 }
 

@@ -8,11 +8,12 @@ use host_trainer::engine::cpu::graph::GraphCpu;
 use host_trainer::engine::cuda::{Cuda, Level};
 use host_trainer::engine::distill::Soft;
 use host_trainer::engine::reference::Reference;
-use host_trainer::engine::{Engine, Optimizer, Steps, initial_parameters};
+use host_trainer::engine::{Engine, Fixed, Optimizer, Steps, initial_parameters};
 use host_trainer::model::parameters::{Parameters, Variance};
 use host_trainer::network::Network;
+use tests::is_bias_before_batch_norm;
 
-use crate::engine_suite::{Tolerances, engine_suite, gradients_are_central_differences, noise};
+use crate::engine_suite::{Tolerances, all, engine_suite, gradients_are_central_differences, noise};
 
 engine_suite!(reference_f64, |seed, variance| Box::new(Reference::<f64>::new(seed, variance)), Tolerances::F64);
 engine_suite!(reference_f32, |seed, variance| Box::new(Reference::<f32>::new(seed, variance)), Tolerances::F32);
@@ -56,6 +57,17 @@ fn reference_f64_gradients_are_central_differences() {
     gradients_are_central_differences(&mut Reference::<f64>::new(0, variance));
 }
 
+/// Whether each tensor is the expected one but for that share of its norm.
+fn assert_near<T: AsRef<[f64]>>(what: &str, actual: &[T], expected: &[T], relative: f64) {
+    assert_eq!(actual.len(), expected.len(), "{what}");
+    for (at, (actual, expected)) in actual.iter().zip(expected).enumerate() {
+        let (actual, expected) = (actual.as_ref(), expected.as_ref());
+        let distance = actual.iter().zip(expected).map(|(a, e)| (a - e).powi(2)).sum::<f64>().sqrt();
+        let norm = expected.iter().map(|e| e.powi(2)).sum::<f64>().sqrt();
+        assert!(distance <= relative * norm, "{what}: tensor {at} is off by {:e}", distance / norm);
+    }
+}
+
 /// What a teacher says is learnt alike: 6 steps with decay and smoothing, against the reference in f64.
 #[test]
 fn a_teacher_is_the_references_on_every_engine() {
@@ -84,10 +96,37 @@ fn a_teacher_is_the_references_on_every_engine() {
         let what = engine.device(n);
         assert!((totals.loss / expected.loss - 1.0).abs() < 1e-4, "{what}: {totals:?} for {expected:?}");
         assert!(totals.correct.abs_diff(expected.correct) <= 1, "{what}");
-        for (at, (ours, theirs)) in engine.parameters().tensors.iter().zip(&exact.parameters().tensors).enumerate() {
-            let distance = ours.iter().zip(theirs).map(|(a, e)| (a - e).powi(2)).sum::<f64>().sqrt();
-            let norm = theirs.iter().map(|e| e.powi(2)).sum::<f64>().sqrt();
-            assert!(distance <= 1e-3 * norm, "{what}: tensor {at} is off by {:e}", distance / norm);
+        assert_near(&what, &engine.parameters().tensors, &exact.parameters().tensors, 1e-3);
+    }
+}
+
+/// The momentum of the statistics, and parameters of BatchNorm that are held, with every optimiser, against the reference in f64.
+#[test]
+fn batch_norms_own_values_hold_on_every_engine() {
+    let (split, lrs, variance) = (noise(22, 64), [0.05; 4], Variance::Biased);
+    let start = lenet(1, variance);
+    let network = &start.network;
+    for (bn_fixed, optimizer) in
+        [(Fixed::Gamma, Optimizer::Sgd), (Fixed::Beta, Optimizer::Momentum), (Fixed::Both, Optimizer::Adamw)]
+    {
+        let steps = Steps { optimizer, bn_momentum: 0.5, bn_fixed, ..Steps::sgd(16, &lrs) };
+        let mut exact = Reference::<f64>::new(1, variance);
+        exact.train_steps(&split, &all(&split), &steps).unwrap();
+        let expected = exact.parameters().tensors;
+        let mut engines: Vec<Box<dyn Engine>> = Vec::new();
+        engines.extend(Cpu::each(1, variance, None).into_iter().map(|engine| Box::new(engine) as _));
+        engines.extend(GraphCpu::each(&start, None).into_iter().map(|engine| Box::new(engine) as _));
+        for mut engine in engines {
+            engine.train_steps(&split, &all(&split), &steps).unwrap();
+            let trained = engine.parameters().tensors;
+            for (at, spec) in network.parameters().iter().enumerate() {
+                let name = network.tensor_name(spec);
+                let stays = [&trained, &expected].map(|tensors| tensors[at] == start.tensors[at]);
+                assert!(stays == [bn_fixed.holds(spec.role); 2] || is_bias_before_batch_norm(&name), "{name}");
+                if !spec.role.is_trained() {
+                    assert_near(&engine.device(16), &[&trained[at]], &[&expected[at]], 1e-3);
+                }
+            }
         }
     }
 }

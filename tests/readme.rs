@@ -75,3 +75,16 @@ fn the_readme_stays_short() {
     let words = text("README.md").split_whitespace().count();
     assert!(words <= WORDS, "{words} words, more than {WORDS}: put the rest into docs/");
 }
+
+/// Written by our own commands, readable on either ground, and small.
+#[test]
+fn the_pictures_follow_light_and_dark() {
+    let entries = std::fs::read_dir(root().join("docs")).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("a readable entry").path());
+    let pictures: Vec<_> = paths.filter(|path| path.extension().is_some_and(|end| end == "svg")).collect();
+    assert!(!pictures.is_empty());
+    for picture in pictures {
+        let text = std::fs::read_to_string(&picture).expect("text");
+        assert!(text.contains("prefers-color-scheme: dark") && text.len() < 40_000, "{}", picture.display());
+    }
+}

@@ -54,6 +54,23 @@ fn of_a_run() -> &'static Reported {
     })
 }
 
+/// Of a comparison with bands.
+fn of_a_comparison() -> &'static Reported {
+    static REPORTED: OnceLock<Reported> = OnceLock::new();
+    REPORTED.get_or_init(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let out = directory.path().to_str().unwrap();
+        let data = ["--dataset", "garments", "--epochs", "1", "--batch-size", "1000"];
+        program(
+            &[&["compare", "--network", "lenet,lenet_plain", "--seeds", "2", "-q", "--json", "--out", out], &data[..]]
+                .concat(),
+        );
+        let summary = program(&["report", out, "--json"]);
+        let path = PathBuf::from(summary["report"].as_str().unwrap());
+        Reported { html: std::fs::read_to_string(&path).unwrap(), _directory: directory, path, summary }
+    })
+}
+
 fn all<'a>(document: &'a Html, selector: &str) -> Vec<ElementRef<'a>> {
     document.select(&Selector::parse(selector).unwrap()).collect()
 }
@@ -88,33 +105,52 @@ fn the_page_has_every_section_and_the_figures_of_its_run() {
 }
 
 #[test]
+fn a_comparison_has_its_curves_and_every_run() {
+    let Reported { html, summary, .. } = of_a_comparison();
+    assert_eq!((&summary["variants"], &summary["runs"]), (&2.into(), &4.into()));
+    let document = Html::parse_document(html);
+    assert_eq!(document.errors, [] as [&str; 0]);
+    let headings: Vec<_> = all(&document, "h2").into_iter().map(text).collect();
+    assert_eq!(headings, ["After the last epoch", "Every run", "Recipe"]);
+    assert_eq!(all(&document, "path.band").len(), 4, "two variants in two charts");
+    assert_eq!(all(&document, "section[aria-labelledby=runs] tbody tr").len(), 4);
+}
+
+#[test]
 fn a_reader_without_eyes_is_told_the_same() {
-    let document = Html::parse_document(&of_a_run().html);
-    assert_eq!(all(&document, "h1").len(), 1);
-    assert_eq!(all(&document, "html[lang=en] title").len(), 1);
-    let levels = all(&document, "h1, h2, h3").into_iter().map(|h| h.value().name().as_bytes()[1] - b'0');
+    told_without_eyes(&Html::parse_document(&of_a_run().html));
+    told_without_eyes(&Html::parse_document(&of_a_comparison().html));
+}
+
+fn told_without_eyes(document: &Html) {
+    assert_eq!(all(document, "h1").len(), 1);
+    assert_eq!(all(document, "html[lang=en] title").len(), 1);
+    let levels = all(document, "h1, h2, h3").into_iter().map(|h| h.value().name().as_bytes()[1] - b'0');
     levels.fold(0, |above, level| {
         assert!(level <= above + 1, "a heading's level is skipped");
         level
     });
-    assert_eq!(all(&document, "table").len(), all(&document, "table > caption:first-child").len());
-    assert!(all(&document, "thead th").iter().all(|th| th.attr("scope") == Some("col")));
-    assert!(all(&document, "tbody th").iter().all(|th| th.attr("scope") == Some("row")));
-    assert!(all(&document, "img").iter().all(|img| img.attr("alt").is_some_and(|alt| !alt.is_empty())));
-    for svg in all(&document, "svg") {
+    assert_eq!(all(document, "table").len(), all(document, "table > caption:first-child").len());
+    assert!(all(document, "thead th").iter().all(|th| th.attr("scope") == Some("col")));
+    assert!(all(document, "tbody th").iter().all(|th| th.attr("scope") == Some("row")));
+    assert!(all(document, "img").iter().all(|img| img.attr("alt").is_some_and(|alt| !alt.is_empty())));
+    for svg in all(document, "svg") {
         let is_described = svg.attr("role") == Some("img") && svg.attr("aria-label").is_some_and(|l| l.len() > 20);
         assert!(is_described || svg.attr("aria-hidden") == Some("true"), "{}", svg.html());
     }
-    let ids: Vec<_> = all(&document, "[id]").iter().map(|e| e.attr("id").unwrap()).collect();
+    let ids: Vec<_> = all(document, "[id]").iter().map(|e| e.attr("id").unwrap()).collect();
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
-    for link in all(&document, "nav a") {
+    for link in all(document, "nav a") {
         assert!(ids.contains(&link.attr("href").unwrap().trim_start_matches('#')));
     }
 }
 
 #[test]
 fn the_page_runs_no_script_and_loads_nothing() {
-    let Reported { html, .. } = of_a_run();
+    [of_a_run(), of_a_comparison()].iter().for_each(|reported| loads_nothing(&reported.html));
+}
+
+fn loads_nothing(html: &str) {
     let document = Html::parse_document(html);
     assert!(all(&document, "script, iframe, object, embed, link[rel=stylesheet]").is_empty());
     for element in all(&document, "[src], [href]") {
@@ -172,7 +208,10 @@ fn an_imported_model_has_a_report_without_curves() {
 #[test]
 fn nothing_overflows_on_a_phone_or_a_desktop() {
     let Some(chromium) = chromium() else { return };
-    let Reported { path, html, .. } = of_a_run();
+    [of_a_run(), of_a_comparison()].iter().for_each(|reported| fits_every_width(&chromium, reported));
+}
+
+fn fits_every_width(chromium: &str, Reported { path, html, .. }: &Reported) {
     let document = html.replace('&', "&amp;").replace('"', "&quot;");
     let frame = |width: &u32| format!("<iframe width={width} height=800 srcdoc=\"{document}\"></iframe>");
     let frames: String = WIDTHS.iter().map(frame).collect();
@@ -191,7 +230,7 @@ fn nothing_overflows_on_a_phone_or_a_desktop() {
     std::fs::write(&page, format!("<!DOCTYPE html><title>frames</title>{style}<script>{script}</script>{frames}"))
         .unwrap();
     for colours in ["0", "1"] {
-        let (dom, log) = browse(&chromium, &page, colours);
+        let (dom, log) = browse(chromium, &page, colours);
         let body = text(all(&Html::parse_document(&dom), "body")[0]);
         let frames: Vec<Value> = serde_json::from_str(&body).unwrap_or_else(|e| panic!("{e}: {body:.200}\n{log}"));
         assert_eq!(frames.len(), WIDTHS.len());

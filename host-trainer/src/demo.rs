@@ -30,7 +30,7 @@ const SHOWN_RIGHT: usize = 5;
 /// What to do.
 #[derive(Clone, Debug)]
 pub struct DemoRequest {
-    /// The schedule.
+    /// How it is trained; with exact statistics in the end, as the chapter predicts.
     pub recipe: Recipe,
     /// Test images to classify; `None` is all.
     pub images: Option<usize>,

@@ -6,8 +6,10 @@
 #![cfg_attr(not(test), warn(clippy::print_stderr, clippy::print_stdout))] // they panic when nobody reads, see `notice`
 
 pub mod by_class;
+mod chart;
 pub mod classify;
 pub mod cli;
+pub mod compare;
 mod cores;
 pub mod data;
 pub mod demo;

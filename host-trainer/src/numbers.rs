@@ -24,6 +24,23 @@ pub(crate) fn softmax(logits: &[f32], class: usize) -> f64 {
     1.0 / logits.iter().map(|&logit| (f64::from(logit) - of_class).exp()).sum::<f64>()
 }
 
+/// Four significant figures, without an exponent where that is as short.
+pub(crate) fn figures(value: f64) -> String {
+    let magnitude = value.abs();
+    if value == 0.0 {
+        "0".into()
+    } else if !(1e-3..1e6).contains(&magnitude) {
+        let text = format!("{value:.2e}");
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        format!("{}e{exponent}", mantissa.trim_end_matches('0').trim_end_matches('.')).replace('-', "−")
+    } else {
+        let decimals = (3 - magnitude.log10().floor() as i32).max(0) as usize;
+        let text = format!("{value:.decimals$}");
+        let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+        text.replace('-', "−")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::classify::ClassifyArgs;
+use super::compare::CompareArgs;
 use super::init::InitArgs;
 use super::predict::PredictArgs;
 use super::recipe_args::{RecipeArgs, TeachingArgs};
@@ -45,6 +46,8 @@ pub struct Cli {
 pub enum Command {
     /// Train a model; writes a checkpoint, the epochs' figures and their curves into a run directory
     Train(Box<TrainArgs>),
+    /// Train networks that differ in a few things, with several seeds, and draw their curves in one picture
+    Compare(Box<CompareArgs>),
     /// Classify the test images with a model, as f32 and as integers, and compare
     Evaluate(EvaluateArgs),
     /// Say what pictures show: their classes with bars, what was done to each picture, and what the network saw of it
@@ -61,7 +64,7 @@ pub enum Command {
     Reestimate(ReestimateArgs),
     /// Show what is in a checkpoint or a weights.bin, or what a network is made of
     Inspect(InspectArgs),
-    /// Write one HTML file about a run: curves, BatchNorm, mistakes, quantiser, device
+    /// Write one HTML file about a run, or about a comparison: curves, BatchNorm, mistakes, quantiser, device
     Report(ReportArgs),
     /// Run a weights.bin in the emulated microcontroller and compare every layer's every output with the host's
     Emulate(EmulateArgs),
@@ -91,6 +94,9 @@ pub struct TrainArgs {
     /// Which variance the running statistics track
     #[arg(long, value_enum, default_value = "biased", conflicts_with = "resume")]
     pub variance: Variance,
+    /// BatchNorm's eps [default: the network's]
+    #[arg(long, conflicts_with = "resume", value_parser = between_0_and_1)]
+    pub eps: Option<f64>,
     #[command(flatten)]
     pub recipe: RecipeArgs,
     #[command(flatten)]
@@ -221,7 +227,7 @@ pub struct InspectArgs {
 /// `report`.
 #[derive(Args, Debug)]
 pub struct ReportArgs {
-    /// The run's directory: that of `train` or `demo`, or any with a checkpoint.safetensors
+    /// The directory of a run, that of `train` or `demo` or any with a checkpoint.safetensors, or of a comparison
     pub run: PathBuf,
     /// Where the report goes [default: RUN/report.html]
     #[arg(long, value_name = "FILE")]
@@ -242,6 +248,15 @@ pub struct ReportArgs {
     /// Print one JSON object on stdout instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+impl ReportArgs {
+    /// Whether a flag was given that is about a model.
+    pub fn names_a_model(&self) -> bool {
+        let DataArgs { dataset, data_dir, data, no_checksum } = &self.data;
+        let names_data = dataset.is_some() || data_dir.is_some() || data.is_some() || *no_checksum;
+        names_data || self.images.is_some() || self.machine != Machine::default() || self.host_only || self.qat.qat
+    }
 }
 
 /// `emulate`.

@@ -11,15 +11,17 @@ use super::{emulate, train};
 use crate::data::{Dataset, DatasetName};
 use crate::demo::{DemoReport, DemoRequest, check_outputs, demo};
 use crate::draw::{Captioned, Raster, Shades, columns_of_stdout, draw};
+use crate::engine::Totals;
 use crate::error::{Error, Result};
 use crate::network::Network;
-use crate::train::recipe::SEED;
+use crate::train::recipe::{Recipe, Reestimate, SEED};
+use crate::train::run::TrainReport;
 
 pub(super) fn run(args: DemoArgs, out: &mut dyn Write) -> Result<()> {
     check_outputs(&args.out)?;
     let dataset = dataset(&args.data)?;
-    let mut recipe = SEED;
-    recipe.epochs = args.epochs.map_or(recipe.epochs, |n| n as usize);
+    let epochs = args.epochs.map_or(SEED.epochs, |n| n as usize);
+    let recipe = Recipe { epochs, reestimate: Reestimate::Plain, ..SEED };
     let images = args.images.map(|n| n as usize);
     let request = DemoRequest { recipe, images, out: args.out, quiet: args.console.quiet };
     let notice = |line: &str| {
@@ -60,7 +62,31 @@ fn figures(report: &DemoReport) -> String {
     ] {
         accuracies.row(label, accuracy.map(percent).unwrap_or_default());
     }
-    format!("\n{}\n{title}\n{}\n{}\n", train::learned(training), accuracies.render(), emulate::figures(emulated))
+    format!(
+        "\n{}\n{}\n{title}\n{}\n{}\n",
+        train::learned(training),
+        statistics(training),
+        accuracies.render(),
+        emulate::figures(emulated)
+    )
+}
+
+/// Both statistics that BatchNorm can predict with, and why they differ.
+fn statistics(training: &TrainReport) -> String {
+    let Some(changed) = &training.reestimated else { return String::new() };
+    let accuracy = |test: Option<Totals>| test.map(|test| percent(test.accuracy())).unwrap_or_default();
+    let mut table = Table::default();
+    table.row("  moving averages over the batches", accuracy(changed.test_before)).row(
+        format!("  exact, of all {} training images", thousands(changed.after.examples)),
+        accuracy(changed.test_after),
+    );
+    format!(
+        "test accuracy by the statistics that BatchNorm predicts with\n{}\
+         The moving averages are of weights that each step has changed since, by much at a learning rate of {}.\n\
+         The chapter predicts with the statistics of the whole data set: those of the final weights are exported.\n",
+        table.render(),
+        training.recipe.lr
+    )
 }
 
 fn pictures(report: &DemoReport, dataset: &Dataset) -> String {

@@ -4,6 +4,7 @@
 mod args;
 mod board;
 mod classify;
+mod compare;
 mod data;
 mod demo;
 mod emulate;
@@ -35,6 +36,7 @@ use crate::error::Result;
 pub fn run(cli: Cli, out: &mut dyn Write) -> Result<()> {
     match cli.command {
         Command::Train(args) => train::run(*args, out),
+        Command::Compare(args) => compare::run(*args, out),
         Command::Import(args) => import::run(args, out),
         Command::Init(args) => init::run(args, out),
         Command::Predict(args) => predict::run(args, out),

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::shared_args::positive;
 use crate::data::augment::MAX_SHIFT;
-use crate::engine::Optimizer;
+use crate::engine::{Fixed, Optimizer};
 use crate::error::Result;
 use crate::train::recipe::{RECIPES, Recipe, Reestimate, SEED, Schedule};
 use crate::train::teacher::Teacher;
@@ -15,8 +15,8 @@ use crate::train::teacher::Teacher;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Recipe")]
 pub struct RecipeArgs {
-    /// Recipe by name: seed is d2l's chapter, SGD at a constant rate of 1.0 for 10 epochs; best is the most accurate, AdamW
-    /// with a cosine, flips and shifts
+    /// Recipe by name: seed is d2l's chapter before edition 1.0, SGD at a constant rate of 1.0 in batches of 256 for 10 epochs;
+    /// d2l-1.0 is edition 1.0's, at 0.1 in batches of 128; best is the most accurate, AdamW with a cosine, flips and shifts
     #[arg(long, value_name = "NAME", default_value = &*SEED.name, conflicts_with = "resume",
           value_parser = named)]
     pub recipe: Recipe,
@@ -50,6 +50,12 @@ pub struct RecipeArgs {
     /// Shift images by up to so many pixels in either direction
     #[arg(long, value_name = "PIXELS", conflicts_with = "resume", value_parser = clap::value_parser!(u8).range(..=i64::from(MAX_SHIFT)))]
     pub shift: Option<u8>,
+    /// Weight of the newest batch in BatchNorm's moving statistics, as PyTorch means it
+    #[arg(long, value_name = "SHARE", conflicts_with = "resume", value_parser = up_to_1)]
+    pub bn_momentum: Option<f64>,
+    /// Leave these of BatchNorm's parameters as they are: gamma at 1, beta at 0
+    #[arg(long, value_enum, value_name = "WHICH", conflicts_with = "resume")]
+    pub bn_fixed: Option<Fixed>,
     /// Make the model the mean of the weights after each of the last N epochs, with statistics re-estimated; 0: do not
     #[arg(long, value_name = "N", conflicts_with = "resume")]
     pub average: Option<usize>,
@@ -102,6 +108,8 @@ impl RecipeArgs {
             label_smoothing: self.label_smoothing.unwrap_or(named.label_smoothing),
             flip: self.flip.unwrap_or(named.flip),
             shift: self.shift.unwrap_or(named.shift),
+            bn_momentum: self.bn_momentum.unwrap_or(named.bn_momentum),
+            bn_fixed: self.bn_fixed.unwrap_or(named.bn_fixed),
             average: self.average.unwrap_or(named.average),
             reestimate: self.reestimate.unwrap_or(named.reestimate),
             test_every: self.test_every.unwrap_or(named.test_every),
@@ -110,12 +118,20 @@ impl RecipeArgs {
     }
 }
 
-fn named(name: &str) -> Result<Recipe, String> {
+pub(super) fn named(name: &str) -> std::result::Result<Recipe, String> {
     let names = || RECIPES.map(|recipe| recipe.name.into_owned()).join(", ");
     Recipe::named(name).ok_or_else(|| format!("the recipes are {}", names()))
 }
 
-/// A number from 0 to below 1.
+/// A number above 0, at most 1.
+pub(super) fn up_to_1(text: &str) -> std::result::Result<f64, String> {
+    match positive(text) {
+        Ok(value) if value <= 1.0 => Ok(value),
+        _ => Err("it must be a number above 0 and at most 1".into()),
+    }
+}
+
+/// A number from 0 to 1.
 fn whole_share(text: &str) -> std::result::Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
@@ -123,6 +139,7 @@ fn whole_share(text: &str) -> std::result::Result<f64, String> {
     }
 }
 
+/// A number from 0 to below 1.
 fn share(text: &str) -> std::result::Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if (0.0..1.0).contains(&value) => Ok(value),

@@ -46,7 +46,7 @@ pub(super) fn run(args: ReestimateArgs, out: &mut dyn Write) -> Result<()> {
         });
     }
     let mut engine = create(EngineName::Auto, &checkpoint.parameters)?;
-    let reestimated = reestimate_model(&mut *engine, &dataset.train.inputs, &dataset.train)?;
+    let reestimated = reestimate_model(&mut *engine, &dataset.train.inputs, &dataset)?;
     let after = engine.parameters();
     let layers = changes(&checkpoint.parameters, &after);
     checkpoint.parameters = after;
@@ -65,7 +65,7 @@ pub(super) fn run(args: ReestimateArgs, out: &mut dyn Write) -> Result<()> {
 }
 
 fn figures(args: &ReestimateArgs, layers: &[LayerChange], reestimated: &Reestimated) -> String {
-    let Reestimated { before, after, .. } = reestimated;
+    let Reestimated { before, after, test_before, test_after, .. } = reestimated;
     let mut text = String::from("BatchNorm of module  mean moved by, deviations  variance changed by, factor\n");
     for LayerChange { module, mean_shift, variance_ratio } in layers {
         text += &format!("{module:<19}  {mean_shift:>25.4}  {variance_ratio:>27.4}\n");
@@ -74,7 +74,11 @@ fn figures(args: &ReestimateArgs, layers: &[LayerChange], reestimated: &Reestima
     table
         .row(format!("on {} training images", thousands(before.examples)), format!("{:>9} {:>9}", "before", "after"))
         .row("loss", format!("{:>9.4} {:>9.4}", before.mean_loss(), after.mean_loss()))
-        .row("accuracy", format!("{:>9} {:>9}", percent(before.accuracy()), percent(after.accuracy())))
-        .row("checkpoint", args.out.display().to_string());
+        .row("accuracy", format!("{:>9} {:>9}", percent(before.accuracy()), percent(after.accuracy())));
+    if let (Some(before), Some(after)) = (test_before, test_after) {
+        let accuracies = format!("{:>9} {:>9}", percent(before.accuracy()), percent(after.accuracy()));
+        table.row(format!("accuracy on {} test images", thousands(before.examples)), accuracies);
+    }
+    table.row("checkpoint", args.out.display().to_string());
     format!("{text}\n{}", table.render())
 }

@@ -4,13 +4,38 @@ use std::io::Write;
 
 use super::args::ReportArgs;
 use super::output::{self, Table, percent, thousands};
-use crate::error::Result;
+use crate::compare::{self, Comparison};
+use crate::error::{Error, Result};
 use crate::files;
-use crate::report::{ReportRequest, gather, write};
+use crate::report::{ReportRequest, gather, write, write_comparison};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::run_dir::RunDir;
 
+/// A comparison has curves and figures, no model: what is asked of one is refused.
+fn of_comparison(args: &ReportArgs, comparison: &Comparison, out: &mut dyn Write) -> Result<()> {
+    if args.names_a_model() {
+        return Err(Error::BadArgument {
+            problem: format!("{} holds a comparison, which has no model", args.run.display()),
+            remedy: "give --out and --json alone".into(),
+        });
+    }
+    let path = args.out.clone().unwrap_or_else(|| args.run.join("report.html"));
+    files::check_output(&path, &[&compare::path(&args.run), &compare::picture_path(&args.run)])?;
+    let summary = write_comparison(comparison, path)?;
+    if args.json {
+        return output::json(out, &summary);
+    }
+    let mut table = Table::default();
+    table
+        .row("compared", format!("{} variants, {} runs, on {}", summary.variants, summary.runs, comparison.dataset))
+        .row("report", format!("{} ({} bytes)", summary.report.display(), thousands(summary.bytes)));
+    output::text(out, &table.render())
+}
+
 pub(super) fn run(args: ReportArgs, out: &mut dyn Write) -> Result<()> {
+    if let Some(comparison) = compare::read(&args.run)? {
+        return of_comparison(&args, &comparison, out);
+    }
     let run = RunDir::existing(&args.run)?;
     let report = args.out.unwrap_or_else(|| run.report());
     files::check_output(&report, &[&run.checkpoint(), &run.previous_checkpoint(), &run.metrics(), &run.weights()])?;

@@ -9,8 +9,6 @@ use crate::data::own::rule::Rule;
 use crate::engine::select::create;
 use crate::engine::{Engine, EngineName, initial_parameters};
 use crate::error::Result;
-use crate::model::input::check_images;
-use crate::model::lenet::is_lenet;
 use crate::model::parameters::Parameters;
 use crate::network::{Network, shipped};
 use crate::train;
@@ -38,8 +36,10 @@ pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
         None => {
             // Everything that can be refused at once is, before the data is read.
             let network = args.network.as_deref().map_or_else(|| Ok(Network::lenet()), shipped::find)?;
+            let network = args.eps.map_or(Ok(network.clone()), |eps| train::with_eps(&network, eps))?;
             let parameters = initial_parameters(&network, args.seed, args.variance);
             let mut engine = create(args.engine.unwrap_or(EngineName::Auto), &parameters)?;
+            args.recipe.recipe().check_engine(engine.name())?;
             let teacher = args.teaching.open()?;
             // Data of one's own may change the network's classes; then the run asks again.
             if let Some(teacher) = teacher.as_ref().filter(|_| args.data.data.is_none()) {
@@ -79,17 +79,9 @@ fn of_data(
     parameters: &Parameters,
     dataset: &Dataset,
 ) -> Result<Box<dyn Engine>> {
-    if engine.parameters().network.nodes() != parameters.network.nodes() {
-        engine = create(name, parameters)?;
-    }
-    // LeNet's own engines read pixels, all others what there is.
-    if is_lenet(&parameters.network) && engine.name() != EngineName::Reference.name() {
-        let pixels = [&dataset.train, &dataset.test].into_iter().try_for_each(|split| check_images(&split.inputs));
-        match (pixels, name) {
-            (Ok(()), _) => {}
-            (Err(_), EngineName::Auto) => engine = create(EngineName::Reference, parameters)?,
-            (Err(error), _) => return Err(error),
-        }
+    let fitting = train::engine_on(name, &parameters.network, dataset)?;
+    if fitting != name || engine.parameters().network.nodes() != parameters.network.nodes() {
+        engine = create(fitting, parameters)?;
     }
     engine.set_parameters(parameters);
     Ok(engine)
@@ -135,7 +127,14 @@ pub(super) fn learned(report: &TrainReport) -> String {
             .row("beta of the first BatchNorm layer", row(&report.beta) + &more);
     }
     let figures = match (report.train_accuracy, report.test_accuracy) {
-        (Some(train), Some(test)) => format!("train acc {train:.3}, test acc {test:.3}"),
+        (Some(train), Some(test)) => {
+            let moving = report.reestimated.and_then(|changed| changed.test_before);
+            let test = match moving {
+                Some(moving) => format!("{:.3} by moving averages, {test:.3} by exact statistics", moving.accuracy()),
+                None => format!("{test:.3}"),
+            };
+            format!("train acc {train:.3}, test acc {test}")
+        }
         _ => format!("test loss {test_loss:.3}"),
     };
     format!(

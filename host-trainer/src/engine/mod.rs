@@ -12,14 +12,15 @@ pub mod taught;
 pub use init::initial_parameters;
 pub(crate) use init::normal;
 pub use select::EngineName;
-pub use steps::{Moments, Optimizer, Steps};
+pub use steps::{Fixed, Moments, Optimizer, Steps};
 
 use crate::data::Split;
 use crate::error::Result;
 use crate::model::parameters::Parameters;
 use crate::network::Network;
 
-/// Weight of the newest batch in BatchNorm's moving statistics, as PyTorch means it; d2l's 0.9 is `1 - MOMENTUM`.
+/// Usual weight of the newest batch in BatchNorm's moving statistics, as PyTorch means it; the 0.9 of d2l before its edition
+/// 1.0 is `1 - MOMENTUM`.
 pub const MOMENTUM: f64 = 0.1;
 
 /// What a network is trained for.

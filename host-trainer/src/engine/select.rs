@@ -64,14 +64,22 @@ impl EngineName {
 /// [`Error::BadArgument`] if the engine is made for another network; [`Error::Missing`] if this machine has no such device;
 /// [`Error::Tool`] if the device refuses.
 pub fn create(name: EngineName, parameters: &Parameters) -> Result<Box<dyn Engine>> {
+    create_on(name, parameters, None)
+}
+
+/// [`create`] on so many threads where the engine has a choice; by default on every core.
+///
+/// # Errors
+/// As [`create`].
+pub fn create_on(name: EngineName, parameters: &Parameters, threads: Option<usize>) -> Result<Box<dyn Engine>> {
     let network = &parameters.network;
     let variance = parameters.variance;
     let mut engine: Box<dyn Engine> = match name {
-        EngineName::Auto => return create(AUTO, parameters),
+        EngineName::Auto => return create_on(AUTO, parameters, threads),
         EngineName::Reference => Box::new(Reference::<f32>::of(parameters)),
-        EngineName::Cpu if !is_lenet(network) => Box::new(GraphCpu::of(parameters, None)),
+        EngineName::Cpu if !is_lenet(network) => Box::new(GraphCpu::of(parameters, threads)),
         _ if !is_lenet(network) => return Err(not_lenet(name, network)),
-        EngineName::Cpu => Box::new(Cpu::new(0, variance, None)),
+        EngineName::Cpu => Box::new(Cpu::new(0, variance, threads)),
         EngineName::Cuda => Box::new(Cuda::new(0, variance, Level::Auto)?),
         EngineName::CudaGraph => Box::new(Cuda::new(0, variance, Level::Graph)?),
         EngineName::CudaPersistent => Box::new(Cuda::new(0, variance, Level::Persistent)?),

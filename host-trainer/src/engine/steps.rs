@@ -5,8 +5,8 @@ use bn_core::network::{Op, Role, Value};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::Totals;
 use super::distill::Soft;
+use super::{MOMENTUM, Totals};
 use crate::network::Network;
 
 /// One flat row-major vector a tensor, in the order of [`Network::parameters`].
@@ -32,6 +32,54 @@ impl Optimizer {
     }
 }
 
+/// Which of BatchNorm's learned parameters stay as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Fixed {
+    /// Neither: both are trained
+    #[default]
+    None,
+    /// The scales
+    Gamma,
+    /// The shifts
+    Beta,
+    /// Scales and shifts: BatchNorm normalises and no more
+    Both,
+}
+
+impl Fixed {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gamma => "gamma",
+            Self::Beta => "beta",
+            Self::Both => "both",
+        }
+    }
+
+    /// In words.
+    pub fn described(self) -> &'static str {
+        if self == Self::Both { "gamma and beta" } else { self.name() }
+    }
+
+    /// Whether a parameter of that role is held.
+    pub fn holds(self, role: Role) -> bool {
+        match role {
+            Role::Gamma => matches!(self, Self::Gamma | Self::Both),
+            Role::Beta => matches!(self, Self::Beta | Self::Both),
+            _ => false,
+        }
+    }
+
+    /// Takes away the gradient of a parameter of that role, if it is held.
+    pub fn hold<T: Copy + From<f32>>(self, role: Role, gradient: &mut [T]) {
+        if self.holds(role) {
+            gradient.fill(T::from(0.0));
+        }
+    }
+}
+
 /// AdamW's and momentum's weight of the old mean of gradients.
 pub const BETA1: f64 = 0.9;
 /// AdamW's weight of the old mean of squared gradients.
@@ -54,6 +102,10 @@ pub struct Steps<'a> {
     pub before: u64,
     /// Share of every label that is spread evenly over all classes.
     pub label_smoothing: f64,
+    /// Weight of the newest batch in BatchNorm's moving statistics, above 0 and at most 1.
+    pub bn_momentum: f64,
+    /// What of BatchNorm is not trained. Its gradient counts as zero, so that every optimiser leaves it.
+    pub bn_fixed: Fixed,
     /// What a teacher says of the samples, where there is one.
     pub soft: Option<Soft<'a>>,
 }
@@ -61,8 +113,22 @@ pub struct Steps<'a> {
 impl<'a> Steps<'a> {
     /// Plain gradient descent.
     pub fn sgd(batch_size: usize, lrs: &'a [f64]) -> Self {
-        let (optimizer, soft) = (Optimizer::Sgd, None);
-        Self { batch_size, optimizer, lrs, weight_decay: 0.0, before: 0, label_smoothing: 0.0, soft }
+        Self {
+            batch_size,
+            optimizer: Optimizer::Sgd,
+            lrs,
+            weight_decay: 0.0,
+            before: 0,
+            label_smoothing: 0.0,
+            bn_momentum: MOMENTUM,
+            bn_fixed: Fixed::None,
+            soft: None,
+        }
+    }
+
+    /// Whether BatchNorm has its usual momentum, gamma and beta are trained.
+    pub fn trains_batch_norm_as_usual(&self) -> bool {
+        self.bn_momentum == MOMENTUM && self.bn_fixed == Fixed::None
     }
 
     /// Looks at what [`Engine::train_steps`](super::Engine::train_steps) promises to refuse.

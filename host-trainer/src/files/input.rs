@@ -65,6 +65,13 @@ pub const NETWORK: Wanted = Wanted {
     limit: MIB,
     remedy: "see `host-trainer inspect lenet` for the form",
 };
+/// A comparison: a few hundred bytes an epoch of each run.
+pub const COMPARISON: Wanted = Wanted {
+    name: "a comparison",
+    kinds: &[Kind::Other("JSON")],
+    limit: 64 * MIB,
+    remedy: "compare again, into another --out or with --force",
+};
 /// Inputs, and labels.
 pub const TENSORS: Wanted = Wanted {
     name: "an array",

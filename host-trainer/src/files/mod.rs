@@ -6,8 +6,8 @@ mod kind;
 mod output;
 
 pub use input::{
-    CHECKPOINT, CSV, ELF, FOREIGN_MODEL, IDX, MODEL, NETWORK, PICTURE, TENSORS, WEIGHTS, Wanted, read, read_checked,
-    read_part, try_read,
+    CHECKPOINT, COMPARISON, CSV, ELF, FOREIGN_MODEL, IDX, MODEL, NETWORK, PICTURE, TENSORS, WEIGHTS, Wanted, read,
+    read_checked, read_part, try_read,
 };
 pub use kind::Kind;
 pub use output::{check_output, is_leftover_of, remove, write, write_if_different, write_proved};

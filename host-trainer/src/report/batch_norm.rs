@@ -3,10 +3,11 @@
 use bn_core::network::Value;
 use maud::{Markup, html};
 
-use super::chart::bars;
-use super::table::{figures, wide};
+use super::table::wide;
+use crate::chart::bars;
 use crate::model::parameters::Parameters;
 use crate::network::text;
+use crate::numbers::figures;
 
 /// More layers than that are folded up, below a table of all.
 const UNFOLDED: usize = 6;

@@ -3,10 +3,10 @@
 
 use maud::{Markup, html};
 
-use super::chart::round;
 use super::facts::Facts;
 use super::table::wide;
 use crate::by_class::{self, ClassFigures};
+use crate::chart::round;
 use crate::numbers::{percent, thousands};
 
 /// Of so many classes every count is written out.

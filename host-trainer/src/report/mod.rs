@@ -1,10 +1,10 @@
 //! One HTML file about a run: how it was trained, what it learned, where it errs, what became of it in integers and what the
-//! device needs for it. Self-contained, without scripts, the same bytes for the same run.
+//! device needs for it; or about a comparison of runs. Self-contained, without scripts, the same bytes for the same run.
 //!
-//! `facts` computes, `page` lays out; `table`, `chart` and `picture` are what a page is made of.
+//! `facts` computes, `page` lays out; `table`, `picture` and [`crate::chart`] are what a page is made of.
 
 mod batch_norm;
-mod chart;
+pub(crate) mod comparison;
 mod confusion;
 mod facts;
 mod mistakes;
@@ -18,6 +18,7 @@ use serde::Serialize;
 
 pub use facts::{Device, Facts, Int8, ReportRequest, Stage, gather};
 
+use crate::compare::Comparison;
 use crate::error::Result;
 use crate::files;
 
@@ -44,6 +45,30 @@ pub struct ReportSummary {
     pub accuracy_int8_device: Option<f64>,
     /// Why the device was not run.
     pub device_not_run: Option<String>,
+}
+
+/// What was written about a comparison. The keys of `report --json` there.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ComparisonSummary {
+    /// The file.
+    pub report: PathBuf,
+    /// Its length.
+    pub bytes: usize,
+    /// Variants that are compared.
+    pub variants: usize,
+    /// Runs of all of them.
+    pub runs: usize,
+}
+
+/// Writes the page about a comparison.
+///
+/// # Errors
+/// [`crate::Error::Io`].
+pub fn write_comparison(of: &Comparison, path: PathBuf) -> Result<ComparisonSummary> {
+    let text = comparison::page(of).into_string();
+    files::write(&path, text.as_bytes())?;
+    let runs = of.variants.iter().map(|variant| variant.runs.len()).sum();
+    Ok(ComparisonSummary { report: path, bytes: text.len(), variants: of.variants.len(), runs })
 }
 
 /// The page as text.

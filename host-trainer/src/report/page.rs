@@ -4,11 +4,11 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
-use super::chart::{Series, lines};
 use super::facts::{Device, Facts, Stage};
 use super::{batch_norm, mistakes, table};
+use crate::chart::{self, Series, lines};
 use crate::model::inference;
-use crate::numbers::{percent, thousands};
+use crate::numbers::{figures, percent, thousands};
 use crate::quantize::fine_tune::FineTuned;
 use crate::train::checkpoint::{Origin, TrainingState};
 use crate::train::reestimate::Reestimated;
@@ -26,6 +26,12 @@ pub(super) fn page(facts: &Facts<'_>) -> Markup {
         ("quantiser", "The quantiser", quantiser(facts)),
         ("device", "The device", device(facts)),
     ];
+    let lead = html! { p.lead { (origin(facts)) } };
+    frame(&title, lead, key_figures(facts), &sections)
+}
+
+/// Head, headings, sections and foot of a page.
+pub(super) fn frame(title: &str, lead: Markup, first: Markup, sections: &[(&str, &str, Markup)]) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -35,19 +41,19 @@ pub(super) fn page(facts: &Facts<'_>) -> Markup {
                 meta name="color-scheme" content="light dark";
                 link rel="icon" href="data:,";
                 title { (title) }
-                style { (PreEscaped(STYLE)) }
+                style { (PreEscaped(chart::STYLE)) (PreEscaped(STYLE)) }
             }
             body {
                 header {
                     h1 { (title) }
-                    p.lead { (origin(facts)) }
+                    (lead)
                     nav aria-label="Sections" {
-                        ul { @for (id, heading, _) in &sections { li { a href=(format!("#{id}")) { (heading) } } } }
+                        ul { @for (id, heading, _) in sections { li { a href=(format!("#{id}")) { (heading) } } } }
                     }
                 }
                 main {
-                    (key_figures(facts))
-                    @for (id, heading, content) in &sections {
+                    (first)
+                    @for (id, heading, content) in sections {
                         section aria-labelledby=(id) { h2 id=(id) { (heading) } (content) }
                     }
                 }
@@ -111,14 +117,12 @@ fn curves(facts: &Facts<'_>) -> Markup {
     let chart = |title: &str, part: &str| {
         let keys: Vec<_> = last.keys().filter(|key| key.contains(part)).collect();
         let finite = |value: &Value| value.as_f64().filter(|v| v.is_finite());
-        let series = |key: &&String| Series {
-            label: table::label(key),
-            values: epochs.iter().map(|epoch| epoch.get(*key).and_then(finite)).collect(),
-        };
+        let values = |key: &str| epochs.iter().map(|epoch| epoch.get(key).and_then(finite)).collect();
+        let series = |(i, key): (usize, &&String)| Series::new(i, table::label(key), values(key));
         let at_last = |key: &&String| format!("{} {}", table::label(key), table::text(key, &last[*key]));
         let after = keys.iter().map(at_last).collect::<Vec<_>>().join(", ");
         let summary = format!("{title} over {} epochs; after the last: {after}", epochs.len());
-        lines(title, &summary, &keys.iter().map(series).collect::<Vec<_>>())
+        lines(title, &summary, &keys.iter().enumerate().map(series).collect::<Vec<_>>())
     };
     html! {
         div.charts { (chart("Loss", "loss")) (chart("Accuracy", "accuracy")) }
@@ -139,7 +143,7 @@ fn run(state: &TrainingState, facts: &Facts<'_>) -> Markup {
                 tr { th scope="row" { "data" } td { (state.dataset) " (digest " (state.dataset_digest) ")" } }
                 tr { th scope="row" { "engine" } td { (state.engine) } }
                 tr { th scope="row" { "seed" } td { (state.seed) } }
-                tr { th scope="row" { "BatchNorm's eps" } td { (parameters.network.common_eps().map_or("one a layer".into(), |eps| table::figures(f64::from(eps)))) } }
+                tr { th scope="row" { "BatchNorm's eps" } td { (parameters.network.common_eps().map_or("one a layer".into(), |eps| figures(f64::from(eps)))) } }
                 tr { th scope="row" { "running variance" } td { (parameters.variance.name()) } }
                 tr { th scope="row" { "batches tracked" } td { (thousands(facts.checkpoint.batches_tracked as usize)) } }
                 @if state.holdout > 0 {
@@ -155,21 +159,27 @@ fn run(state: &TrainingState, facts: &Facts<'_>) -> Markup {
 
 /// What exact statistics changed.
 fn reestimated(changed: &Reestimated) -> Markup {
-    let Reestimated { mean_shift, variance_ratio, before, after } = changed;
+    let Reestimated { mean_shift, variance_ratio, before, after, test_before, test_after } = changed;
     html! {
         p {
             "In the end the moving statistics of BatchNorm gave way to the exact ones of the training images: a mean moved by at most "
-            (table::figures(*mean_shift)) " standard deviations, a variance changed by at most a factor of "
-            (table::figures(*variance_ratio)) "."
+            (figures(*mean_shift)) " standard deviations, a variance changed by at most a factor of "
+            (figures(*variance_ratio)) "."
         }
         table {
-            caption { "The training images as they are, in inference mode" }
-            thead { tr { th scope="col" { "statistics" } th scope="col" { "loss" } th scope="col" { "accuracy" } } }
+            caption { "In inference mode, the training images as they are" }
+            thead {
+                tr {
+                    th scope="col" { "statistics" } th scope="col" { "train loss" } th scope="col" { "train accuracy" }
+                    th scope="col" { "test accuracy" }
+                }
+            }
             tbody {
-                @for (name, totals) in [("moving", before), ("exact", after)] {
+                @for (name, totals, test) in [("moving", before, test_before), ("exact", after, test_after)] {
                     tr {
                         th scope="row" { (name) }
-                        td { (table::figures(totals.mean_loss())) } td { (percent(totals.accuracy())) }
+                        td { (figures(totals.mean_loss())) } td { (percent(totals.accuracy())) }
+                        td { (test.map_or("–".into(), |test| percent(test.accuracy()))) }
                     }
                 }
             }

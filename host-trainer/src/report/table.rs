@@ -4,10 +4,12 @@ use maud::{Markup, html};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::numbers::{percent, thousands};
+use crate::numbers::{figures, percent, thousands};
 
 /// Keys that would not be understood beside their values.
-const KEYS: [(&str, &str); 9] = [
+const KEYS: [(&str, &str); 11] = [
+    ("bn_momentum", "BatchNorm's momentum"),
+    ("bn_fixed", "fixed in BatchNorm"),
     ("disagree", "classified differently from f32"),
     ("divergence", "divergence from f32 (nats)"),
     ("cost_left", "error of the outputs, of what the nearest integers leave"),
@@ -65,23 +67,6 @@ pub(super) fn text(key: &str, value: &Value) -> String {
             let entry = |(key, value): (&String, &Value)| format!("{} {}", label(key), text(key, value));
             map.iter().map(entry).collect::<Vec<_>>().join(", ")
         }
-    }
-}
-
-/// Four significant figures, without an exponent where that is as short.
-pub(super) fn figures(value: f64) -> String {
-    let magnitude = value.abs();
-    if value == 0.0 {
-        "0".into()
-    } else if !(1e-3..1e6).contains(&magnitude) {
-        let text = format!("{value:.2e}");
-        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        format!("{}e{exponent}", mantissa.trim_end_matches('0').trim_end_matches('.')).replace('-', "−")
-    } else {
-        let decimals = (3 - magnitude.log10().floor() as i32).max(0) as usize;
-        let text = format!("{value:.decimals$}");
-        let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-        text.replace('-', "−")
     }
 }
 

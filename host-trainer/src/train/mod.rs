@@ -41,9 +41,10 @@ use rand_chacha::ChaCha8Rng;
 use crate::data::augment;
 use crate::data::{Dataset, Inputs, Split};
 use crate::engine::steps::Tensors;
-use crate::engine::{Engine, Task, Totals};
+use crate::engine::{Engine, EngineName, Task, Totals};
 use crate::error::{Error, Result};
 use crate::model::input;
+use crate::model::lenet::is_lenet;
 use crate::model::parameters::Parameters;
 use crate::network::{Network, shipped};
 use crate::train::checkpoint::{EpochTotals, TrainingState};
@@ -137,9 +138,42 @@ pub fn of_data(network: &Arc<Network>, dataset: &Dataset) -> Result<Arc<Network>
     check(Arc::new(named))
 }
 
-/// Whether it is one that comes with the program, whose classes are those of whatever data it is trained on.
+/// The network with another eps in every BatchNorm.
+///
+/// # Errors
+/// [`Error::BadArgument`] if it cannot be one.
+pub fn with_eps(network: &Network, eps: f64) -> Result<Arc<Network>> {
+    let changed = network.with_eps(eps as f32).map_err(|fault| Error::BadArgument {
+        problem: format!("eps {eps}: {fault}"),
+        remedy: "take one between 0 and 1".into(),
+    })?;
+    Ok(Arc::new(changed))
+}
+
+/// The engine that trains a network on a data set when `name` is asked for: LeNet's own engines read pixels, all others what
+/// there is.
+///
+/// # Errors
+/// [`Error::BadArgument`] if an engine was named that cannot read the data.
+pub fn engine_on(name: EngineName, network: &Network, dataset: &Dataset) -> Result<EngineName> {
+    if name == EngineName::Reference || !is_lenet(network) {
+        return Ok(name);
+    }
+    let pixels = [&dataset.train, &dataset.test].into_iter().try_for_each(|split| input::check_images(&split.inputs));
+    match (pixels, name) {
+        (Ok(()), _) => Ok(name),
+        (Err(_), EngineName::Auto) => Ok(EngineName::Reference),
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// Whether it is one that comes with the program, whatever its eps: its classes are those of the data it is trained on.
 pub fn is_shipped(network: &Network) -> bool {
-    shipped::get(network.name()).is_some_and(|shipped| *shipped == *network)
+    let same = |shipped: Arc<Network>| {
+        let eps = network.common_eps().unwrap_or_default();
+        *shipped == *network || shipped.with_eps(eps).is_ok_and(|shipped| shipped == *network)
+    };
+    shipped::get(network.name()).is_some_and(same)
 }
 
 fn numbers(count: usize) -> Vec<String> {
@@ -336,9 +370,9 @@ fn finish(engine: &mut dyn Engine, dataset: &Dataset, state: &mut TrainingState)
     engine.set_parameters(&before);
     let train = &dataset.train;
     state.reestimated = Some(if state.recipe.reestimate == Reestimate::Plain {
-        reestimate_model(engine, &train.inputs, train)?
+        reestimate_model(engine, &train.inputs, dataset)?
     } else {
-        reestimate_model(engine, &shown(train, state), train)?
+        reestimate_model(engine, &shown(train, state), dataset)?
     });
     Ok(())
 }

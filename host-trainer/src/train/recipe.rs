@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::augment::Augmentation;
 use crate::engine::steps::BETA1;
-use crate::engine::{Optimizer, Steps};
+use crate::engine::{Fixed, MOMENTUM, Optimizer, Steps};
+use crate::error::Error;
 
 /// How the learning rate goes over a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -65,6 +66,12 @@ pub struct Recipe {
     /// Images are shifted by up to so many pixels in either direction.
     #[serde(default)]
     pub shift: u8,
+    /// Weight of the newest batch in BatchNorm's moving statistics, as PyTorch means it.
+    #[serde(default = "seed_bn_momentum")]
+    pub bn_momentum: f64,
+    /// What of BatchNorm is not trained.
+    #[serde(default)]
+    pub bn_fixed: Fixed,
     /// The model is the mean of the weights after each of so many last epochs (Izmailov et al. 2018, "Averaging Weights
     /// Leads to Wider Optima and Better Generalization"), with statistics re-estimated; 0 or 1: the last epoch's own.
     #[serde(default)]
@@ -81,6 +88,10 @@ fn seed_schedule() -> Schedule {
     SEED.schedule
 }
 
+fn seed_bn_momentum() -> f64 {
+    SEED.bn_momentum
+}
+
 fn seed_test_every() -> usize {
     SEED.test_every
 }
@@ -93,7 +104,7 @@ fn seed_optimizer() -> Optimizer {
     SEED.optimizer
 }
 
-/// d2l's chapter.
+/// d2l's chapter in the edition before 1.0, whose figures docs/chapter.md compares with.
 pub const SEED: Recipe = Recipe {
     name: Cow::Borrowed("seed"),
     epochs: 10,
@@ -106,10 +117,15 @@ pub const SEED: Recipe = Recipe {
     label_smoothing: 0.0,
     flip: false,
     shift: 0,
+    bn_momentum: MOMENTUM,
+    bn_fixed: Fixed::None,
     average: 0,
     reestimate: Reestimate::No,
     test_every: 1,
 };
+
+/// d2l's chapter in edition 1.0: smaller batches, a tenth of the rate. Source: d2l 1.0, section 8.5.4.
+pub const D2L_1_0: Recipe = Recipe { name: Cow::Borrowed("d2l-1.0"), batch_size: 128, lr: 0.1, ..SEED };
 
 /// The most accurate that these parameters were seen to reach; its values were chosen on held-out training images.
 pub const BEST: Recipe = Recipe {
@@ -124,13 +140,15 @@ pub const BEST: Recipe = Recipe {
     label_smoothing: 0.0,
     flip: true,
     shift: 1,
+    bn_momentum: MOMENTUM,
+    bn_fixed: Fixed::None,
     average: 0,
     reestimate: Reestimate::No,
     test_every: 0,
 };
 
 /// Every recipe that `--recipe` knows.
-pub const RECIPES: [Recipe; 2] = [SEED, BEST];
+pub const RECIPES: [Recipe; 3] = [SEED, D2L_1_0, BEST];
 
 impl Recipe {
     /// The recipe of that name.
@@ -184,6 +202,8 @@ impl Recipe {
             weight_decay: self.weight_decay,
             before: before as u64,
             label_smoothing: self.label_smoothing,
+            bn_momentum: self.bn_momentum,
+            bn_fixed: self.bn_fixed,
             soft: None,
         }
     }
@@ -203,10 +223,27 @@ impl Recipe {
         if !(self.weight_decay >= 0.0 && self.weight_decay * self.lr < 1.0) {
             return Err(format!("weight decay {} at learning rate {}", self.weight_decay, self.lr));
         }
+        if !(self.bn_momentum > 0.0 && self.bn_momentum <= 1.0) {
+            return Err(format!("BatchNorm momentum {}", self.bn_momentum));
+        }
         if self.shift > crate::data::augment::MAX_SHIFT {
             return Err(format!("shifts by {} pixels", self.shift));
         }
         Ok(())
+    }
+
+    /// Whether an engine can do all of the recipe.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`] with what it cannot.
+    pub fn check_engine(&self, engine: &str) -> Result<(), Error> {
+        if !engine.starts_with("cuda") || self.steps(0, &[]).trains_batch_norm_as_usual() {
+            return Ok(());
+        }
+        Err(Error::BadArgument {
+            problem: format!("engine {engine} trains gamma and beta, and BatchNorm's momentum is {MOMENTUM} there"),
+            remedy: "take --engine cpu or --engine reference".into(),
+        })
     }
 
     /// The values on one line, what is switched off left out.
@@ -225,6 +262,8 @@ impl Recipe {
         part(self.label_smoothing > 0.0, format!("label smoothing {}", self.label_smoothing));
         part(self.flip, "flips".into());
         part(self.shift > 0, format!("shifts by up to {} pixel{}", self.shift, plural(self.shift.into())));
+        part(self.bn_momentum != MOMENTUM, format!("BatchNorm momentum {}", self.bn_momentum));
+        part(self.bn_fixed != Fixed::None, format!("BatchNorm's {} fixed", self.bn_fixed.described()));
         part(self.average > 1, format!("mean of the last {} epochs", self.average));
         part(self.reestimate == Reestimate::Plain, "statistics of the training images".into());
         part(self.reestimate == Reestimate::Shown, "statistics of the images shown last".into());
@@ -249,6 +288,21 @@ mod tests {
         assert_eq!(SEED.describe(), "10 epochs, batch size 256, lr 1");
         assert!((0..100).all(|step| SEED.lr_at(step, 100) == 1.0));
         assert_eq!(Augmentation::default(), SEED.augmentation());
+        assert_eq!(D2L_1_0.describe(), "10 epochs, batch size 128, lr 0.1");
+    }
+
+    #[test]
+    fn what_an_engine_cannot_train_is_refused() {
+        let unusual = Recipe { bn_momentum: 0.5, ..SEED };
+        let refused = unusual.check_engine("cuda-graph").unwrap_err();
+        assert!(refused.to_string().ends_with("take --engine cpu or --engine reference"), "{refused}");
+        SEED.check_engine("cuda").and(unusual.check_engine("cpu")).unwrap();
+    }
+
+    #[test]
+    fn batch_norms_own_values_are_said_where_they_are_unusual() {
+        let recipe = Recipe { bn_momentum: 0.5, bn_fixed: Fixed::Both, ..SEED };
+        assert!(recipe.describe().ends_with("BatchNorm momentum 0.5, BatchNorm's gamma and beta fixed"));
     }
 
     #[test]
@@ -274,6 +328,7 @@ mod tests {
             (Recipe { warmup: 1.0, ..SEED }, "warm-up 1"),
             (Recipe { weight_decay: 100.0, ..BEST }, "weight decay 100"),
             (Recipe { shift: 4, ..BEST }, "shifts by 4"),
+            (Recipe { bn_momentum: 0.0, ..SEED }, "BatchNorm momentum 0"),
         ] {
             assert!(recipe.check().unwrap_err().contains(named), "{named}");
         }

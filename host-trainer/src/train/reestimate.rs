@@ -8,7 +8,7 @@ use bn_core::network::Value;
 use serde::{Deserialize, Serialize};
 
 use crate::cores::cores;
-use crate::data::{Inputs, Split};
+use crate::data::{Dataset, Inputs};
 use crate::engine::reference::network::Net;
 use crate::engine::{Engine, Totals};
 use crate::error::Result;
@@ -31,6 +31,12 @@ pub struct Reestimated {
     pub before: Totals,
     /// And after.
     pub after: Totals,
+    /// The same of the test examples, before: what moving averages predict.
+    #[serde(default)]
+    pub test_before: Option<Totals>,
+    /// And after: what exact statistics predict.
+    #[serde(default)]
+    pub test_after: Option<Totals>,
 }
 
 /// What re-estimation changed in one BatchNorm layer. The largest changes are over its channels.
@@ -44,20 +50,22 @@ pub struct LayerChange {
     pub variance_ratio: f64,
 }
 
-/// Gives the engine's model the statistics of `inputs`; says what that changed, on all of `train` too.
+/// Gives the engine's model the statistics of `inputs`; says what that changed, on all of the data set too.
 ///
 /// # Errors
 /// Only what the engine's device refuses.
 ///
 /// # Panics
 /// If there are fewer than two inputs.
-pub fn reestimate_model(engine: &mut dyn Engine, inputs: &Inputs, train: &Split) -> Result<Reestimated> {
-    let before = engine.parameters();
-    let totals_before = engine.evaluate(train)?;
-    let after = reestimate(&before, inputs);
-    engine.set_parameters(&after);
-    let (mean_shift, variance_ratio) = largest_changes(&before, &after);
-    Ok(Reestimated { mean_shift, variance_ratio, before: totals_before, after: engine.evaluate(train)? })
+pub fn reestimate_model(engine: &mut dyn Engine, inputs: &Inputs, dataset: &Dataset) -> Result<Reestimated> {
+    let old = engine.parameters();
+    let (before, test_before) = (engine.evaluate(&dataset.train)?, engine.evaluate(&dataset.test)?);
+    let new = reestimate(&old, inputs);
+    engine.set_parameters(&new);
+    let (after, test_after) = (engine.evaluate(&dataset.train)?, engine.evaluate(&dataset.test)?);
+    let (mean_shift, variance_ratio) = largest_changes(&old, &new);
+    let (test_before, test_after) = (Some(test_before), Some(test_after));
+    Ok(Reestimated { mean_shift, variance_ratio, before, after, test_before, test_after })
 }
 
 /// The parameters with the statistics of `inputs`. The convention of the variance stays.
@@ -172,6 +180,7 @@ mod tests {
     use rand::{RngExt, SeedableRng};
 
     use super::*;
+    use crate::data::Split;
     use crate::engine::{MOMENTUM, initial_parameters, reference::Reference};
     use crate::network::Network;
 

@@ -140,6 +140,7 @@ impl Run {
         };
         let default =
             || default_directory(&engine.parameters().network, dataset, engine.name(), request.seed, variance);
+        request.recipe.check_engine(engine.name())?;
         let state = train::begin(engine.name(), dataset, request.seed, request.recipe)?;
         let saves = Saves::of_new_run(&request.out.unwrap_or_else(default), request.replace)?;
         Ok(Self {
@@ -191,6 +192,7 @@ impl Run {
                 .ok_or_else(|| Error::bad_file(&path, "its engine is unknown", "name one with --engine"))?,
         };
         let mut engine = create(name, &checkpoint.parameters)?;
+        state.recipe.check_engine(engine.name())?;
         if let Some(moments) = &checkpoint.moments {
             engine.set_moments(moments);
         } else if state.recipe.optimizer.has_moments() && state.epoch + state.step > 0 {

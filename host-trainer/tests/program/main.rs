@@ -1,8 +1,10 @@
 //! The program as a user runs it: arguments in, stdout, stderr, files and exit codes out. Trains on a few hundred patterns that
 //! are drawn here, so every test takes a moment. What goes wrong around it is in [`faults`], what is done
-//! to a trained model in [`refine`], which data that is in [`data_sets`], where it may write in [`outputs`], what it cannot read in [`wrong_files`], and what it starts
+//! to a trained model in [`refine`], what is trained side by side in [`compare`], the commands of the chapter in [`chapter`], which data that is in [`data_sets`], where it may write in [`outputs`], what it cannot read in [`wrong_files`], and what it starts
 //! in [`programs`].
 
+mod chapter;
+mod compare;
 mod data_sets;
 mod desk;
 #[cfg(unix)]
@@ -255,6 +257,11 @@ fn the_demo_goes_the_whole_way() {
         (&600.into(), &0.into())
     );
     assert_eq!(report["emulate"]["accuracy"], report["evaluate"]["accuracy_int8"]);
+    // Both accuracies of the 100 test images; the second is the exported model's.
+    let changed = &report["train"]["reestimated"];
+    let accuracy = |totals: &Value| totals["correct"].as_f64().unwrap() / totals["examples"].as_f64().unwrap();
+    assert_eq!(accuracy(&changed["test_after"]), report["train"]["test_accuracy"].as_f64().unwrap());
+    assert_eq!(changed["test_before"]["examples"], TEST_IMAGES);
     assert!(report["shown"].as_array().is_some_and(|shown| shown.len() >= 5));
     for file in ["checkpoint.safetensors", "metrics.jsonl", "curves.svg", "weights.bin", "firmware.elf"] {
         assert!(desk.path("runs/demo").join(file).is_file(), "{file}");

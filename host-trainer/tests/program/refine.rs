@@ -1,6 +1,6 @@
 //! What is done to a model after training: exact statistics, fine-tuned integers.
 
-use crate::desk::{Desk, TRAINING_IMAGES};
+use crate::desk::{Desk, TEST_IMAGES, TRAINING_IMAGES};
 
 const DATA: &str = "--data-dir data --no-checksum --json";
 
@@ -17,6 +17,7 @@ fn exact_statistics_of_a_trained_model_are_those_of_training_with_reestimate() {
     let wanted = desk.json("inspect exact/checkpoint.safetensors --json");
     let found = desk.json("inspect after.safetensors --json");
     assert_eq!(found["tensors"], wanted["tensors"]);
+    assert_eq!(report["reestimated"]["test_before"]["examples"], TEST_IMAGES);
     assert_eq!(found["training"]["reestimated"], report["reestimated"]);
     assert_eq!(found["training"]["reestimated"], wanted["training"]["reestimated"]);
 

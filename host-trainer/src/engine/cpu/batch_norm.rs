@@ -4,7 +4,6 @@ use bn_core::batch_norm::BatchNorm;
 use pulp::Simd;
 
 use super::lanes::{Kernel, Lanes, fma, zero};
-use crate::engine::MOMENTUM;
 use crate::model::parameters::Variance;
 
 /// Factor between the argument of a sigmoid and that of [`sigmoids`](super::lanes::sigmoids).
@@ -83,14 +82,14 @@ impl<const C: usize> Statistics<C> {
         }
     }
 
-    /// Lets a layer's moving statistics follow; `count` values a channel.
-    pub(super) fn follow(&self, bn: &mut BatchNorm<C>, count: usize, variance: Variance) {
+    /// Lets a layer's moving statistics follow by `momentum`; `count` values a channel.
+    pub(super) fn follow(&self, bn: &mut BatchNorm<C>, count: usize, (momentum, variance): (f64, Variance)) {
         let correction = match variance {
             Variance::Biased => 1.0,
             Variance::Unbiased => count as f64 / (count as f64 - 1.0),
         };
         let follow = |moving: &mut f32, new: f64| {
-            *moving = ((1.0 - MOMENTUM) * f64::from(*moving) + MOMENTUM * new) as f32;
+            *moving = ((1.0 - momentum) * f64::from(*moving) + momentum * new) as f32;
         };
         for c in 0..C {
             follow(&mut bn.running_mean[c], self.mean[c]);

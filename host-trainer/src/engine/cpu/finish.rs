@@ -9,8 +9,8 @@ use super::batch_norm::{MINUS_LOG2_E, Statistics};
 use super::kernels::Network;
 use super::lanes::Kernel;
 use super::moments::PATCH;
-use crate::engine::Moments;
 use crate::engine::steps::{ADAM_EPS, BETA1, BETA2, Coefficients, Treatment, treatments};
+use crate::engine::{Fixed, Moments};
 use crate::model::parameters::Variance;
 
 /// Largest pixel.
@@ -39,11 +39,11 @@ impl Network {
     }
 
     /// Lets the moving statistics of every BatchNorm follow a batch of `count` examples.
-    pub(super) fn follow(&mut self, count: usize, variance: Variance) {
-        self.bn1.follow(&mut self.net.bn1, count * CONV1_SIDE * CONV1_SIDE, variance);
-        self.bn2.follow(&mut self.net.bn2, count * CONV2_SIDE * CONV2_SIDE, variance);
-        self.bn3.follow(&mut self.net.bn3, count, variance);
-        self.bn4.follow(&mut self.net.bn4, count, variance);
+    pub(super) fn follow(&mut self, count: usize, how: (f64, Variance)) {
+        self.bn1.follow(&mut self.net.bn1, count * CONV1_SIDE * CONV1_SIDE, how);
+        self.bn2.follow(&mut self.net.bn2, count * CONV2_SIDE * CONV2_SIDE, how);
+        self.bn3.follow(&mut self.net.bn3, count, how);
+        self.bn4.follow(&mut self.net.bn4, count, how);
     }
 }
 
@@ -93,6 +93,13 @@ pub(super) fn conv1_gradient(
         }
     }
     bn.set_backward(&mut gradient.bn1, count * CONV1_SIDE * CONV1_SIDE, |c| (sums[c].1, d_gammas[c]));
+}
+
+/// Takes away the gradients of what is held.
+pub(super) fn hold(gradient: &mut LeNet, fixed: Fixed) {
+    for (spec, gradient) in TENSORS.iter().zip(gradient.tensors_mut()) {
+        fixed.hold(spec.role, gradient);
+    }
 }
 
 /// One step of gradient descent: `parameter -= lr * gradient`. The moving statistics are not trained.

@@ -8,7 +8,7 @@ use pulp::Simd;
 
 use super::batch_norm::{FeatureGradients, FeatureStatistics, Groups, Statistics, combine};
 use super::dense::BLOCK;
-use super::finish::{AdamwStep, conv1_gradient, fold_conv1, sgd_step};
+use super::finish::{AdamwStep, conv1_gradient, fold_conv1, hold, sgd_step};
 use super::kernels::Network;
 use super::lanes::{Lanes, enter};
 use super::moments::{PATCH, PatchMoments, mean_and_covariance};
@@ -93,7 +93,8 @@ impl<S: Simd> Trainer<S> {
         copy_blocks(&self.blocks.linear2, &mut gradient.linear2.weight);
         copy_blocks(&self.blocks.linear3, &mut gradient.linear3.weight);
         let Some(update) = update else { return };
-        network.follow(count, *variance);
+        network.follow(count, (update.bn_momentum, *variance));
+        hold(gradient, update.bn_fixed);
         match update.optimizer {
             Optimizer::Sgd => sgd_step(&mut network.net, gradient, update.coefficients.rate as f32),
             Optimizer::Momentum | Optimizer::Adamw => {

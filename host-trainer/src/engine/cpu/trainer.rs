@@ -22,7 +22,7 @@ use crate::data::Split;
 use crate::data::augment;
 use crate::engine::distill::Soft;
 use crate::engine::steps::Coefficients;
-use crate::engine::{Moments, Optimizer, Steps, Totals};
+use crate::engine::{Fixed, Moments, Optimizer, Steps, Totals};
 use crate::model::parameters::Variance;
 
 /// Groups that are in memory at least: what [`Trainer::evaluate`] shares out at a time.
@@ -53,6 +53,8 @@ pub(super) struct Update<'a> {
     pub(super) coefficients: Coefficients,
     pub(super) label_smoothing: f32,
     pub(super) soft: Option<Soft<'a>>,
+    pub(super) bn_momentum: f64,
+    pub(super) bn_fixed: Fixed,
 }
 
 /// The gradients of the linear layers' weights, by blocks of rows.
@@ -325,6 +327,8 @@ impl<S: Simd> Backend for Trainer<S> {
                     coefficients: steps.coefficients(i),
                     label_smoothing: steps.label_smoothing as f32,
                     soft: steps.soft(i, CLASSES),
+                    bn_momentum: steps.bn_momentum,
+                    bn_fixed: steps.bn_fixed,
                 };
                 if !self.step(&team, split, batch, Some(&update)) {
                     return;

@@ -264,6 +264,10 @@ impl Engine for Cuda {
         steps.check(order);
         check_indices(split, order);
         assert!(steps.soft.is_none(), "the kernels learn from no teacher; `Teacher::check` refuses it");
+        assert!(
+            steps.trains_batch_norm_as_usual(),
+            "the kernels train it as usual; `Recipe::check_engine` refuses else"
+        );
         if order.is_empty() {
             return Ok(Totals::default());
         }

@@ -35,7 +35,7 @@ use self::network::Net;
 use self::sgd::sgd_step;
 use super::distill::Soft;
 use super::steps::{Treatment, add_step, treatments};
-use super::{Engine, MOMENTUM, Moments, Optimizer, Steps, Totals, initial_parameters};
+use super::{Engine, Moments, Optimizer, Steps, Totals, initial_parameters};
 use crate::data::Split;
 use crate::error::Result;
 use crate::model::input::check;
@@ -145,8 +145,11 @@ impl<T: Real> Engine for Reference<T> {
             if !add_step(&mut totals, step) {
                 break;
             }
-            let gradients = self.net.backward(&forward, d_y);
-            self.net.update_statistics(&forward, T::of(MOMENTUM), self.variance);
+            let mut gradients = self.net.backward(&forward, d_y);
+            self.net.update_statistics(&forward, T::of(steps.bn_momentum), self.variance);
+            for (spec, gradient) in self.net.network().parameters().iter().zip(&mut gradients) {
+                steps.bn_fixed.hold(spec.role, gradient);
+            }
             self.step(&gradients, steps, i);
         }
         Ok(totals)

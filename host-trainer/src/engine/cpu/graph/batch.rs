@@ -7,7 +7,7 @@ use super::plan::Work;
 use super::state::{Parameter, plane, positions};
 use super::trainer::{Trainer, Update};
 use crate::engine::steps::{ADAM_EPS, BETA1, BETA2, Coefficients, Treatment};
-use crate::engine::{MOMENTUM, Moments, Optimizer};
+use crate::engine::{Moments, Optimizer};
 use crate::model::parameters::{Parameters, Variance};
 
 impl<S: Simd> Trainer<S> {
@@ -107,11 +107,11 @@ impl<S: Simd> Trainer<S> {
         if let Some(norm) = stage.unit.batch_norm {
             let n = (count * plane(stage.unit.shape)) as f64;
             let correction = if self.variance == Variance::Unbiased { n / (n - 1.0) } else { 1.0 };
-            let derived = stage.derived();
+            let (derived, momentum) = (stage.derived(), update.bn_momentum);
             for (role, factor) in [(2, 1.0), (3, correction)] {
                 for (moving, batch) in self.parameter_mut(norm.parameter + role).value.iter_mut().zip(&derived.batch) {
                     let new = factor * batch[role - 2];
-                    *moving = ((1.0 - MOMENTUM) * f64::from(*moving) + MOMENTUM * new) as f32;
+                    *moving = ((1.0 - momentum) * f64::from(*moving) + momentum * new) as f32;
                 }
             }
         }
@@ -160,6 +160,7 @@ impl<S: Simd> Trainer<S> {
 /// One step of a parameter: see [`Coefficients`].
 fn advance(parameter: &mut Parameter, update: &Update<'_>) {
     let Parameter { value, gradient, moments: [first, second], role, treatment } = parameter;
+    update.bn_fixed.hold(*role, gradient);
     let Coefficients { rate, decay, root } = update.coefficients;
     let (rate, decay, root) = (rate as f32, decay as f32, root as f32);
     if update.optimizer == Optimizer::Sgd {

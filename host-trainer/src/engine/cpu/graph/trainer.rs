@@ -16,7 +16,7 @@ use super::state::{BLOCK, BUNCH, Parameter, Stage, parameters};
 use crate::data::Split;
 use crate::engine::distill::Soft;
 use crate::engine::steps::Coefficients;
-use crate::engine::{Optimizer, Steps, Task, Totals};
+use crate::engine::{Fixed, Optimizer, Steps, Task, Totals};
 use crate::model::parameters::{Parameters, Variance};
 use crate::network::Network;
 
@@ -28,6 +28,8 @@ pub(super) struct Update<'a> {
     pub(super) optimizer: Optimizer,
     pub(super) coefficients: Coefficients,
     pub(super) lesson: Lesson<'a>,
+    pub(super) bn_momentum: f64,
+    pub(super) bn_fixed: Fixed,
 }
 
 /// What a batch is to learn.
@@ -239,6 +241,8 @@ impl<S: Simd> Trainer<S> {
                     optimizer: steps.optimizer,
                     coefficients: steps.coefficients(i),
                     lesson: Lesson { label_smoothing: steps.label_smoothing, soft: steps.soft(i, outputs) },
+                    bn_momentum: steps.bn_momentum,
+                    bn_fixed: steps.bn_fixed,
                 };
                 if !self.step(&team, split, batch, Some(&update), &mut scratch) {
                     return;
