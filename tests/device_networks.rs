@@ -2,10 +2,12 @@
 //! place, and a network that a machine cannot hold is refused with those that can. Needs QEMU for Arm and RISC-V, Node.js, and
 //! the targets.
 
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use bn_core::file::WeightsFile;
-use clap::ValueEnum as _;
+use clap::{Parser as _, ValueEnum as _};
+use host_trainer::cli::{Cli, run};
 use host_trainer::data::{Inputs, Split};
 use host_trainer::device::board::Board;
 use host_trainer::device::emulate::{EmulateReport, EmulateRequest, Machine, emulate, emulate_built};
@@ -102,6 +104,18 @@ fn a_large_network_runs_where_it_fits_and_is_refused_elsewhere() {
     let inputs = firmware::Inputs { weights: Some(&file), board: Some(Board::Stm32f405), ..Default::default() };
     let text = firmware::build_programs(&inputs, &[Program::Demo]).unwrap_err().to_string();
     assert!(text.ends_with("it fits --board nrf52840-dk, pico, pico-2"), "{text}");
+}
+
+/// There is no data set for every network: one without a flag that names data is refused in one line.
+#[test]
+fn a_network_of_another_input_wants_its_data_named() {
+    let (file, _) = made(EVERY_FAMILY, 1);
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let path = folder.path().join("weights.bin");
+    std::fs::write(&path, file.to_bytes()).expect("a writable file");
+    let cli = ["host-trainer", "emulate", "--weights"].map(OsString::from).into_iter().chain([path.into()]);
+    let refused = run(Cli::try_parse_from(cli).expect("a command line"), &mut Vec::new()).unwrap_err();
+    assert_eq!((refused.exit_code(), refused.to_string().contains("--inputs")), (2, true), "{refused}");
 }
 
 /// A device with another model of the same plan differs first in the first layer.

@@ -61,21 +61,25 @@ mod device {
     fn report(label: Option<usize>, prediction: &Prediction, count: Option<u32>, unit: Option<Unit>) {
         let ranking = prediction.ranking();
         let likely = |place: usize| Class(ranking.get(place).copied());
-        let verdict = match label {
-            None => "not known",
-            Some(label) if label == prediction.class => "right",
-            Some(_) => "WRONG",
-        };
-        defmt::info!(
-            "{}: {=str}; {} > {} > {}; {=u32} {=str}",
-            Class(label),
-            verdict,
-            likely(0),
-            likely(1),
-            likely(2),
-            count.unwrap_or(0),
-            unit.map_or("counted", Unit::name)
-        );
+        let (count, unit) = (count.unwrap_or(0), unit.map_or("counted", Unit::name));
+        let (first, second, third) = (likely(0), likely(1), likely(2));
+        match label {
+            Some(label) => {
+                let verdict = if prediction.class == label { "right" } else { "WRONG" };
+                let label = Class(Some(label));
+                defmt::info!(
+                    "{}: {=str}; {} > {} > {}; {=u32} {=str}",
+                    label,
+                    verdict,
+                    first,
+                    second,
+                    third,
+                    count,
+                    unit
+                );
+            }
+            None => defmt::info!("{} > {} > {}; {=u32} {=str}", first, second, third, count, unit),
+        }
     }
 
     /// A class by its name, or by its number where it has none.

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use bn_core::file::WeightsFile;
+use bn_core::lenet::NETWORK;
 
 use super::args::EmulateArgs;
 use super::output::{self, Table, percent, thousands};
@@ -63,6 +64,12 @@ fn examples(args: &EmulateArgs, path: &Path, weights: &WeightsFile) -> Result<(S
     if let Some(file) = &args.inputs {
         let inputs = arrays::read_inputs(file, network.input())?;
         return Ok((Split { inputs, labels: Vec::new() }, format!("inputs of {}", file.display())));
+    }
+    if !args.data.names_data() && network.input() != NETWORK.topology.input {
+        return Err(Error::BadArgument {
+            problem: format!("{} reads {}, and the default data set has 1x28x28", network.name(), network.input()),
+            remedy: "name its inputs with --inputs, or data with --data".into(),
+        });
     }
     let dataset = args.data.load(None, &network)?;
     check(&network, &dataset.test)?;

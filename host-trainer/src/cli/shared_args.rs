@@ -82,7 +82,8 @@ impl DataArgs {
         }
     }
 
-    fn names_data(&self) -> bool {
+    /// Whether a flag names data.
+    pub(super) fn names_data(&self) -> bool {
         self.dataset.is_some() || self.data_dir.is_some() || self.data.is_some()
     }
 
