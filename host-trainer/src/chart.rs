@@ -18,6 +18,8 @@ const GAP: f64 = 12.0;
 /// Room for a legend's line, and for a letter of its text.
 const KEY: f64 = 32.0;
 const LETTER: f64 = 6.6;
+/// Room for a letter of a title.
+const HEADING: f64 = 7.8;
 const LEFT: f64 = 44.0;
 const RIGHT: f64 = 8.0;
 
@@ -87,31 +89,32 @@ pub(crate) fn lines(title: &str, summary: &str, series: &[Series]) -> Markup {
     }
 }
 
-/// Charts side by side as the text of an SVG file: under one title, with one legend, in the colours that the reader's screen
-/// asks for. A chart is its title and its lines; all have the same lines.
+/// Charts one above the other as the text of an SVG file, which a phone shows at full size: under one title, with one legend,
+/// in the colours that the reader's screen asks for. A chart is its title and its lines; all have the same lines.
 pub(crate) fn file(title: &str, charts: &[(&str, Vec<Series>)]) -> String {
-    let width = WIDTH * charts.len() as f64 + GAP * (charts.len() as f64 + 1.0);
+    let width = WIDTH + 2.0 * GAP;
     let legend = charts.first().map_or(&[][..], |(_, series)| series);
     let longest = legend.iter().map(|series| series.label.chars().count()).max().unwrap_or(0) as f64;
-    let fitting = (((width - 2.0 * GAP) / (KEY + LETTER * longest + GAP)) as usize).clamp(1, legend.len().max(1));
-    // As many in each row as the rows allow: six are three and three, not four and two.
-    let rows = legend.len().div_ceil(fitting);
-    let columns = legend.len().div_ceil(rows.max(1)).max(1);
-    let rows = rows as f64;
-    let top = 30.0 + if charts.len() > 1 { 22.0 } else { 0.0 };
-    let height = top + HEIGHT + 12.0 + rows * 20.0;
-    let at = |i: usize| GAP + i as f64 * (WIDTH + GAP);
-    let cell = (width - 2.0 * GAP) / columns as f64;
-    let place = |i: usize| (GAP + (i % columns) as f64 * cell, top + HEIGHT + 14.0 + (i / columns) as f64 * 20.0);
+    let fitting = ((WIDTH / (KEY + LETTER * longest + GAP)) as usize).clamp(1, legend.len().max(1));
+    // Read down the columns: what differs first stays together.
+    let rows = legend.len().div_ceil(fitting).max(1);
+    let columns = legend.len().div_ceil(rows).max(1);
+    let headings = wrapped(title, (WIDTH / HEADING) as usize);
+    let top = 10.0 + headings.len() as f64 * 20.0;
+    let named = if charts.len() > 1 { 22.0 } else { 0.0 };
+    let at = |i: usize| top + i as f64 * (named + HEIGHT + GAP);
+    let bottom = at(charts.len());
+    let height = bottom + rows as f64 * 20.0;
+    let place = |i: usize| (GAP + (i / rows) as f64 * WIDTH / columns as f64, bottom + 2.0 + (i % rows) as f64 * 20.0);
     let svg = html! {
         svg.chart xmlns="http://www.w3.org/2000/svg" width=(width) height=(height) viewBox=(format!("0 0 {width} {height}"))
             role="img" aria-label=(title) {
             style { (PreEscaped(STYLE)) }
             rect.paper width=(width) height=(height) {}
-            text.title x=(GAP + 4.0) y="20" { (title) }
+            @for (i, line) in headings.iter().enumerate() { text.title x=(GAP) y=(20.0 + i as f64 * 20.0) { (line) } }
             @for (i, (name, series)) in charts.iter().enumerate() {
-                @if charts.len() > 1 { text x=(at(i) + LEFT) y="44" { (name) } }
-                g transform=(format!("translate({} {top})", at(i))) { (plot(series)) }
+                @if charts.len() > 1 { text x=(GAP + LEFT) y=(at(i) + 14.0) { (name) } }
+                g transform=(format!("translate({GAP} {})", at(i) + named)) { (plot(series)) }
             }
             @for (i, series) in legend.iter().enumerate() {
                 @let (x, y) = place(i);
@@ -121,6 +124,18 @@ pub(crate) fn file(title: &str, charts: &[(&str, Vec<Series>)]) -> String {
         }
     };
     svg.into_string() + "\n"
+}
+
+/// A text in lines of at most so many letters, where its words allow.
+fn wrapped(text: &str, letters: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= letters => *line += &format!(" {word}"),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// Grid, axes, bands and lines.
@@ -246,6 +261,16 @@ mod tests {
             let ticks = ticks(low, high);
             assert!((3..=8).contains(&ticks.len()) && ticks[0] <= low && ticks[ticks.len() - 1] >= high, "{ticks:?}");
         }
+    }
+
+    #[test]
+    fn titles_of_any_length_are_wrapped() {
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("unbreakable a", 3), ["unbreakable", "a"]);
+        assert!(wrapped("", 7).is_empty());
+        let series = || vec![Series::new(0, "loss", vec![Some(1.0)])];
+        let svg = file(&"word ".repeat(30), &[("one", series()), ("two", series())]);
+        assert_eq!((svg.matches("class=\"title\"").count(), svg.contains("width=\"384\"")), (4, true), "{svg}");
     }
 
     #[test]

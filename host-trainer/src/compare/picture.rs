@@ -19,7 +19,8 @@ pub fn svg(comparison: &Comparison) -> String {
 /// What stands above it.
 pub(crate) fn title(comparison: &Comparison) -> String {
     let seeds = comparison.seeds.len();
-    let seeds = if seeds > 1 { format!(": mean of {seeds} seeds, least to most") } else { String::new() };
+    let seeds =
+        if seeds > 1 { format!(": mean of {seeds} seeds, in a band from least to most") } else { String::new() };
     format!("{} on {}{seeds}", names(&comparison.differ), comparison.dataset)
 }
 

@@ -1,7 +1,7 @@
 //! One HTML file about a run: how it was trained, what it learned, where it errs, what became of it in integers and what the
 //! device needs for it; or about a comparison of runs. Self-contained, without scripts, the same bytes for the same run.
 //!
-//! `facts` computes, `page` lays out; `table`, `picture` and [`crate::chart`] are what a page is made of.
+//! `facts` computes, `page` lays out; `table`, `picture` and `chart` are what a page is made of.
 
 mod batch_norm;
 pub(crate) mod comparison;

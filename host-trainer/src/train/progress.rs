@@ -52,14 +52,17 @@ impl Progress {
         self.bar.set_position((state.epoch * self.steps_per_epoch + state.step) as u64);
     }
 
-    /// After an epoch.
-    pub fn epoch(&self, metrics: &EpochMetrics) {
+    /// After an epoch. `exact`: its test figures are by exact statistics, unlike those of the epochs before.
+    pub fn epoch(&self, metrics: &EpochMetrics, exact: bool) {
         let width = self.epochs.to_string().len();
         let EpochMetrics { epoch, train_loss, train_accuracy, test_accuracy, test_loss, .. } = metrics;
         let test_loss = if train_accuracy.is_none() { *test_loss } else { None };
         let figures = [("train acc", *train_accuracy), ("test acc", *test_accuracy), ("test loss", test_loss)];
         let figure = |(name, value): (&str, Option<f64>)| value.map(|value| format!(", {name} {value:.3}"));
-        let figures: String = figures.into_iter().filter_map(figure).collect();
+        let mut figures: String = figures.into_iter().filter_map(figure).collect();
+        if exact && metrics.test_loss.is_some() {
+            figures += " by exact statistics";
+        }
         let speed = metrics.examples_per_second.map(|s| format!(", {s:.0} examples/s")).unwrap_or_default();
         self.notice(&format!("epoch {epoch:width$}/{}: loss {train_loss:.3}{figures}{speed}", self.epochs));
     }

@@ -380,7 +380,8 @@ impl Watcher for Keeper<'_> {
         self.metrics.push(metrics);
         self.saves.write(&checkpoint(engine, state, examples / state.recipe.batch_size))?;
         self.saves.directory().write_figures(&self.title, &self.metrics)?;
-        self.progress.epoch(&metrics);
+        let finished = state.epoch == state.recipe.epochs;
+        self.progress.epoch(&metrics, finished && state.reestimated.is_some());
         Ok(stop_if_requested())
     }
 }

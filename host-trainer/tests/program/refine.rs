@@ -1,6 +1,6 @@
 //! What is done to a model after training: exact statistics, fine-tuned integers.
 
-use crate::desk::{Desk, TEST_IMAGES, TRAINING_IMAGES};
+use crate::desk::{Desk, TEST_IMAGES, TRAINING_IMAGES, text};
 
 const DATA: &str = "--data-dir data --no-checksum --json";
 
@@ -8,7 +8,14 @@ const DATA: &str = "--data-dir data --no-checksum --json";
 fn exact_statistics_of_a_trained_model_are_those_of_training_with_reestimate() {
     let desk = Desk::new();
     desk.train("plain");
-    desk.json(&format!("train {DATA} -q --batch-size 32 --epochs 2 --reestimate --out exact"));
+    let exact = desk.run(&format!("train {DATA} --batch-size 32 --epochs 2 --reestimate --out exact"));
+    // Only the last epoch was tested so, and its line says it.
+    let said: Vec<_> = text(&exact.stderr)
+        .lines()
+        .filter(|l| l.starts_with("epoch "))
+        .map(|l| l.contains("by exact statistics"))
+        .collect();
+    assert_eq!(said, [false, true], "{}", text(&exact.stderr));
     let report = desk.json(&format!("reestimate plain/checkpoint.safetensors --out after.safetensors {DATA}"));
     assert_eq!(report["images"], TRAINING_IMAGES);
     assert_eq!(report["layers"].as_array().unwrap().len(), 4);
