@@ -85,13 +85,18 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// Ticks after which a device without an answer hangs: a second at 25 MHz, or what the slowest core could take for an inference in
-/// plain Rust, or for the proof of the model. An emulator that counts instructions executes five in eight ticks.
+/// plain Rust, by products and by values, or for the proof of the model. An emulator that counts instructions executes five in eight
+/// ticks.
 fn watchdog_ticks(file: &WeightsFile) -> usize {
     const SECOND: usize = 25_000_000;
     const A_PRODUCT: usize = 64;
+    const A_VALUE: usize = 800;
     const A_BYTE: usize = 400;
-    let macs: usize = (0..file.steps().len()).map(|step| file.step_macs(step)).sum();
-    SECOND.max(A_PRODUCT * macs).max(A_BYTE * file.model_bytes().len()).min(u32::MAX as usize)
+    let steps = 0..file.steps().len();
+    let macs: usize = steps.clone().map(|step| file.step_macs(step)).sum();
+    let values: usize = steps.map(|step| file.step_shape(step).len()).sum();
+    let inference = A_PRODUCT * macs + A_VALUE * (values + file.network().topology.input.len());
+    SECOND.max(inference).max(A_BYTE * file.model_bytes().len()).min(u32::MAX as usize)
 }
 
 /// What the small build has in flash.

@@ -15,14 +15,15 @@ use crate::emulator::ready;
 /// The second assembler.
 const ASSEMBLER: &str = "arm-none-eabi-as";
 /// In the order in which `kernels/assembly.rs` includes them.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "kernels/winograd5/cortex_m_dsp/transform",
     "kernels/winograd5/cortex_m_dsp/inverse",
     "kernels/winograd5/cortex_m_dsp/conv1",
     "kernels/winograd5/cortex_m_dsp/conv2",
     "kernels/linear/cortex_m_dsp/linear",
     "kernels/conv/cortex_m_dsp/conv",
-    "kernels/depthwise/cortex_m_dsp/depthwise",
+    "kernels/winograd3/cortex_m_dsp/winograd3",
+    "kernels/depthwise3/cortex_m_dsp/depthwise3",
     "small/cortex_m_dsp/small_conv1",
     "small/cortex_m_dsp/small",
 ];

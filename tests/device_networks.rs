@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use bn_core::file::WeightsFile;
+use bn_core::plan::Family;
 use clap::{Parser as _, ValueEnum as _};
 use host_trainer::cli::{Cli, run};
 use host_trainer::data::{Inputs, Split};
@@ -21,15 +22,20 @@ use crate::emulator::ready_for;
 
 /// Every family of kernels, with channels that fill no whole word, a residual and tables.
 const EVERY_FAMILY: &str = "network every_family
-input 3x9x9
+input 3x8x8
 preprocess scale 1/255 mean 0.25 std 0.5
 
 conv2d 6 3x3 pad 1 | batch_norm | leaky_relu slope 0.1
 depthwise 3x3 pad 1 | batch_norm | sigmoid
 conv2d 6 1x1 | batch_norm | relu6 as before
-conv2d 6 3x3 pad 1 | add before | relu
-max_pool2d 2x2 | avg_pool2d 3x3 pad 1
-flatten | linear 7
+conv2d 6 3x3 pad 1 | add before | relu as again
+depthwise 3x3 pad 1 | batch_norm | relu
+conv2d 6 1x1 | add again | relu6
+conv2d 5 3x3 pad 0,1,2,0 | relu as third
+avg_pool2d 3x3 stride 1 pad 1 | add third | relu
+depthwise 3x3 stride 2 pad 1 | relu
+max_pool2d 2x2 stride 1
+flatten | relu | linear 7
 ";
 /// Few layers on a large map.
 const LARGE: &str = "network large
@@ -66,6 +72,10 @@ fn checked(machine: Machine, weights: &WeightsFile, images: &Split) -> EmulateRe
 #[test]
 fn every_family_gives_the_hosts_bits_on_every_machine() {
     let (file, images) = made(EVERY_FAMILY, 1);
+    let general = Family::ALL.into_iter().filter(|family| family.is_general());
+    let missing: Vec<&str> =
+        general.filter(|&family| file.steps().iter().all(|step| step.family != family)).map(Family::name).collect();
+    assert!(missing.is_empty(), "{missing:?}");
     // This one is a Netduino of another name.
     for &machine in Machine::value_variants().iter().filter(|machine| **machine != Machine::OlimexStm32H405) {
         if ready_for(machine) {

@@ -121,10 +121,12 @@ pub fn any_network() -> (WeightsFile, Split) {
     const TEXT: &str = "network any\ninput 3x12x12\npreprocess scale 1/255\n\n\
         conv2d 8 3x3 pad 1 | batch_norm | relu as stem\n\
         depthwise 3x3 pad 1 | batch_norm | relu\n\
-        conv2d 8 1x1 | batch_norm | add stem | relu\n\
+        conv2d 8 1x1 | batch_norm | add stem | relu as sum\n\
+        conv2d 8 3x3 pad 1 | add sum | relu\n\
         conv2d 7 3x3 pad 1 | hard_swish | max_pool2d 2x2\n\
         depthwise 5x3 pad 2,1,2,1 | relu6\n\
-        conv2d 10 3x3 stride 2 | batch_norm | relu | avg_pool2d 2x2 stride 1 pad 0,0,1,1 exclude_pad\n\
+        depthwise 3x3 stride 2 pad 2 | relu6\n\
+        conv2d 10 2x2 stride 2 | batch_norm | relu | avg_pool2d 2x2 stride 1 pad 0,0,1,1 exclude_pad\n\
         flatten | linear 9 | relu | linear 4\n";
     let network = Arc::new(text::parse(TEXT).expect("a sound description"));
     let parameters = kaiming_parameters(&network, 7, Variance::Biased);

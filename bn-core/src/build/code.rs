@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use crate::file::{FileStep, WeightsFile};
 use crate::kernels::linear::BLOCK;
-use crate::plan::{Family, Kernel, NONE, TABLE_WORDS, WORD, quads};
+use crate::plan::{self, Family, Kernel, NONE, TABLE_WORDS, WORD, quads};
 use crate::quant::Quad;
 
 /// The module of a file's plan. Beside it, `NAME.bin` holds the file without its texts.
@@ -48,7 +48,7 @@ impl Module<'_> {
 #[allow(unused_imports, reason = \"each plan uses some of them\")]
 use bn_core::generated::{{cast, cast_mut, in_step, open, part, split}};
 #[allow(unused_imports, reason = \"each plan uses some of them\")]
-use bn_core::kernels::{{add, conv, depthwise, linear, packed, pool, winograd5}};
+use bn_core::kernels::{{add, conv, depthwise, depthwise3, linear, packed, pool, winograd3, winograd5}};
 #[allow(unused_imports, reason = \"each plan uses some of them\")]
 use bn_core::network::Shape;
 use bn_core::plan::Filled;
@@ -207,7 +207,9 @@ fn output(arena: &Arena) -> Prediction<OUTPUTS> {{
     fn sizes(&self, at: usize) -> String {
         let Some(layer) = self.file.layer(at) else { return String::new() };
         let (kind, sizes) = match layer.kernel {
+            Kernel::Winograd3(shape) => ("winograd3::Winograd3", format!("{shape:?}")),
             Kernel::Conv(shape) => ("conv::Conv", format!("{shape:?}")),
+            Kernel::Depthwise3(shape) => ("depthwise3::Depthwise3", format!("{shape:?}")),
             Kernel::Depthwise(shape) => ("depthwise::Depthwise", format!("{shape:?}")),
             Kernel::MeanPool(shape) | Kernel::MaxPool(shape) => ("pool::Pool", format!("{shape:?}")),
             Kernel::Add(shape) => ("add::Add", format!("{shape:?}")),
@@ -221,17 +223,16 @@ fn output(arena: &Arena) -> Prediction<OUTPUTS> {{
 
     /// The function of one step.
     fn step(&self, at: usize) -> String {
-        let FileStep { step, family, shapes, other, .. } = self.file.steps()[at];
-        let mut places = Vec::from([Place { name: "output", at: step.output as usize, words: shapes.output }]);
+        let FileStep { step, family, shapes, .. } = self.file.steps()[at];
+        let shared = self.shared(at);
+        let words = if shared[0] { shapes.output.max(shapes.input) } else { shapes.output };
+        let mut places = Vec::from([Place { name: "output", at: step.output as usize, words }]);
         let mut input = "";
-        for (name, term) in [("input", Some(step.input)), ("other", other)] {
-            match term {
-                Some(NONE) => input = "input: &Input, ",
-                // A sum of a map and itself reads one.
-                Some(place) if name == "input" || place != step.input => {
-                    places.push(Place { name, at: place as usize, words: shapes.input });
-                }
-                _ => {}
+        for (second, (name, place, words)) in self.terms(at).into_iter().enumerate() {
+            match place {
+                NONE => input = "input: &Input, ",
+                _ if shared[second] => {}
+                place => places.push(Place { name, at: place as usize, words }),
             }
         }
         if shapes.scratch > 0 {
@@ -286,33 +287,54 @@ fn step_{at}({model}: &Model<'_>, {input}arena: &mut Arena) {{
         }
     }
 
+    /// What a step reads: the name of the variable, its place, its words. A sum of a map and itself reads one.
+    fn terms(&self, at: usize) -> Vec<(&'static str, u32, usize)> {
+        let FileStep { step, shapes, other, .. } = &self.file.steps()[at];
+        let [first, second] = shapes.terms(&self.file.network().topology, step.first.into());
+        let words = |term: Option<plan::Term>| term.map_or(0, |(.., words)| words);
+        let second = other.filter(|&place| place == NONE || place != step.input).map(|at| ("other", at, words(second)));
+        [("input", step.input, words(first))].into_iter().chain(second).collect()
+    }
+
+    /// Whether the output takes the place of the input, and of the second term.
+    fn shared(&self, at: usize) -> [bool; 2] {
+        let FileStep { step, shapes, other, .. } = self.file.steps()[at];
+        let input = step.input != NONE && shapes.may_share(step.input as usize, step.output as usize);
+        [input, shapes.other_in_place && other == Some(step.output)]
+    }
+
     /// The call of a step whose family takes any shape.
     fn call_layer(&self, at: usize) -> String {
         let FileStep { step, family, shapes, table_at, other, .. } = self.file.steps()[at];
         let term = |place: u32, name| {
             if place == NONE { "packed::Input::Bytes(input)".into() } else { format!("packed::Input::Packed({name})") }
         };
+        let (first, shared) = (term(step.input, "input"), self.shared(at));
+        let second = other.map(|place| term(place, if place == step.input { "input" } else { "other" }));
         let mut arguments = Vec::from([format!("&SIZES_{at}")]);
         if shapes.stream > 0 {
             arguments.push(self.stream(at));
         }
-        if !matches!(family, Family::MeanPool | Family::MaxPool | Family::Flatten) {
+        if matches!(family, Family::Conv | Family::ConvAdd | Family::Depthwise | Family::Add) {
             arguments.push(table_at.map_or("None".into(), |_| format!("Some(cast({}))", self.table(at))));
         }
-        let first = term(step.input, "input");
-        arguments.push(match other {
-            None => first,
-            Some(place) => {
-                format!("[{first}, {}]", term(place, if place == step.input { "input" } else { "other" }))
-            }
-        });
+        let scratch = if shapes.scratch == 0 { "&mut []" } else { "scratch" };
         match family {
-            Family::Conv | Family::Depthwise if shapes.scratch == 0 => arguments.push("&mut []".into()),
-            Family::Conv | Family::Depthwise => arguments.push("scratch".into()),
-            _ => {}
+            Family::Conv | Family::ConvAdd | Family::Winograd3 | Family::Winograd3Add | Family::Depthwise3 => {
+                let or_none = |is_shared: bool, term: Option<String>| {
+                    term.filter(|_| !is_shared).map_or("None".into(), |term| format!("Some({term})"))
+                };
+                let (input, added) = (or_none(shared[0], Some(first)), or_none(shared[1], second));
+                arguments.push(format!("packed::Maps {{ input: {input}, added: {added}, output }}"));
+                arguments.push(scratch.into());
+            }
+            Family::Depthwise => arguments.extend([first, scratch.into(), "output".into()]),
+            _ => {
+                arguments.push(second.map_or(first.clone(), |second| format!("[{first}, {second}]")));
+                arguments.push("output".into());
+            }
         }
-        arguments.push("output".into());
-        format!("{}({})", family.name(), arguments.join(", "))
+        format!("{}({})", function(family), arguments.join(", "))
     }
 
     fn check(&self, at: usize) -> String {
@@ -329,11 +351,12 @@ fn step_{at}({model}: &Model<'_>, {input}arena: &mut Arena) {{
                 self.table(at)
             ),
             Family::LinearLogits => format!("{}.check({inputs}, {outputs})", self.linear(at)),
-            Family::Conv => format!("conv::check(&SIZES_{at}, {stream})"),
-            Family::Depthwise => format!("depthwise::check(&SIZES_{at}, {stream})"),
-            Family::MeanPool => format!("pool::check_mean(&SIZES_{at}, {stream})"),
-            Family::Add => format!("add::check(&SIZES_{at}, {stream})"),
             Family::MaxPool | Family::Flatten => "Ok(())".into(),
+            Family::MeanPool => format!("pool::check_mean(&SIZES_{at}, {stream})"),
+            _ => {
+                let (module, _) = family.name().split_once("::").expect("a function of a module");
+                format!("{module}::check(&SIZES_{at}, {stream})")
+            }
         }
     }
 
@@ -351,6 +374,17 @@ fn step_{at}({model}: &Model<'_>, {input}arena: &mut Arena) {{
         let (inputs, outputs) = self.file.step_sizes(at);
         let (quads, blocks) = (quads(inputs), outputs.div_ceil(BLOCK));
         format!("linear::Stream::<{quads}, {blocks}>::new({})", self.stream(at))
+    }
+}
+
+/// The function of a family that takes any shape.
+fn function(family: Family) -> &'static str {
+    match family {
+        Family::Winograd3 | Family::Winograd3Add => "winograd3::winograd3",
+        Family::Conv | Family::ConvAdd => "conv::conv",
+        Family::Depthwise3 => "depthwise3::depthwise3",
+        Family::Depthwise => "depthwise::depthwise",
+        other => other.name(),
     }
 }
 

@@ -6,9 +6,9 @@ use std::vec::Vec;
 use super::{FileStep, Texts, WeightsFile};
 use crate::format::{CRC, FormatError, HEADER_BYTES, Header, Scale, read_header};
 use crate::kernels::linear::{BLOCK, Layer};
-use crate::kernels::{CentredTable, Fault, Table, add, conv, depthwise, pool, winograd5};
+use crate::kernels::{CentredTable, Fault, Table, winograd5};
 use crate::network::{Decoded, Topology, Value, decode};
-use crate::plan::{self, Family, Form, Kernel, NONE, Shapes, Step, TABLE_WORDS, WORD};
+use crate::plan::{self, Family, Form, NONE, Shapes, Step, TABLE_WORDS, WORD};
 
 impl WeightsFile {
     /// Reads a whole file.
@@ -108,14 +108,7 @@ impl WeightsFile {
 
     /// A step whose family takes any shape.
     fn prove_layer(&self, at: usize) -> Result<(), Fault> {
-        let stream = self.stream(at);
-        match self.layer(at).expect("its family takes it").kernel {
-            Kernel::Conv(shape) => conv::check(&shape, stream),
-            Kernel::Depthwise(shape) => depthwise::check(&shape, stream),
-            Kernel::MeanPool(shape) => pool::check_mean(&shape, stream),
-            Kernel::Add(shape) => add::check(&shape, stream),
-            Kernel::MaxPool(_) | Kernel::Flatten(_) => Ok(()),
-        }
+        self.layer(at).expect("its family takes it").kernel.check(self.stream(at))
     }
 
     /// The stream of a linear step.
@@ -223,7 +216,7 @@ fn places_fit(topology: &Topology<'_>, before: &[FileStep], step: &Step, shapes:
     if output + shapes.output > MAX_ARENA || scratch + shapes.scratch > MAX_ARENA {
         return false;
     }
-    let own = [(output, shapes.output), (scratch, shapes.scratch)];
+    let (own, work) = ((output, shapes.output), (scratch, shapes.scratch));
     let apart = |(a, a_words): (usize, usize), (b, b_words): (usize, usize)| {
         a_words == 0 || b_words == 0 || a + a_words <= b || b + b_words <= a
     };
@@ -237,11 +230,21 @@ fn places_fit(topology: &Topology<'_>, before: &[FileStep], step: &Step, shapes:
             Value::Input => form == Form::Bytes,
             Value::Node(node) => gives(node, form, words),
         });
-    let input_fits = inputs_fit && step.input == place_of(before, topology.nodes[usize::from(step.first)].input);
-    // What was written before and is read by this step or a later one.
     let first = usize::from(step.first);
-    let live =
-        before.iter().filter(|from| topology.readers(Value::Node(from.step.last.into())).any(|reader| reader >= first));
-    let live = live.map(|from| (from.step.output as usize, from.shapes.output));
-    input_fits && apart(own[0], own[1]) && live.clone().all(|tensor| own.iter().all(|&place| apart(place, tensor)))
+    let reads = topology.nodes[first].input;
+    let input_fits = inputs_fit && step.input == place_of(before, reads);
+    // What was written before and is read by this step or a later one.
+    let fits = |from: &FileStep| {
+        let value = Value::Node(from.step.last.into());
+        let (from_place, mut readers) = (from.step.output as usize, topology.readers(value));
+        let is_read_later = readers.any(|reader| reader > shapes.last);
+        let is_read = is_read_later || topology.readers(value).any(|reader| reader >= first);
+        // A value that nobody reads later may be replaced by the step that reads it once.
+        let once = !is_read_later && (reads == value) != (shapes.other == Some(value));
+        let replaces = (reads == value && shapes.may_share(from_place, output))
+            || (shapes.other == Some(value) && shapes.other_in_place && from_place == output);
+        let tensor = (from_place, from.shapes.output);
+        !is_read || (apart(work, tensor) && (apart(own, tensor) || (once && replaces)))
+    };
+    input_fits && apart(own, work) && before.iter().all(fits)
 }

@@ -4,9 +4,9 @@ use std::vec::Vec;
 
 use super::{FileStep, WeightsFile};
 use crate::format::CRC;
-use crate::kernels::packed::Input;
-use crate::kernels::{add, conv, depthwise, linear, pool, winograd5};
-use crate::plan::{Family, Kernel, NONE, Step};
+use crate::kernels::packed::{Input, Maps};
+use crate::kernels::{linear, winograd5};
+use crate::plan::{Family, NONE, Step};
 use crate::quant::Quad;
 
 /// Memory of an interpreted inference. Contents need not be cleared between inputs.
@@ -82,26 +82,16 @@ impl WeightsFile {
         let FileStep { step, shapes, table_at, other, .. } = self.steps[at];
         let Arena { words, input: read, scratch } = arena;
         let input = if step.input == NONE { Input::Bytes(image) } else { Input::Packed(read) };
-        let (stream, table) = (self.stream(at), table_at.map(|_| self.table(at)));
-        let kernel = self.layer(at).expect("its family takes it").kernel;
         let second = match other {
             Some(place) if place != NONE => words[place as usize..].to_vec(),
             _ => Vec::new(),
         };
+        let second = if other == Some(NONE) { Input::Bytes(image) } else { Input::Packed(&second) };
         let output = &mut words[step.output as usize..][..shapes.output];
-        match kernel {
-            Kernel::Conv(shape) => conv::conv(&shape, stream, table, input, &mut scratch[..shapes.scratch], output),
-            Kernel::Depthwise(shape) => {
-                depthwise::depthwise(&shape, stream, table, input, &mut scratch[..shapes.scratch], output);
-            }
-            Kernel::MeanPool(shape) => pool::mean(&shape, stream, input, output),
-            Kernel::MaxPool(shape) => pool::max(&shape, input, output),
-            Kernel::Add(shape) => {
-                let second = if other == Some(NONE) { Input::Bytes(image) } else { Input::Packed(&second) };
-                add::add(&shape, stream, table, [input, second], output);
-            }
-            Kernel::Flatten(shape) => add::flatten(&shape, input, output),
-        }
+        let maps = Maps { input: Some(input), added: other.map(|_| second), output };
+        let kernel = self.layer(at).expect("its family takes it").kernel;
+        let table = table_at.map(|_| self.table(at));
+        kernel.run(self.stream(at), table, maps, &mut scratch[..shapes.scratch]);
     }
 
     /// What [`goldens`](WeightsFile::goldens) must be: CRC-32 of each step's output for [`golden_input`](crate::format::golden_input).

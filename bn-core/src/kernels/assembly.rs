@@ -19,7 +19,8 @@ global_asm!(
     include_str!("winograd5/cortex_m_dsp/conv2.s"),
     include_str!("linear/cortex_m_dsp/linear.s"),
     include_str!("conv/cortex_m_dsp/conv.s"),
-    include_str!("depthwise/cortex_m_dsp/depthwise.s"),
+    include_str!("winograd3/cortex_m_dsp/winograd3.s"),
+    include_str!("depthwise3/cortex_m_dsp/depthwise3.s"),
     include_str!("../small/cortex_m_dsp/small_conv1.s"),
     include_str!("../small/cortex_m_dsp/small.s"),
     options(raw)

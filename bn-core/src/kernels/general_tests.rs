@@ -9,8 +9,10 @@ use rand_chacha::ChaCha8Rng;
 use super::add::{self, Add};
 use super::conv::{self, Conv};
 use super::depthwise::{self, Depthwise};
-use super::packed::{Input, Window, words_of};
+use super::depthwise3::{self, Depthwise3};
+use super::packed::{Input, Maps, Window, words_of};
 use super::pool::{self, Pool};
+use super::winograd3::{self, Winograd3};
 use super::{Fault, Table};
 use crate::network::Shape;
 
@@ -36,6 +38,16 @@ impl Map {
 
     fn input(&self, bytes: bool) -> Input<'_> {
         if bytes { Input::Bytes(&self.codes) } else { Input::Packed(&self.packed) }
+    }
+
+    /// The packed map with zero in the lanes that lack to a whole word.
+    fn clean(&self) -> Vec<u32> {
+        let area = self.shape.height * self.shape.width;
+        let used = self.shape.channels % 4;
+        let mut words = self.packed.clone();
+        let last = if used == 0 { words.len() } else { words.len() - area };
+        words[last..].iter_mut().for_each(|word| *word &= (1 << (8 * used)) - 1);
+        words
     }
 
     fn code(&self, channel: usize, row: isize, column: isize) -> Option<i64> {
@@ -112,13 +124,14 @@ fn convolutions_are_their_definition() {
             Map::draw(&mut rng, shape)
         };
         let window = window(&mut rng, map.shape, bytes);
-        let shape = Conv { window, channels: rng.random_range(1..=7), words, table: has_table };
+        let shape = Conv { window, channels: rng.random_range(1..=7), adds: rng.random(), words, table: has_table };
         let zeros: Vec<u8> = (0..map.shape.channels).map(|_| rng.random()).collect();
         let zeros = if bytes { zeros } else { std::vec![zeros[0]; map.shape.channels] };
         let channels: Vec<conv::Channel> = (0..shape.channels)
             .map(|_| conv::Channel {
                 start: rng.random_range(-100_000..100_000),
                 multiplier: rng.random_range(1..if words { i32::MAX } else { 1 << 18 }),
+                adds: if shape.adds { rng.random_range(0..1 << 16) } else { 0 },
                 weights: (0..shape.fan_in()).map(|_| rng.random_range(-127..=127)).collect(),
             })
             .collect();
@@ -130,9 +143,18 @@ fn convolutions_are_their_definition() {
         assert_eq!(conv::check(&shape, &stream), Ok(()), "{shape:?}");
         let mut given = output(shape.channels, window.positions(), words);
         let mut scratch = std::vec![!0; shape.scratch_words()];
-        conv::conv(&shape, &stream, table, map.input(bytes), &mut scratch, &mut given);
+        let added = Map::draw(&mut rng, Shape::new(shape.channels, window.output[0], window.output[1]));
+        // In place of the result, or somewhere else.
+        let in_place = !words && rng.random();
+        if in_place && shape.adds {
+            given.copy_from_slice(&added.packed);
+        }
+        let added_input = (shape.adds && !in_place).then(|| added.input(false));
+        let maps = Maps { input: Some(map.input(bytes)), added: added_input, output: &mut given };
+        conv::conv(&shape, &stream, table, maps, &mut scratch);
         let mut wanted = Vec::new();
-        for channel in &channels {
+        for (o, channel) in channels.iter().enumerate() {
+            let mut codes = added.codes[o * window.positions()..].iter();
             each(&window, |taps| {
                 let mut sum = i64::from(channel.start);
                 for c in 0..map.shape.channels {
@@ -141,10 +163,148 @@ fn convolutions_are_their_definition() {
                         sum += 256 * code * i64::from(channel.weights[c * taps.len() + tap]);
                     }
                 }
+                sum += i64::from(channel.adds) * i64::from(*codes.next().unwrap());
                 wanted.push(finish(sum, channel.multiplier, range, table));
             });
         }
         assert_eq!(results(&given, shape.channels, window.positions(), words), wanted, "{seed}: {shape:?}");
+    }
+}
+
+/// A window of 3x3, and what it slides over.
+fn window3(rng: &mut ChaCha8Rng, bytes: bool, strides: core::ops::RangeInclusive<usize>) -> Window {
+    let shape = Shape::new(rng.random_range(1..=9), rng.random_range(3..=11), rng.random_range(3..=11));
+    let stride = rng.random_range(strides);
+    let mut window = Window { kernel: [3; 2], stride: [stride; 2], ..Window::points(shape, bytes) };
+    for (side, size) in [shape.height, shape.width].into_iter().enumerate() {
+        let (before, after) = (rng.random_range(0..3), rng.random_range(0..3));
+        window.before[side] = before;
+        window.output[side] = (size + before + after - 3) / stride + 1;
+    }
+    window
+}
+
+#[test]
+fn winograd_gives_the_plain_convolutions_sums() {
+    for seed in 0..CASES {
+        let mut rng = ChaCha8Rng::seed_from_u64(4000 + seed);
+        let (bytes, adds) = (rng.random(), rng.random());
+        let window = window3(&mut rng, bytes, 1..=1);
+        let map = Map::draw(&mut rng, window.input);
+        let shape = Winograd3 { window, channels: rng.random_range(1..=7), adds };
+        let zeros: Vec<u8> = (0..map.shape.channels).map(|_| rng.random()).collect();
+        let zeros = if bytes { zeros } else { std::vec![zeros[0]; map.shape.channels] };
+        let channels: Vec<conv::Channel> = (0..shape.channels)
+            .map(|_| conv::Channel {
+                start: rng.random_range(-100_000..100_000),
+                multiplier: rng.random_range(1..1 << 19),
+                adds: if adds { rng.random_range(0..1 << 14) } else { 0 },
+                weights: (0..9 * map.shape.channels).map(|_| rng.random_range(-127..=127)).collect(),
+            })
+            .collect();
+        let range = range(&mut rng, false, false);
+        let stream = shape.stream(range, &zeros, &channels);
+        assert_eq!(stream.len(), shape.stream_words());
+        assert_eq!(winograd3::check(&shape, &stream), Ok(()), "{shape:?}");
+        let mut given = output(shape.channels, window.positions(), false);
+        let mut scratch = std::vec![!0; shape.scratch_words()];
+        let added = Map::draw(&mut rng, Shape::new(shape.channels, window.output[0], window.output[1]));
+        let in_place = adds && rng.random();
+        if in_place {
+            given.copy_from_slice(&added.packed);
+        }
+        let added_input = (adds && !in_place).then(|| added.input(false));
+        // What lacks to a whole word of channels is zero in a map that a step has given.
+        let input = map.clean();
+        let input = if bytes { map.input(true) } else { Input::Packed(&input) };
+        let maps = Maps { input: Some(input), added: added_input, output: &mut given };
+        winograd3::winograd3(&shape, &stream, maps, &mut scratch);
+        let mut wanted = Vec::new();
+        for (o, channel) in channels.iter().enumerate() {
+            let mut codes = added.codes[o * window.positions()..].iter();
+            each(&window, |taps| {
+                let mut sum = i64::from(channel.start) + i64::from(channel.adds) * i64::from(*codes.next().unwrap());
+                for c in 0..map.shape.channels {
+                    for (tap, &[row, column]) in taps.iter().enumerate() {
+                        let code = map.code(c, row, column).unwrap_or(zeros[c].into());
+                        sum += i64::from(winograd3::UNIT) * code * i64::from(channel.weights[9 * c + tap]);
+                    }
+                }
+                wanted.push(finish(sum, channel.multiplier, range, None));
+            });
+        }
+        assert_eq!(results(&given, shape.channels, window.positions(), false), wanted, "{seed}: {shape:?}");
+    }
+}
+
+#[test]
+fn depthwise_layers_of_3x3_are_their_definition() {
+    for seed in 0..CASES {
+        let mut rng = ChaCha8Rng::seed_from_u64(5000 + seed);
+        let window = window3(&mut rng, false, 1..=2);
+        let map = Map::draw(&mut rng, window.input);
+        let plain = Depthwise { window, multiplier: 1, words: false, table: false };
+        let Some(shape) = Depthwise3::of(&plain) else {
+            assert_eq!(window.output[1], 1, "{window:?}");
+            continue;
+        };
+        let channels: Vec<depthwise::Channel> = (0..map.shape.channels)
+            .map(|_| depthwise::Channel {
+                start: rng.random_range(-100_000..100_000),
+                multiplier: rng.random_range(1..1 << 18),
+                weights: (0..9).map(|_| rng.random_range(-32_767..=32_767)).collect(),
+            })
+            .collect();
+        let (range, zeros) = (range(&mut rng, false, false), std::vec![rng.random(); map.shape.channels]);
+        let stream = shape.stream(range, &zeros, &channels);
+        assert_eq!(stream.len(), shape.stream_words());
+        assert_eq!(depthwise3::check(&shape, &stream), Ok(()), "{shape:?}");
+        // The general family is the oracle.
+        let mut wanted = output(map.shape.channels, window.positions(), false);
+        let general = plain.stream(range, &zeros, &channels);
+        let mut scratch = std::vec![!0; plain.scratch_words()];
+        depthwise::depthwise(&plain, &general, None, map.input(false), &mut scratch, &mut wanted);
+        let mut scratch = std::vec![!0; shape.scratch_words()];
+        let mut given = wanted.iter().map(|_| 0x5A5A_5A5A).collect::<Vec<u32>>();
+        depthwise3::depthwise3(&shape, &stream, Maps::apart(map.input(false), &mut given), &mut scratch);
+        assert_eq!(given, wanted, "{seed}: {shape:?}");
+        if shape.in_place() {
+            let mut region = map.packed.clone();
+            let maps = Maps { input: None, added: None, output: &mut region };
+            depthwise3::depthwise3(&shape, &stream, maps, &mut scratch);
+            assert_eq!(region[..wanted.len()], wanted, "in place, {seed}: {shape:?}");
+        }
+    }
+}
+
+#[test]
+fn pointwise_layers_replace_their_map() {
+    for seed in 0..CASES {
+        let mut rng = ChaCha8Rng::seed_from_u64(6000 + seed);
+        let input = shape(&mut rng);
+        let map = Map::draw(&mut rng, input).clean();
+        let window = Window::points(input, false);
+        let shape = Conv { window, channels: rng.random_range(1..=12), adds: false, words: false, table: false };
+        assert!(shape.in_place());
+        let channels: Vec<conv::Channel> = (0..shape.channels)
+            .map(|_| conv::Channel {
+                start: rng.random_range(-100_000..100_000),
+                multiplier: rng.random_range(1..1 << 18),
+                adds: 0,
+                weights: (0..input.channels).map(|_| rng.random_range(-127..=127)).collect(),
+            })
+            .collect();
+        let stream = shape.stream([0, 255], &[0], &channels).unwrap();
+        let mut scratch = std::vec![!0; shape.scratch_words()];
+        let mut wanted = output(shape.channels, window.positions(), false);
+        conv::conv(&shape, &stream, None, Maps::apart(Input::Packed(&map), &mut wanted), &mut scratch);
+        // The map lies at the region's end, the results at its start.
+        let mut region = std::vec![0; wanted.len().max(map.len())];
+        let at = region.len() - map.len();
+        region[at..].copy_from_slice(&map);
+        let maps = Maps { input: None, added: None, output: &mut region };
+        conv::conv(&shape, &stream, None, maps, &mut scratch);
+        assert_eq!(region[..wanted.len()], wanted, "{seed}: {shape:?}");
     }
 }
 
@@ -291,9 +451,9 @@ fn packed_weights_come_back() {
 fn streams_that_could_go_wrong_are_refused() {
     let input = Shape::new(4, 8, 8);
     let window = Window { kernel: [8; 2], output: [1; 2], ..Window::points(input, false) };
-    let shape = Conv { window, channels: 3, words: false, table: false };
+    let shape = Conv { window, channels: 3, adds: false, words: false, table: false };
     let stream = |weight: i8, start: i32, multiplier: i32, range: [i32; 2]| {
-        let channel = conv::Channel { start, multiplier, weights: std::vec![weight; shape.fan_in()] };
+        let channel = conv::Channel { start, multiplier, adds: 0, weights: std::vec![weight; shape.fan_in()] };
         shape.stream(range, &[0], &[channel.clone(), channel.clone(), channel]).unwrap()
     };
     let check = |stream: Vec<u32>| conv::check(&shape, &stream);
@@ -308,12 +468,12 @@ fn streams_that_could_go_wrong_are_refused() {
         stream[at] = word;
         check(stream)
     };
-    let second = shape.preamble() + shape.pair_words();
-    // The fourth channel only pads.
-    assert_eq!(change(second + 1, 0), Ok(()));
-    assert_eq!(change(second + shape.pair_words() - 1, 7), Err(Fault::Multiplier { channel: 3 }));
-    assert_eq!(change(second + conv::PAIR + 1, 7), Err(Fault::WeightRange { channel: 3 }));
-    assert_eq!(change(second + conv::PAIR, 0x80), Err(Fault::WeightRange { channel: 2 }));
+    // The fourth channel of the one group only pads.
+    let (first, group) = (shape.preamble(), shape.group());
+    assert_eq!(change(first + 3, 0), Ok(()));
+    assert_eq!(change(first + shape.group_words() - 1, 7), Err(Fault::Multiplier { channel: 3 }));
+    assert_eq!(change(first + group + 3, 7), Err(Fault::WeightRange { channel: 3 }));
+    assert_eq!(change(first + group + 2, 0x80), Err(Fault::WeightRange { channel: 2 }));
 
     let shape = Depthwise { window: Window::points(input, false), multiplier: 1, words: false, table: true };
     let channel = depthwise::Channel { start: i32::MAX, multiplier: 1, weights: std::vec![1] };

@@ -9,17 +9,20 @@
 //! | [`winograd5`] | the two 5x5 convolutions of LeNet, with sigmoid and pool, by F(4, 5) |
 //! | [`linear`] | a linear layer with int8 weights, with or without a table behind it |
 //! | [`conv`] | a convolution of any kernel, or a linear layer, with int8 weights |
+//! | [`winograd3`] | a convolution of 3x3 windows by F(4x2, 3x3) |
 //! | [`depthwise`] | a depthwise convolution of any kernel, a BatchNorm or an activation on its own |
+//! | [`depthwise3`] | depthwise convolutions of 3x3 windows, in place |
 //! | [`pool`] | means and maxima of any windows |
 //! | [`add`] | the sum of two maps |
 //!
-//! The last four take any shape and read [`packed`] maps; what is special stands first.
+//! The last ones take any shape and read [`packed`] maps; what is special stands first.
 
 pub mod add;
 #[cfg(not(bn_lenet_arch = "portable"))]
 mod assembly;
 pub mod conv;
 pub mod depthwise;
+pub mod depthwise3;
 #[cfg(all(test, feature = "build", target_endian = "little"))]
 mod general_tests;
 pub mod linear;
@@ -27,6 +30,7 @@ pub mod packed;
 pub mod pool;
 #[cfg(all(test, target_endian = "little"))]
 pub(crate) mod tests;
+pub mod winograd3;
 pub mod winograd5;
 
 use core::ops::RangeInclusive;

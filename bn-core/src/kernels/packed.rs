@@ -107,6 +107,116 @@ impl Window {
         self.before[0] > 0 || self.before[1] > 0 || below || right
     }
 
+    /// Planes of the map, and rows and columns of a window in each: words of four channels; of bytes channels, or, where a window is
+    /// the whole map, all of its values in one row.
+    pub const fn parts(&self) -> [usize; 3] {
+        let Shape { channels, height, width } = self.input;
+        let [rows, columns] = self.kernel;
+        if !self.bytes {
+            [channels.div_ceil(LANES), rows, columns]
+        } else if rows == height && columns == width && !self.is_padded() {
+            [1, 1, channels * height * width]
+        } else {
+            [channels, rows, columns]
+        }
+    }
+
+    /// Words of four codes of a row of a window: of bytes four columns, of packed channels one.
+    pub const fn row_words(&self) -> usize {
+        let [.., columns] = self.parts();
+        if self.bytes { columns.div_ceil(LANES) } else { columns }
+    }
+
+    /// Words of four codes of a window.
+    pub const fn words(&self) -> usize {
+        let [planes, rows, _] = self.parts();
+        planes * rows * self.row_words()
+    }
+
+    /// Rows and columns that so many neighbouring windows, below and beside each other, reach over.
+    pub const fn reach(&self, [down, across]: [usize; 2]) -> [usize; 2] {
+        [(down - 1) * self.stride[0] + self.kernel[0], (across - 1) * self.stride[1] + self.kernel[1]]
+    }
+
+    /// Bytes of a value of the map.
+    pub const fn unit(&self) -> usize {
+        if self.bytes { 1 } else { LANES }
+    }
+
+    /// Whether windows are single positions.
+    pub const fn is_pointwise(&self) -> bool {
+        self.kernel[0] == 1 && self.kernel[1] == 1 && !self.is_padded()
+    }
+
+    /// Row and column of a window's first tap; before the first is negative.
+    pub const fn start(&self, [row, column]: [usize; 2]) -> [isize; 2] {
+        [
+            (row * self.stride[0]) as isize - self.before[0] as isize,
+            (column * self.stride[1]) as isize - self.before[1] as isize,
+        ]
+    }
+
+    /// Position in the map of a row and a column, where they are some of the map's.
+    #[inline(always)]
+    pub fn position(&self, [row, column]: [isize; 2]) -> Option<usize> {
+        let (row, column) = (usize::try_from(row).ok()?, usize::try_from(column).ok()?);
+        (row < self.input.height && column < self.input.width).then(|| row * self.input.width + column)
+    }
+
+    /// Words of a copy of what so many neighbouring windows reach over; of bytes a little more, so that words can be read at each.
+    pub const fn copy_words(&self, windows: [usize; 2]) -> usize {
+        let [rows, columns] = self.reach(windows);
+        if self.bytes {
+            (self.input.channels * rows * columns + LANES - 1).div_ceil(LANES)
+        } else {
+            self.input.channels.div_ceil(LANES) * rows * columns
+        }
+    }
+
+    /// Copies rows and columns of the map, of which the first may lie above it or to its left, `[plane][row][column]`; what is
+    /// beyond the map is the code of zero.
+    pub fn copy(&self, input: Input<'_>, zeros: &[u32], from: [isize; 2], size: [usize; 2], to: &mut [u32]) {
+        match input {
+            Input::Packed(words) => {
+                let zero = zeros.first().copied().unwrap_or(0);
+                self.copy_planes(words, |_| zero, from, size, to);
+            }
+            Input::Bytes(bytes) => {
+                let zero = |plane: usize| zeros.get(plane).copied().unwrap_or(0) as u8;
+                self.copy_planes(bytes, zero, from, size, bytemuck::cast_slice_mut(to));
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn copy_planes<T: Copy>(
+        &self,
+        map: &[T],
+        zero: impl Fn(usize) -> T,
+        [top, left]: [isize; 2],
+        [rows, columns]: [usize; 2],
+        to: &mut [T],
+    ) {
+        let Shape { height, width, .. } = self.input;
+        // Columns of the copy that lie in the map. Not `clamp`, which may panic.
+        let before = (-left).max(0).min(columns as isize) as usize;
+        let inside = (width as isize - left).max(before as isize).min(columns as isize) as usize - before;
+        let start = left.max(0) as usize;
+        let mut to = to.chunks_exact_mut(columns.max(1));
+        for (at, plane) in map.chunks_exact(self.area().max(1)).enumerate() {
+            let zero = zero(at);
+            for row in top..top + rows as isize {
+                let Some(to) = to.next() else { return };
+                let from = usize::try_from(row).ok().filter(|&row| row < height).map(|row| row * width + start);
+                let from = from.and_then(|from| plane.get(from..from + inside)).unwrap_or(&[]);
+                let mut from = from.iter();
+                for (column, to) in to.iter_mut().enumerate() {
+                    *to = if column < before { zero } else { from.next().copied().unwrap_or(zero) };
+                }
+            }
+        }
+    }
+
     /// Hands on the position in the map of each tap of a window, `None` where that is beyond the map.
     #[inline(always)]
     pub fn each(&self, row: usize, column: usize, mut tap: impl FnMut(Option<usize>)) {
@@ -120,6 +230,39 @@ impl Window {
                 tap(if y < height && x < width { Some(start + x) } else { None });
             }
         }
+    }
+}
+
+/// What a step reads and writes.
+#[derive(Debug)]
+pub struct Maps<'a> {
+    /// What it reads; none where that lies in `output`, whose last words it is.
+    pub input: Option<Input<'a>>,
+    /// What is added to its result; none where nothing is, or where that lies in place of the result.
+    pub added: Option<Input<'a>>,
+    /// Where its results go, from the first word on.
+    pub output: &'a mut [u32],
+}
+
+impl<'a> Maps<'a> {
+    /// Of a step that reads one map and writes another.
+    pub const fn apart(input: Input<'a>, output: &'a mut [u32]) -> Self {
+        Self { input: Some(input), added: None, output }
+    }
+
+    /// What the step reads, of so many words where it lies in the output.
+    #[inline(always)]
+    pub fn input(&self, words: usize) -> Input<'_> {
+        self.input.unwrap_or_else(|| {
+            let first = self.output.len().saturating_sub(words);
+            Input::Packed(self.output.get(first..).unwrap_or_default())
+        })
+    }
+
+    /// What is added.
+    #[inline(always)]
+    pub fn added(&self) -> Input<'_> {
+        self.added.unwrap_or(Input::Packed(self.output))
     }
 }
 
@@ -189,9 +332,9 @@ impl<'a> Output<'a> {
     /// Makes the channels that lack to a whole word zero.
     #[inline(always)]
     pub fn clear_rest(&mut self, channels: usize, area: usize) {
-        if let Output::Packed(bytes) = self {
+        if let (Output::Packed(bytes), 1..) = (self, channels % LANES) {
             let last = LANES * (channels / LANES * area);
-            for word in bytes.get_mut(last..).unwrap_or_default().as_chunks_mut::<LANES>().0 {
+            for word in bytes.get_mut(last..).unwrap_or_default().as_chunks_mut::<LANES>().0.iter_mut().take(area) {
                 word.iter_mut().skip(channels % LANES).for_each(|byte| *byte = 0);
             }
         }

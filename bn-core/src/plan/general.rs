@@ -2,17 +2,22 @@
 
 use super::{Family, Form, Run, Shapes, words};
 use crate::kernels::add::{self, Add};
-use crate::kernels::conv::Conv;
-use crate::kernels::depthwise::Depthwise;
-use crate::kernels::packed::{Window, words_of};
-use crate::kernels::pool::Pool;
+use crate::kernels::conv::{self, Conv};
+use crate::kernels::depthwise::{self, Depthwise};
+use crate::kernels::depthwise3::{self, Depthwise3};
+use crate::kernels::packed::{Input, Maps, Window, words_of};
+use crate::kernels::pool::{self, Pool};
+use crate::kernels::winograd3::{self, Winograd3};
+use crate::kernels::{Fault, Table};
 use crate::network::{Activation, Conv2d, Op, Pads, Shape, Topology, Value};
 
 /// Sizes of a step's kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Kernel {
+    Winograd3(Winograd3),
     Conv(Conv),
+    Depthwise3(Depthwise3),
     Depthwise(Depthwise),
     MeanPool(Pool),
     MaxPool(Pool),
@@ -20,11 +25,68 @@ pub enum Kernel {
     Flatten(Shape),
 }
 
+impl Kernel {
+    /// Words that it works in, and words of its stream.
+    pub const fn words(&self) -> [usize; 2] {
+        match self {
+            Kernel::Winograd3(shape) => [shape.scratch_words(), shape.stream_words()],
+            Kernel::Conv(shape) => [shape.scratch_words(), shape.stream_words()],
+            Kernel::Depthwise3(shape) => [shape.scratch_words(), shape.stream_words()],
+            Kernel::Depthwise(shape) => [shape.scratch_words(), shape.stream_words()],
+            Kernel::MeanPool(shape) => [0, shape.mean_words()],
+            Kernel::Add(_) => [0, add::STREAM],
+            Kernel::MaxPool(_) | Kernel::Flatten(_) => [0, 0],
+        }
+    }
+
+    /// Proves a stream.
+    ///
+    /// # Errors
+    /// [`Fault`] with what could go wrong.
+    pub fn check(&self, stream: &[u32]) -> Result<(), Fault> {
+        match self {
+            Kernel::Winograd3(shape) => winograd3::check(shape, stream),
+            Kernel::Conv(shape) => conv::check(shape, stream),
+            Kernel::Depthwise3(shape) => depthwise3::check(shape, stream),
+            Kernel::Depthwise(shape) => depthwise::check(shape, stream),
+            Kernel::MeanPool(shape) => pool::check_mean(shape, stream),
+            Kernel::Add(shape) => add::check(shape, stream),
+            Kernel::MaxPool(_) | Kernel::Flatten(_) => Ok(()),
+        }
+    }
+
+    /// Computes the step.
+    pub fn run(&self, stream: &[u32], table: Option<&Table>, maps: Maps<'_>, scratch: &mut [u32]) {
+        let (input, added) = (maps.input.unwrap_or(Input::Packed(&[])), maps.added.unwrap_or(Input::Packed(&[])));
+        match self {
+            Kernel::Winograd3(shape) => winograd3::winograd3(shape, stream, maps, scratch),
+            Kernel::Conv(shape) => conv::conv(shape, stream, table, maps, scratch),
+            Kernel::Depthwise3(shape) => depthwise3::depthwise3(shape, stream, maps, scratch),
+            Kernel::Depthwise(shape) => depthwise::depthwise(shape, stream, table, input, scratch, maps.output),
+            Kernel::MeanPool(shape) => pool::mean(shape, stream, input, maps.output),
+            Kernel::MaxPool(shape) => pool::max(shape, input, maps.output),
+            Kernel::Add(shape) => add::add(shape, stream, table, [input, added], maps.output),
+            Kernel::Flatten(shape) => add::flatten(shape, input, maps.output),
+        }
+    }
+
+    /// Whether its output may lie where its input does.
+    const fn in_place(&self) -> bool {
+        match self {
+            Kernel::Conv(shape) => shape.in_place(),
+            Kernel::Depthwise3(shape) => shape.in_place(),
+            _ => false,
+        }
+    }
+}
+
 /// A step of a family that takes any shape: its nodes by what they are for, and its kernel's sizes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Layer {
     /// What it reads; a sum's first term.
     pub reads: Value,
+    /// The other term of a sum, or of the sum behind a convolution.
+    pub other: Option<Value>,
     /// BatchNorm before the convolution or linear layer, folded into it.
     pub before: Option<usize>,
     /// The node that the kernel is named after: a convolution, linear layer, pool, sum or flatten; none where a BatchNorm or an
@@ -32,6 +94,8 @@ pub struct Layer {
     pub node: Option<usize>,
     /// BatchNorm behind it, or on its own.
     pub after: Option<usize>,
+    /// Sum behind a convolution.
+    pub sum: Option<usize>,
     /// What stands behind that.
     pub activation: Option<Activation>,
     /// Position of the last node.
@@ -52,16 +116,25 @@ pub const fn needs_table(activation: Option<Activation>) -> bool {
 impl Layer {
     /// What its step takes.
     pub(super) fn shapes(&self) -> Shapes {
-        let (scratch, stream) = match self.kernel {
-            Kernel::Conv(conv) => (conv.scratch_words(), conv.stream_words()),
-            Kernel::Depthwise(depthwise) => (depthwise.scratch_words(), depthwise.stream_words()),
-            Kernel::MeanPool(pool) => (0, pool.mean_words()),
-            Kernel::Add(_) => (0, add::STREAM),
-            Kernel::MaxPool(_) | Kernel::Flatten(_) => (0, 0),
-        };
+        let [scratch, stream] = self.kernel.words();
         let [input, output] = self.sizes;
-        let table = needs_table(self.activation);
-        Shapes { last: self.last, input, output, forms: self.forms, scratch, stream, table }
+        Shapes {
+            last: self.last,
+            input,
+            output,
+            forms: self.forms,
+            scratch,
+            stream,
+            table: needs_table(self.activation),
+            other: self.other,
+            in_place: self.kernel.in_place(),
+            other_in_place: self.sum.is_some() && self.forms[1] == Form::Packed,
+        }
+    }
+
+    /// The value before its activation.
+    pub fn before_activation(&self) -> Value {
+        self.sum.or(self.after).or(self.node).map_or(self.reads, Value::Node)
     }
 }
 
@@ -71,7 +144,17 @@ impl Family {
         let reads = topology.nodes.get(first)?.input;
         let run = Run { topology, next: first, reads };
         match self {
-            Family::Conv => run.conv(first),
+            Family::Winograd3Add | Family::Winograd3 => {
+                let layer = run.conv(first, self == Family::Winograd3Add)?;
+                let Kernel::Conv(conv) = layer.kernel else { return None };
+                Winograd3::of(&conv).map(|shape| Layer { kernel: Kernel::Winograd3(shape), ..layer })
+            }
+            Family::ConvAdd | Family::Conv => run.conv(first, self == Family::ConvAdd),
+            Family::Depthwise3 => {
+                let layer = run.depthwise(first)?;
+                let Kernel::Depthwise(depthwise) = layer.kernel else { return None };
+                Depthwise3::of(&depthwise).map(|shape| Layer { kernel: Kernel::Depthwise3(shape), ..layer })
+            }
             Family::Depthwise => run.depthwise(first),
             Family::MeanPool | Family::MaxPool => run.pool(first, self == Family::MeanPool),
             Family::Add => run.add(first),
@@ -123,9 +206,11 @@ impl Run<'_> {
         let [before, node, after] = nodes;
         Layer {
             reads: from,
+            other: None,
             before,
             node,
             after,
+            sum: None,
             activation,
             last: self.next - 1,
             kernel,
@@ -137,8 +222,21 @@ impl Run<'_> {
         }
     }
 
-    /// `[flatten] [batch_norm] conv2d|linear [batch_norm] [activation]`.
-    fn conv(mut self, first: usize) -> Option<Layer> {
+    /// Takes the next node where it is a sum of what was computed so far and a map that was there before the step: that map.
+    fn sum(&mut self, first: usize) -> Option<Value> {
+        let node = self.topology.nodes.get(self.next)?;
+        let Op::Add { other } = node.op else { return None };
+        let other = if node.input == self.reads { other } else { node.input };
+        let was_there = matches!(other, Value::Node(node) if node < first);
+        if !(was_there && self.alone()) {
+            return None;
+        }
+        (self.reads, self.next) = (Value::Node(self.next), self.next + 1);
+        Some(other)
+    }
+
+    /// `[flatten] [batch_norm] conv2d|linear [batch_norm] [add] [activation]`, with a sum or without.
+    fn conv(mut self, first: usize, adds: bool) -> Option<Layer> {
         let bytes = self.reads == Value::Input;
         let map = self.topology.shape(self.reads);
         let is_flat = matches!(self.op()?, Op::Flatten);
@@ -167,9 +265,12 @@ impl Run<'_> {
             _ => return None,
         };
         self.step(|_| true);
-        let (after, activation) = (self.batch_norm(), self.activation());
-        let kernel = Conv { window, channels, words: self.ends(), table: needs_table(activation) };
-        Some(self.layer(first, [before, Some(node), after], activation, Kernel::Conv(kernel)))
+        let after = self.batch_norm();
+        let (sum, other) = if adds { (Some(self.next), Some(self.sum(first)?)) } else { (None, None) };
+        let activation = self.activation();
+        let kernel = Conv { window, channels, adds, words: self.ends(), table: needs_table(activation) };
+        let layer = self.layer(first, [before, Some(node), after], activation, Kernel::Conv(kernel));
+        Some(Layer { sum, other, ..layer })
     }
 
     /// `conv2d groups=channels [batch_norm] [activation]`, `batch_norm [activation]` or `activation`.
@@ -220,12 +321,13 @@ impl Run<'_> {
 
     /// `add [activation]`.
     fn add(mut self, first: usize) -> Option<Layer> {
-        let Op::Add { .. } = self.op()? else { return None };
+        let Op::Add { other } = self.op()? else { return None };
         let shape = self.topology.shape(self.reads);
         self.step(|_| true);
         let activation = self.activation();
         let kernel = Add { shape, words: self.ends(), table: needs_table(activation) };
-        Some(self.layer(first, [None, Some(first), None], activation, Kernel::Add(kernel)))
+        let layer = self.layer(first, [None, Some(first), None], activation, Kernel::Add(kernel));
+        Some(Layer { other: Some(other), ..layer })
     }
 
     fn flatten(mut self, first: usize) -> Option<Layer> {

@@ -4,6 +4,8 @@
 //! and pool; together the steps compute all nodes, each once. A device runs code that was made for one plan and takes every
 //! model of that plan: [`digest`] tells.
 
+#[cfg(feature = "build")]
+mod arena;
 mod filled;
 mod general;
 #[cfg(feature = "build")]
@@ -42,8 +44,16 @@ pub enum Family {
     LinearSigmoid,
     /// [`linear::logits`](crate::kernels::linear::logits)
     LinearLogits,
+    /// [`winograd3::winograd3`](crate::kernels::winograd3::winograd3), and the sum behind it
+    Winograd3Add,
+    /// [`winograd3::winograd3`](crate::kernels::winograd3::winograd3)
+    Winograd3,
+    /// [`conv::conv`](crate::kernels::conv::conv), and the sum behind it
+    ConvAdd,
     /// [`conv::conv`](crate::kernels::conv::conv)
     Conv,
+    /// [`depthwise3::depthwise3`](crate::kernels::depthwise3::depthwise3)
+    Depthwise3,
     /// [`depthwise::depthwise`](crate::kernels::depthwise::depthwise)
     Depthwise,
     /// [`pool::mean`](crate::kernels::pool::mean)
@@ -57,23 +67,40 @@ pub enum Family {
 }
 
 impl Family {
-    /// Every family, in the order of their numbers in a file, from 1 on; the more special ones first.
-    pub const ALL: [Family; 10] = [
-        Family::Winograd5Image,
-        Family::Winograd5Maps,
-        Family::LinearSigmoid,
-        Family::LinearLogits,
-        Family::Conv,
-        Family::Depthwise,
-        Family::MeanPool,
-        Family::MaxPool,
-        Family::Add,
-        Family::Flatten,
+    /// Every family and its number in a file, from 1 on; the more special ones first. A family whose arithmetic or stream changes gets
+    /// another number.
+    const NUMBERED: [(Family, u16); 14] = [
+        (Family::Winograd5Image, 1),
+        (Family::Winograd5Maps, 2),
+        (Family::LinearSigmoid, 3),
+        (Family::LinearLogits, 4),
+        (Family::Winograd3Add, 14),
+        (Family::Winograd3, 13),
+        (Family::ConvAdd, 12),
+        (Family::Conv, 11),
+        (Family::Depthwise3, 15),
+        (Family::Depthwise, 6),
+        (Family::MeanPool, 7),
+        (Family::MaxPool, 8),
+        (Family::Add, 9),
+        (Family::Flatten, 10),
     ];
 
-    /// Its number in a file. A family whose arithmetic or stream changes gets another one.
+    /// Every family, the more special ones first.
+    pub const ALL: [Family; Self::NUMBERED.len()] = {
+        let mut all = [Family::Flatten; Self::NUMBERED.len()];
+        let mut at = 0;
+        while at < all.len() {
+            all[at] = Self::NUMBERED[at].0;
+            at += 1;
+        }
+        all
+    };
+
+    /// Its number in a file.
     pub const fn number(self) -> u16 {
-        self as u16 + 1
+        // The list has the order of the enumeration.
+        Self::NUMBERED[self as usize].1
     }
 
     /// The family of that number.
@@ -83,7 +110,7 @@ impl Family {
 
     /// Whether it takes any shape; the others are LeNet's.
     pub const fn is_general(self) -> bool {
-        self.number() >= Family::Conv.number()
+        self as usize > Family::LinearLogits as usize
     }
 
     /// Its name.
@@ -93,8 +120,12 @@ impl Family {
             Family::Winograd5Maps => "winograd5::maps",
             Family::LinearSigmoid => "linear::sigmoid",
             Family::LinearLogits => "linear::logits",
+            Family::Winograd3Add => "winograd3::add",
+            Family::Winograd3 => "winograd3::conv",
+            Family::ConvAdd => "conv::add",
             Family::Conv => "conv::conv",
-            Family::Depthwise => "depthwise::depthwise",
+            Family::Depthwise3 => "depthwise3::conv",
+            Family::Depthwise => "depthwise::conv",
             Family::MeanPool => "pool::mean",
             Family::MaxPool => "pool::max",
             Family::Add => "add::add",
@@ -150,6 +181,12 @@ pub struct Shapes {
     pub stream: usize,
     /// Whether it reads a table.
     pub table: bool,
+    /// The second value that it reads: of a sum, or of what a convolution is added to.
+    pub other: Option<Value>,
+    /// Whether its output may lie where its input does: from the same word on, or up to the same word if it is the larger.
+    pub in_place: bool,
+    /// Whether its output may lie where the second value does.
+    pub other_in_place: bool,
 }
 
 /// Something that a step reads: the value, its form, its words.
@@ -158,13 +195,17 @@ pub type Term = (Value, Form, usize);
 impl Shapes {
     /// What a step reads whose first node is at that position; a sum reads two maps.
     pub fn terms(&self, topology: &Topology<'_>, first: usize) -> [Option<Term>; 2] {
-        let node = &topology.nodes[first];
         let other = |value| match value {
             Value::Input => (value, Form::Bytes, words(topology.input.len())),
             Value::Node(_) => (value, Form::Packed, words_of(topology.shape(value))),
         };
-        let second = if let Op::Add { other: value } = node.op { Some(other(value)) } else { None };
-        [Some((node.input, self.forms[0], self.input)), second]
+        [Some((topology.nodes[first].input, self.forms[0], self.input)), self.other.map(other)]
+    }
+
+    /// Whether an output at one place may overlap with an input at another.
+    pub const fn may_share(&self, input: usize, output: usize) -> bool {
+        let ends = input + self.input == output + self.output;
+        self.in_place && if self.output >= self.input { ends } else { input == output }
     }
 }
 
@@ -214,6 +255,20 @@ pub const fn quads(values: usize) -> usize {
     values.div_ceil(4).next_multiple_of(2)
 }
 
+/// Of a step that reads one value and writes another.
+const APART: Shapes = Shapes {
+    last: 0,
+    input: 0,
+    output: 0,
+    forms: [Form::Packed; 2],
+    scratch: 0,
+    stream: 0,
+    table: false,
+    other: None,
+    in_place: false,
+    other_in_place: false,
+};
+
 /// A walk along nodes that each read the one before and are read by nothing else.
 struct Run<'a> {
     topology: &'a Topology<'a>,
@@ -259,6 +314,7 @@ impl Run<'_> {
             scratch: size_of::<Window>() / WORD,
             stream: size_of::<ImageStream>() / WORD,
             table: true,
+            ..APART
         })
     }
 
@@ -273,6 +329,7 @@ impl Run<'_> {
             scratch: size_of::<Window>() / WORD,
             stream: size_of::<MapsStream>() / WORD,
             table: true,
+            ..APART
         })
     }
 
@@ -297,6 +354,7 @@ impl Run<'_> {
             scratch: 0,
             stream: stream_words(quads_in, blocks),
             table,
+            ..APART
         })
     }
 }

@@ -1,8 +1,8 @@
-//! Chooses a family for each layer and a place in the arena for each tensor (feature `build`).
+//! Chooses a family for each layer (feature `build`).
 
 use std::vec::Vec;
 
-use super::{Family, Form, NONE, Shapes, Step};
+use super::{Family, Form, Kernel, NONE, Shapes, Step, arena};
 use crate::network::{Topology, Value};
 
 /// A plan for a network.
@@ -17,7 +17,7 @@ pub fn plan(topology: &Topology<'_>) -> Result<Vec<Step>, usize> {
         return Err(search.furthest);
     }
     let chosen = search.chosen;
-    let places = places(topology, &chosen);
+    let places = arena::places(topology, &chosen);
     let (mut tables, mut linear_table) = (0, None);
     let steps = chosen.iter().zip(&places).map(|(&(family, first, shapes), &(output, scratch))| {
         let mut new = || {
@@ -66,6 +66,9 @@ impl Search<'_> {
             let Some(shapes) = family.takes(self.topology, first).filter(|shapes| self.meets(first, shapes)) else {
                 continue;
             };
+            if !self.pays(family, first) {
+                continue;
+            }
             self.chosen.push((family, first, shapes));
             if self.from(shapes.last + 1) {
                 return true;
@@ -73,6 +76,20 @@ impl Search<'_> {
             self.chosen.pop();
         }
         false
+    }
+
+    /// Whether a family that is another way to compute the same takes fewer instructions.
+    fn pays(&self, family: Family, first: usize) -> bool {
+        let plain = match family {
+            Family::Winograd3Add => Family::ConvAdd,
+            Family::Winograd3 => Family::Conv,
+            _ => return true,
+        };
+        let kernel = |family: Family| family.layer(self.topology, first).map(|layer| layer.kernel);
+        match (kernel(family), kernel(plain)) {
+            (Some(Kernel::Winograd3(special)), Some(Kernel::Conv(plain))) => special.cost() < plain.cost(),
+            _ => true,
+        }
     }
 
     /// Whether what a step reads has the form that it takes.
@@ -85,44 +102,4 @@ impl Search<'_> {
             Value::Node(node) => gives(node, form, words),
         })
     }
-}
-
-/// A tensor or what a step works in, and the steps from whose start to whose end it must stay.
-struct Piece {
-    words: usize,
-    from: usize,
-    to: usize,
-}
-
-/// Where each step's output and scratch lie: the largest pieces first, each at the lowest place where it meets no piece that is
-/// there at the same time.
-fn places(topology: &Topology<'_>, chosen: &[(Family, usize, Shapes)]) -> Vec<(u32, u32)> {
-    let last_reader = |at: usize| {
-        let readers = topology.readers(Value::Node(chosen[at].2.last));
-        let step_of = |node: usize| chosen.iter().position(|(.., shapes)| node <= shapes.last);
-        readers.filter_map(step_of).max().unwrap_or(at)
-    };
-    let outputs = (0..chosen.len()).map(|at| Piece { words: chosen[at].2.output, from: at, to: last_reader(at) });
-    let scratches = (0..chosen.len()).map(|at| Piece { words: chosen[at].2.scratch, from: at, to: at });
-    let pieces: Vec<Piece> = outputs.chain(scratches).collect();
-    let mut order: Vec<usize> = (0..pieces.len()).filter(|&piece| pieces[piece].words > 0).collect();
-    order.sort_by_key(|&piece| core::cmp::Reverse(pieces[piece].words));
-    let mut places: Vec<Option<usize>> = std::vec![None; pieces.len()];
-    for piece in order {
-        let Piece { words, from, to } = pieces[piece];
-        let meets = |other: usize| places[other].filter(|_| pieces[other].from <= to && from <= pieces[other].to);
-        let mut taken: Vec<(usize, usize)> =
-            (0..pieces.len()).filter_map(|other| Some((meets(other)?, pieces[other].words))).collect();
-        taken.sort_unstable();
-        let mut place = 0;
-        for (start, length) in taken {
-            if place + words <= start {
-                break;
-            }
-            place = place.max(start + length);
-        }
-        places[piece] = Some(place);
-    }
-    let at = |piece: usize| places[piece].unwrap_or(0) as u32;
-    (0..chosen.len()).map(|step| (at(step), at(chosen.len() + step))).collect()
 }

@@ -1,180 +1,285 @@
-//! Convolutions for Cortex-M cores with the DSP extension: the bits of [`portable`], three positions by two channels at a time, the
-//! products in assembly. Linked in only where the build script has chosen it.
+//! Convolutions for Cortex-M cores with the DSP extension: the bits of [`portable`], three positions by two channels at a time, or one
+//! by four, in assembly. Linked in only where the build script has chosen it.
 #![allow(unsafe_code)]
 
-use super::{Conv, gather, portable, unpacked};
+use super::portable::Run;
+use super::{Conv, Group, MOST_GROUP, MOST_POSITIONS as MANY, PAIR, portable};
 use crate::kernels::Table;
-use crate::kernels::packed::{Input, LANES, Output};
-
-/// Positions that are computed side by side.
-const TILE: usize = 3;
+use crate::kernels::packed::{Input, LANES, Maps, words_of};
 
 /// What the functions of `conv.s` read; see there.
 #[repr(C)]
 struct Products {
     patch: *const u32,
     patch_end: *const u32,
+    quads: usize,
     stream: *const u32,
     stream_end: *const u32,
-    output: *mut u8,
+    output: *mut u32,
+    /// Bytes from a word of channels to the next, less 4.
     plane: usize,
+    /// Bytes from a result to what is added to it.
+    added: isize,
 }
 
+/// What `bn_lenet_conv_gather3` and its like read; see there.
 #[repr(C)]
 struct Windows {
-    input: *const u32,
+    from: *const u8,
     patch: *mut u32,
-    row: usize,
-    plane: usize,
+    /// Bytes from a position to the next.
+    lane: usize,
+    /// Bytes from a word of a row to the next.
+    step: usize,
+    columns: usize,
     rows: usize,
-    words: usize,
+    /// Bytes from the end of a row to the next.
+    row_skip: usize,
+    planes: usize,
+    /// Bytes from the end of a plane's rows to the next plane's.
+    plane_skip: usize,
 }
 
 unsafe extern "C" {
-    fn bn_lenet_conv_three(products: &Products);
-    fn bn_lenet_conv_one(products: &Products);
     fn bn_lenet_conv_gather3(windows: &Windows);
+    fn bn_lenet_conv_gather1(windows: &Windows);
+    fn bn_lenet_conv_three(products: &Products);
+    fn bn_lenet_conv_three_add(products: &Products);
+    fn bn_lenet_conv_three_sums(products: &Products);
+    fn bn_lenet_conv_one(products: &Products);
+    fn bn_lenet_conv_one_add(products: &Products);
+    fn bn_lenet_conv_one_sums(products: &Products);
+    fn bn_lenet_conv_four(products: &Products);
+    fn bn_lenet_conv_four_sums(products: &Products);
+    fn bn_lenet_conv_four_values(products: &Products);
 }
 
-/// A layer whose results are codes from 0 to 255, being computed.
-struct Run<'a> {
-    shape: &'a Conv,
-    zeros: &'a [u32],
-    /// Pairs of channels.
-    channels: &'a [u32],
-    input: Input<'a>,
+/// What stands behind the sums.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    /// Codes from 0 to 255.
+    Codes,
+    /// Likewise, with a map added.
+    Added,
+    /// Results as they are, of whole groups.
+    Values,
+    /// Whatever Rust makes of them.
+    Sums,
 }
 
-/// See [`portable::conv`]; a layer with a table, another range or the network's output is left to that.
+/// See [`portable::conv`].
 #[inline(never)]
-pub fn conv(
-    shape: &Conv,
-    stream: &[u32],
-    table: Option<&Table>,
-    input: Input<'_>,
-    scratch: &mut [u32],
-    output: &mut [u32],
-) {
+pub fn conv(shape: &Conv, stream: &[u32], table: Option<&Table>, maps: Maps<'_>, scratch: &mut [u32]) {
+    let (window, positions) = (&shape.window, shape.window.positions());
     let is_plain = !shape.words && table.is_none() && matches!(*stream, [0, 255, ..]);
+    let input = maps.input(words_of(window.input));
+    let read = match input {
+        Input::Packed(words) => words.len() == words_of(window.input),
+        Input::Bytes(bytes) => bytes.len() == window.input.len(),
+    };
+    let written = if shape.words { shape.channels * positions } else { shape.channels.div_ceil(LANES) * positions };
     let sized = stream.len() == shape.stream_words()
         && scratch.len() >= shape.scratch_words()
-        && output.len() >= shape.channels.div_ceil(LANES) * shape.window.positions();
-    let parts = stream.get(2..).and_then(|rest| rest.split_at_checked(shape.preamble() - 2));
-    let Some((zeros, channels)) = parts.filter(|_| is_plain && sized) else {
-        return portable::conv(shape, stream, table, input, scratch, output);
+        && maps.output.len() >= written
+        && read
+        && input.is_bytes() == window.bytes
+        && (!shape.adds || matches!(maps.added(), Input::Packed(words) if words.len() >= written));
+    if !sized || window.kernel == [0; 2] {
+        return portable::conv(shape, stream, table, maps, scratch);
+    }
+    let every = shape.words
+        && table.is_none()
+        && matches!(*stream, [low, high, ..] if low as i32 == i32::MIN && high as i32 == i32::MAX);
+    let behind = match (is_plain, shape.adds) {
+        (true, false) => Behind::Codes,
+        (true, true) if positions > 1 => Behind::Added,
+        (_, false) if every && positions == 1 && shape.channels.is_multiple_of(MOST_GROUP) => Behind::Values,
+        _ => Behind::Sums,
     };
-    Output::new(output, false).clear_rest(shape.channels, shape.window.positions());
-    let run = Run { shape, zeros, channels, input };
-    let [height, width] = shape.window.output;
-    if run.is_pointwise() && height * width >= TILE {
-        // All positions are one row.
-        run.rows(1, height * width, scratch, output);
-    } else if width >= TILE {
-        run.rows(height, width, scratch, output);
+    if positions == 1 {
+        Layer::<MOST_GROUP>::new(shape, stream, table, maps, behind).run(scratch);
     } else {
-        run.one_by_one(scratch, output);
+        Layer::<PAIR>::new(shape, stream, table, maps, behind).run(scratch);
     }
 }
 
-impl Run<'_> {
-    /// Whether windows are the positions of a packed map.
-    fn is_pointwise(&self) -> bool {
-        let window = &self.shape.window;
-        window.kernel == [1; 2] && window.stride == [1; 2] && !window.is_padded() && !window.bytes
+/// A layer being computed, whose sizes have been checked.
+struct Layer<'a, const GROUP: usize> {
+    shape: &'a Conv,
+    behind: Behind,
+    run: Run<'a, GROUP>,
+}
+
+impl<'a, const GROUP: usize> Layer<'a, GROUP> {
+    fn new(shape: &'a Conv, stream: &'a [u32], table: Option<&'a Table>, maps: Maps<'a>, behind: Behind) -> Self {
+        Self { shape, behind, run: Run::new(shape, stream, table, maps) }
     }
 
-    /// Rows of at least three positions: the last three overlap with those before.
-    fn rows(&self, height: usize, width: usize, scratch: &mut [u32], output: &mut [u32]) {
-        let is_pointwise = self.is_pointwise();
-        for row in 0..height {
+    /// All positions: threes of a row, then those that are left, one by one, or once more with those before.
+    fn run(&mut self, scratch: &mut [u32]) {
+        let window = &self.shape.window;
+        // The positions of a map are one row.
+        let is_flat = window.is_pointwise() && window.stride == [1; 2] && !window.bytes;
+        let [map, [rows, width]] =
+            if is_flat { [[1, window.area()]; 2] } else { [[window.input.height, window.input.width], window.output] };
+        // Computed again, they would find their added map overwritten, or their input.
+        let repeats =
+            self.run.maps.added.is_some() == self.shape.adds && self.run.maps.input.is_some() && width >= MANY;
+        let Some((patch, copy)) = scratch.split_at_mut_checked(self.shape.patch_words()) else { return };
+        let (mut many, mut one) = (self.products_of::<MANY>(patch), self.products_of::<1>(patch));
+        let whole = self.windows(map, patch.as_mut_ptr());
+        let reach = [MANY, 1].map(|lanes| self.reach(map, lanes));
+        let unit = window.unit();
+        for row in 0..rows {
+            let [top, _] = window.start([row, 0]);
+            let is_high = top >= 0 && top as usize + window.kernel[0] <= map[0];
             let mut column = 0;
-            loop {
-                column = column.min(width - TILE);
-                if is_pointwise {
-                    self.points(column, scratch);
-                } else if !self.inside(row, column, scratch) {
-                    let (patch, _) = scratch.as_chunks_mut::<{ 2 * TILE }>();
-                    for lane in 0..TILE {
-                        gather(&self.shape.window, self.input, self.zeros, [row, column + lane], patch, lane);
-                    }
+            while column < width {
+                let is_one = column + MANY > width && !repeats;
+                let lanes = if is_one { 1 } else { MANY };
+                column = if is_one { column } else { column.min(width - MANY) };
+                let [_, left] = window.start([0, column]);
+                let end = left + ((lanes - 1) * window.stride[1] + window.kernel[1]) as isize;
+                let first = top.wrapping_mul(map[1] as isize).wrapping_add(left) as usize;
+                let from = self.data().get(unit.wrapping_mul(first)..).unwrap_or_default();
+                // The last word of a row of bytes may reach over the map's end.
+                let is_inside =
+                    is_high && left >= 0 && end <= map[1] as isize && from.len() >= reach[usize::from(is_one)];
+                let windows = if is_inside {
+                    Windows { from: from.as_ptr(), ..whole }
+                } else {
+                    self.copied([top, left], lanes, patch.as_mut_ptr(), copy)
+                };
+                // SAFETY: reads words of the rows of the windows, which lie in the map, as was just asked, or in the copy; writes two
+                // words of the patch for each at each of its positions, which it has.
+                unsafe { if is_one { bn_lenet_conv_gather1(&windows) } else { bn_lenet_conv_gather3(&windows) } }
+                if is_one {
+                    self.products::<1>(&mut one, row * width + column);
+                } else {
+                    self.products::<MANY>(&mut many, row * width + column);
                 }
-                self.products::<TILE>(row * width + column, scratch, output);
-                column += TILE;
-                if column >= width {
-                    break;
-                }
+                column += lanes;
             }
+        }
+        self.run.clear_rest();
+    }
+
+    /// Bytes of the map.
+    fn data(&self) -> &[u8] {
+        match self.run.maps.input(words_of(self.shape.window.input)) {
+            Input::Packed(words) => bytemuck::cast_slice(words),
+            Input::Bytes(bytes) => bytes,
         }
     }
 
-    /// Unpacks three neighbouring positions.
-    fn points(&self, position: usize, scratch: &mut [u32]) {
-        let Input::Packed(words) = self.input else { return };
-        let (patch, _) = scratch.as_chunks_mut::<{ 2 * TILE }>();
-        for (slot, plane) in patch.iter_mut().zip(words.chunks_exact(self.shape.window.area().max(1))) {
-            let Some(three) = plane.get(position..).and_then(|rest| rest.first_chunk::<TILE>()) else { return };
-            for (lane, &word) in three.iter().enumerate() {
-                (slot[lane], slot[TILE + lane]) = unpacked(word);
-            }
-        }
-    }
-
-    /// Unpacks three neighbouring windows, three columns wide, that lie side by side in the map; says whether they do.
-    fn inside(&self, row: usize, column: usize, scratch: &mut [u32]) -> bool {
+    /// Windows of a map of that height and width.
+    #[inline(always)]
+    fn windows(&self, [height, width]: [usize; 2], patch: *mut u32) -> Windows {
         let window = &self.shape.window;
-        let Input::Packed(words) = self.input else { return false };
-        let (top, left) = (row * window.stride[0], column);
-        let ([above, before], [height, width]) = (window.before, [window.input.height, window.input.width]);
-        let is_inside = window.kernel[1] == 3
-            && window.stride[1] == 1
-            && top >= above
-            && left >= before
-            && top - above + window.kernel[0] <= height
-            && left - before + TILE + 2 <= width
-            && words.len() == window.input.channels.div_ceil(LANES) * height * width;
-        if !is_inside {
-            return false;
-        }
-        let Some(from) = words.get((top - above) * width + left - before..) else { return false };
+        let (unit, [planes, rows, _], columns) = (window.unit(), window.parts(), window.row_words());
+        let plane = unit * height * width;
         let windows = Windows {
-            input: from.as_ptr(),
-            patch: scratch.as_mut_ptr(),
-            row: 4 * width,
-            plane: 4 * (height - window.kernel[0]) * width,
-            rows: window.kernel[0],
-            words: window.input.channels.div_ceil(LANES),
+            from: core::ptr::null(),
+            patch,
+            lane: unit * window.stride[1],
+            step: LANES,
+            columns,
+            rows,
+            row_skip: (unit * width).wrapping_sub(LANES * columns),
+            planes,
+            plane_skip: plane.wrapping_sub(unit * rows * width),
         };
-        // SAFETY: reads five columns of the windows' rows of each word of channels, which lie in the map as was just asked; writes
-        // six words for each of their taps, which the scratch has.
-        unsafe { bn_lenet_conv_gather3(&windows) };
-        true
+        if window.is_pointwise() && !window.bytes {
+            // One row of a word in each plane.
+            Windows { step: plane, columns: planes, planes: 1, ..windows }
+        } else {
+            windows
+        }
     }
 
-    fn one_by_one(&self, scratch: &mut [u32], output: &mut [u32]) {
-        let [height, width] = self.shape.window.output;
-        for position in 0..height * width {
-            let from = [position / width.max(1), position % width.max(1)];
-            gather(&self.shape.window, self.input, self.zeros, from, scratch.as_chunks_mut::<2>().0, 0);
-            self.products::<1>(position, scratch, output);
+    /// Windows that reach beyond the map, from a row and column on, in a copy with their padding.
+    #[inline(never)]
+    fn copied(&self, from: [isize; 2], lanes: usize, patch: *mut u32, copy: &mut [u32]) -> Windows {
+        let window = &self.shape.window;
+        let size = window.reach([1, lanes]);
+        window.copy(self.run.maps.input(words_of(window.input)), self.run.zeros, from, size, copy);
+        Windows { from: copy.as_ptr().cast(), ..self.windows(size, patch) }
+    }
+
+    /// Bytes from the first of so many windows to behind the last word that is read of them, in a map of that height and width.
+    fn reach(&self, [height, width]: [usize; 2], lanes: usize) -> usize {
+        let window = &self.shape.window;
+        let [planes, rows, _] = window.parts();
+        let values =
+            planes.saturating_sub(1) * height * width + rows.saturating_sub(1) * width + (lanes - 1) * window.stride[1];
+        window.unit() * values + LANES * window.row_words()
+    }
+
+    /// What the products of a patch of so many positions need, but for the place of the results.
+    #[inline(always)]
+    fn products_of<const POSITIONS: usize>(&mut self, patch: &[u32]) -> Products {
+        let (shape, maps) = (self.shape, &mut self.run.maps);
+        let added = match maps.added {
+            Some(Input::Packed(words)) => (words.as_ptr() as isize).wrapping_sub(maps.output.as_ptr() as isize),
+            _ => 0,
+        };
+        let patch = patch.get(..2 * POSITIONS * shape.quads()).unwrap_or_default().as_ptr_range();
+        let channels = self.run.channels.as_ptr_range();
+        Products {
+            patch: patch.start,
+            patch_end: patch.end,
+            quads: shape.quads(),
+            stream: channels.start,
+            stream_end: channels.end,
+            output: maps.output.as_mut_ptr(),
+            plane: LANES * shape.window.positions().saturating_sub(1),
+            added,
         }
     }
 
     /// Products of a patch of so many positions, and what stands behind them.
-    fn products<const POSITIONS: usize>(&self, position: usize, scratch: &[u32], output: &mut [u32]) {
-        let positions = self.shape.window.positions();
-        let Some(patch) = scratch.get(..2 * POSITIONS * self.shape.quads()) else { return };
-        let Some(to) = output.get_mut(position..) else { return };
-        let (patch, channels) = (patch.as_ptr_range(), self.channels.as_ptr_range());
-        let products = Products {
-            patch: patch.start,
-            patch_end: patch.end,
-            stream: channels.start,
-            stream_end: channels.end,
-            output: to.as_mut_ptr().cast(),
-            plane: 4 * (positions - 1),
-        };
-        // SAFETY: reads the patch, whose words and their number are those of a pair's weights, and the pairs, whose number is
-        // whole; writes two bytes for each pair at each position of the tile, which `output` has.
-        unsafe { if POSITIONS == TILE { bn_lenet_conv_three(&products) } else { bn_lenet_conv_one(&products) } }
+    #[inline(always)]
+    fn products<const POSITIONS: usize>(&mut self, products: &mut Products, position: usize) {
+        if self.behind == Behind::Sums {
+            return self.sums::<POSITIONS>(products, position);
+        }
+        let Some(output) = self.run.maps.output.get_mut(position..) else { return };
+        products.output = output.as_mut_ptr();
+        // SAFETY: reads the patch, whose words and their number are those of a channel's weights, and the groups of channels, whose
+        // number is whole; writes the bytes of each group at each position of the tile, which `output` has, and reads those of the
+        // added map, which has as many. Where the map is replaced, the patch was made of what lay there.
+        unsafe {
+            match (POSITIONS, GROUP, self.behind) {
+                (MANY, _, Behind::Added) => bn_lenet_conv_three_add(products),
+                (MANY, ..) => bn_lenet_conv_three(products),
+                (_, PAIR, Behind::Added) => bn_lenet_conv_one_add(products),
+                (_, PAIR, _) => bn_lenet_conv_one(products),
+                (.., Behind::Values) => bn_lenet_conv_four_values(products),
+                _ => bn_lenet_conv_four(products),
+            }
+        }
+    }
+
+    /// Products whose sums are not yet codes.
+    #[inline(never)]
+    fn sums<const POSITIONS: usize>(&mut self, products: &mut Products, position: usize) {
+        let shape = self.shape;
+        for (at, words) in self.run.channels.chunks_exact(shape.group_words().max(1)).enumerate() {
+            let mut sums = [[0; POSITIONS]; GROUP];
+            products.stream = words.as_ptr();
+            products.output = sums.as_flattened_mut().as_mut_ptr().cast();
+            // SAFETY: as above; writes the sums of one group.
+            unsafe {
+                match (POSITIONS, GROUP) {
+                    (MANY, _) => bn_lenet_conv_three_sums(products),
+                    (_, PAIR) => bn_lenet_conv_one_sums(products),
+                    _ => bn_lenet_conv_four_sums(products),
+                }
+            }
+            let Some(Group { multiplier, adds, .. }) = Group::<GROUP>::of(shape, words) else { return };
+            for (o, sums) in sums.iter().enumerate() {
+                self.run.put([GROUP * at + o, position], sums, multiplier[o], adds[o]);
+            }
+        }
     }
 }

@@ -5,9 +5,11 @@
 //! `v * u0 - w1 * y = 256 * (w0 * u0 + w1 * u1) - 32,767 * w1`, and the start value takes the last term back. All 256 codes are
 //! allowed, nothing is unpacked but one byte, and cores with the DSP extension multiply both halves of a word at once.
 //!
-//! Weights of a channel stand in the order of a patch, an even number of words of four: of packed channels word, window row, column,
-//! channel of the word; of bytes channel, row, column. Two channels stand together: their start values, their weights by turns,
-//! their multipliers.
+//! Weights of a channel stand in the order of a patch, in words of four: of packed channels word, window row, column, channel of
+//! the word; of bytes channel, window row, column, each row filled up to whole words. A group of channels stands together: their
+//! start values, their weights by turns, their multipliers, and where a map is added, that map's multipliers.
+//!
+//! The map that is added stands before the one rounding: `sum = start + 256 * sum of weight * code + factor * added code`.
 
 #[cfg(bn_lenet_arch = "cortex_m_dsp")]
 mod cortex_m_dsp;
@@ -22,10 +24,12 @@ pub use cortex_m_dsp::conv;
 #[cfg(not(bn_lenet_arch = "cortex_m_dsp"))]
 pub use portable::conv;
 
-/// Channels that are computed side by side.
+/// Channels that are computed side by side, and stand by turns, where a layer has several positions; where it has one, twice as many.
 pub const PAIR: usize = 2;
+/// The most channels of a group.
+pub const MOST_GROUP: usize = 2 * PAIR;
 /// The most positions that a path computes side by side, by which its memory is counted.
-const MOST_POSITIONS: usize = 3;
+pub(super) const MOST_POSITIONS: usize = 3;
 /// What a start value takes back for each odd weight.
 pub const ODD: i32 = (1 << 15) - 1;
 
@@ -36,6 +40,8 @@ pub struct Conv {
     pub window: Window,
     /// Channels that it gives.
     pub channels: usize,
+    /// Whether a map of what it gives is added to it.
+    pub adds: bool,
     /// Whether its results are the network's.
     pub words: bool,
     /// Whether a table stands behind it.
@@ -48,12 +54,15 @@ impl Conv {
         self.window.taps() * self.window.input.channels
     }
 
-    /// Words of four weights of a channel.
+    /// Channels that stand by turns.
+    pub const fn group(&self) -> usize {
+        if self.window.positions() == 1 { MOST_GROUP } else { PAIR }
+    }
+
+    /// Words of four weights of a channel. Of one position they are unpacked two by two.
     pub const fn quads(&self) -> usize {
-        let Window { input, bytes, .. } = self.window;
-        let quads =
-            if bytes { self.fan_in().div_ceil(LANES) } else { self.window.taps() * input.channels.div_ceil(LANES) };
-        quads.next_multiple_of(2)
+        let quads = self.window.words();
+        if self.window.positions() == 1 { quads.next_multiple_of(2) } else { quads }
     }
 
     /// Words before the first channel: range of the results, then the code of zero, for bytes one for each channel.
@@ -61,29 +70,67 @@ impl Conv {
         2 + if self.window.bytes { self.window.input.channels } else { 1 }
     }
 
-    /// Words of two channels.
-    pub const fn pair_words(&self) -> usize {
-        PAIR * (2 + self.quads())
+    /// Words of a group of channels.
+    pub const fn group_words(&self) -> usize {
+        self.group() * (2 + self.quads() + self.adds as usize)
     }
 
     /// Words of its stream.
     pub const fn stream_words(&self) -> usize {
-        self.preamble() + self.channels.div_ceil(PAIR) * self.pair_words()
+        self.preamble() + self.channels.div_ceil(self.group()) * self.group_words()
     }
 
-    /// Words that it works in.
+    /// Words that a patch takes: for each word of four codes two halves of the unpacked codes at each position.
+    pub(super) const fn patch_words(&self) -> usize {
+        let positions = self.window.positions();
+        2 * self.quads() * if positions < MOST_POSITIONS { positions } else { MOST_POSITIONS }
+    }
+
+    /// Words that it works in: a patch, and a copy of windows with their padding.
     pub const fn scratch_words(&self) -> usize {
-        2 * MOST_POSITIONS * self.quads()
+        let window = &self.window;
+        let copies = window.is_padded() || window.bytes;
+        self.patch_words() + if copies { window.copy_words([1, MOST_POSITIONS]) } else { 0 }
+    }
+
+    /// About how many instructions it takes on a core with the DSP extension.
+    pub const fn cost(&self) -> usize {
+        let (groups, quads) = (self.channels.div_ceil(self.group()), self.quads());
+        if self.window.positions() == 1 {
+            return groups * (quads * 27 / 2 + 34) + 8 * quads;
+        }
+        let tile = groups * (quads * 17 + 36 + if self.adds { 16 } else { 0 }) + 13 * quads + 150;
+        self.window.positions().div_ceil(MOST_POSITIONS) * tile
+    }
+
+    /// Whether results may take the place of the map: each position is read once, with all of its channels.
+    pub const fn in_place(&self) -> bool {
+        let Window { stride, bytes, .. } = self.window;
+        self.window.is_pointwise() && stride[0] == 1 && stride[1] == 1 && !bytes && !self.words && !self.adds
+    }
+
+    /// How many lanes of each word of a channel's weights stand for weights; the others only fill up.
+    pub fn lanes(&self) -> impl Iterator<Item = usize> + use<> {
+        let ([planes, rows, columns], words, window) = (self.window.parts(), self.window.row_words(), self.window);
+        (0..planes).flat_map(move |plane| {
+            (0..rows).flat_map(move |_| {
+                (0..words).map(move |word| {
+                    let (all, before) = if window.bytes { (columns, word) } else { (window.input.channels, plane) };
+                    LANES.min(all - LANES * before)
+                })
+            })
+        })
     }
 
     /// Where weight `k` of a channel, as PyTorch counts them (channel, row, column), stands among the weights of its stream.
     pub const fn place(&self, k: usize) -> usize {
-        if self.window.bytes {
-            return k;
+        let window = &self.window;
+        let (channel, tap) = (k / window.taps(), k % window.taps());
+        if window.bytes {
+            let [.., columns] = window.parts();
+            return LANES * window.row_words() * (k / columns) + k % columns;
         }
-        let taps = self.window.taps();
-        let (channel, tap) = (k / taps, k % taps);
-        LANES * (channel / LANES * taps + tap) + channel % LANES
+        LANES * (channel / LANES * window.taps() + tap) + channel % LANES
     }
 }
 
@@ -113,6 +160,8 @@ pub struct Channel {
     pub start: i32,
     /// Factor of the sum, times 2^32; positive.
     pub multiplier: i32,
+    /// What a code of the map that is added counts in the sum; 0 where none is.
+    pub adds: i32,
     /// Weights in [-127, 127], in PyTorch's order: channel, row, column.
     pub weights: std::vec::Vec<i8>,
 }
@@ -122,25 +171,23 @@ impl Conv {
     /// The stream of these channels: range of the results, the code of zero by input channel. `None` for a start value that the
     /// packing of the weights drives out of i32.
     pub fn stream(&self, range: [i32; 2], zeros: &[u8], channels: &[Channel]) -> Option<std::vec::Vec<u32>> {
-        let mut stream = std::vec::Vec::from(range.map(|end| end as u32));
-        if self.window.bytes {
-            stream.extend(zeros.iter().map(|&zero| u32::from(zero)));
-        } else {
-            stream.push(u32::from_ne_bytes([zeros.first().copied().unwrap_or(0); LANES]));
-        }
-        for pair in channels.chunks(PAIR) {
-            let mut words = std::vec![0; self.pair_words()];
-            let multipliers = words.len() - PAIR;
-            for (o, channel) in pair.iter().enumerate() {
-                let mut weights = std::vec![0; LANES * self.quads()];
+        let mut stream = super::depthwise::preamble_of(&self.window, range, zeros);
+        let (group, quads) = (self.group(), self.quads());
+        for channels in channels.chunks(group) {
+            let mut words = std::vec![0; self.group_words()];
+            for (o, channel) in channels.iter().enumerate() {
+                let mut weights = std::vec![0; LANES * quads];
                 for (k, &weight) in channel.weights.iter().enumerate() {
                     weights[self.place(k)] = weight;
                 }
                 let odd: i32 = weights.iter().skip(1).step_by(2).map(|&w| i32::from(w)).sum();
                 words[o] = channel.start.checked_add(ODD.checked_mul(odd)?)? as u32;
-                words[multipliers + o] = channel.multiplier as u32;
+                words[group * (1 + quads) + o] = channel.multiplier as u32;
+                if self.adds {
+                    words[group * (2 + quads) + o] = channel.adds as u32;
+                }
                 for (quad, &four) in weights.as_chunks::<LANES>().0.iter().enumerate() {
-                    words[PAIR + PAIR * quad + o] = pack(four);
+                    words[group * (1 + quad) + o] = pack(four);
                 }
             }
             stream.extend(words);
@@ -157,58 +204,63 @@ impl Conv {
 pub fn check(shape: &Conv, stream: &[u32]) -> Result<(), Fault> {
     let [low, high, ..] = *stream else { return Err(Fault::Range) };
     Epilogue::check(low, high, shape.table, shape.words)?;
-    let pairs = stream.get(shape.preamble()..).unwrap_or_default().chunks_exact(shape.pair_words().max(1));
-    for (at, pair) in pairs.enumerate() {
-        for o in 0..PAIR {
-            check_channel(shape, PAIR * at + o, pair, o)?;
+    let groups = stream.get(shape.preamble()..).unwrap_or_default().chunks_exact(shape.group_words().max(1));
+    for (at, words) in groups.enumerate() {
+        for o in 0..shape.group() {
+            check_channel(shape, shape.group() * at + o, words, o)?;
         }
     }
     Ok(())
 }
 
-fn check_channel(shape: &Conv, channel: usize, pair: &[u32], o: usize) -> Result<(), Fault> {
-    let Some(Pair { start, weights, multiplier }) = Pair::of(pair) else { return Err(Fault::WeightRange { channel }) };
-    let (start, multiplier) = (start[o], multiplier[o]);
+fn check_channel(shape: &Conv, channel: usize, group: &[u32], o: usize) -> Result<(), Fault> {
+    // Start value, weights, multiplier, what is added.
+    let mut words = group.iter().skip(o).step_by(shape.group()).map(|&word| word as i32);
     let is_there = channel < shape.channels;
+    let start = words.next().unwrap_or(0);
     // By sign, the products' sums at their largest; and what the packing adds.
     let (mut up, mut down, mut odd) = (0_i64, 0_i64, 0_i64);
-    for word in weights.iter().skip(o).step_by(PAIR) {
-        let w = unpack(*word);
-        if w.iter().any(|w| w.abs() > LINEAR_WEIGHT_MAX.into() || (!is_there && *w != 0)) {
-            return Err(Fault::WeightRange { channel });
-        }
-        for (lane, &w) in w.iter().enumerate() {
+    let mut lanes = shape.lanes();
+    for word in words.by_ref().take(shape.quads()) {
+        let used = lanes.next().filter(|_| is_there).unwrap_or(0);
+        for (lane, w) in unpack(word as u32).into_iter().enumerate() {
+            let may = if lane < used { LINEAR_WEIGHT_MAX.into() } else { 0 };
+            if w.abs() > may {
+                return Err(Fault::WeightRange { channel });
+            }
             let w = i64::from(w);
             (up, down) = (up + w.max(0), down + w.min(0));
             odd += if lane % 2 == 1 { w } else { 0 };
         }
     }
-    if is_there != (multiplier > 0) || (!is_there && multiplier != 0) {
+    let (multiplier, adds) = (words.next().unwrap_or(0), words.next().unwrap_or(0));
+    if is_there != (multiplier > 0) || (!is_there && multiplier != 0) || adds < 0 || (!is_there && adds != 0) {
         return Err(Fault::Multiplier { channel });
     }
     let base = i64::from(start) - i64::from(ODD) * odd;
-    let range = [base + 256 * 255 * down, base + 256 * 255 * up];
+    let range = [base + 256 * 255 * down, base + 255 * (256 * up + i64::from(adds))];
     if range.iter().any(|&end| i32::try_from(end).is_err()) {
         return Err(Fault::Accumulator { channel });
     }
     Ok(())
 }
 
-/// Two channels of a stream.
-struct Pair<'a> {
-    start: [i32; PAIR],
-    /// Of both by turns.
+/// A group of channels of a stream.
+struct Group<'a, const N: usize> {
+    start: &'a [u32; N],
+    /// Of all by turns.
     weights: &'a [u32],
-    multiplier: [i32; PAIR],
+    multiplier: &'a [u32; N],
+    adds: &'a [u32; N],
 }
 
-impl<'a> Pair<'a> {
+impl<'a, const N: usize> Group<'a, N> {
     #[inline(always)]
-    fn of(words: &'a [u32]) -> Option<Self> {
+    fn of(shape: &Conv, words: &'a [u32]) -> Option<Self> {
         let (start, rest) = words.split_first_chunk()?;
-        let (weights, multiplier) = rest.split_last_chunk()?;
-        let of = |words: &[u32; PAIR]| [words[0] as i32, words[1] as i32];
-        Some(Self { start: of(start), weights, multiplier: of(multiplier) })
+        let (weights, rest) = rest.split_at_checked(N * shape.quads())?;
+        let (multiplier, rest) = rest.split_first_chunk()?;
+        Some(Self { start, weights, multiplier, adds: rest.first_chunk().unwrap_or(&[0; N]) })
     }
 }
 
@@ -238,20 +290,21 @@ fn gather<const SLOTS: usize>(
             }
         }
         Input::Bytes(bytes) => {
-            let (mut word, mut filled) = (0_u32, 0);
+            let [.., columns] = window.parts();
+            let (mut word, mut filled, mut left) = (0_u32, 0, columns);
             for (plane, zero) in bytes.chunks_exact(window.area().max(1)).zip(zeros) {
                 window.each(row, column, |tap| {
                     let code = tap.map_or(*zero, |at| plane.get(at).copied().unwrap_or(0).into());
                     word |= (code & 0xFF) << (8 * filled);
-                    filled += 1;
-                    if filled == LANES {
+                    (filled, left) = (filled + 1, left - 1);
+                    if filled == LANES || left == 0 {
                         put(word);
                         (word, filled) = (0, 0);
                     }
+                    if left == 0 {
+                        left = columns;
+                    }
                 });
-            }
-            if filled > 0 {
-                put(word);
             }
         }
     }

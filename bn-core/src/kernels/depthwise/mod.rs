@@ -4,16 +4,11 @@
 //! Stream: range of the results, code of zero for each input channel (of packed maps one for all), then for each four channels
 //! their start values, multipliers, and weights `[tap][channel]`, two a word.
 
-#[cfg(bn_lenet_arch = "cortex_m_dsp")]
-mod cortex_m_dsp;
 pub mod portable;
 
 use super::Fault;
 use super::packed::{Epilogue, Input, LANES, Window};
 
-#[cfg(bn_lenet_arch = "cortex_m_dsp")]
-pub use cortex_m_dsp::depthwise;
-#[cfg(not(bn_lenet_arch = "cortex_m_dsp"))]
 pub use portable::depthwise;
 
 /// Words before the weights of four channels.
@@ -50,15 +45,9 @@ impl Depthwise {
         HEAD + TAP * self.window.taps()
     }
 
-    /// Rows and columns that windows reach over, padding included.
-    const fn reach(&self) -> [usize; 2] {
-        let Window { output, stride, kernel, .. } = self.window;
-        [(output[0] - 1) * stride[0] + kernel[0], (output[1] - 1) * stride[1] + kernel[1]]
-    }
-
     /// Words that it works in: a copy of four channels with their padding, where they do not lie so in the map.
     pub const fn scratch_words(&self) -> usize {
-        let [height, width] = self.reach();
+        let [height, width] = self.window.reach(self.window.output);
         if self.window.bytes || self.multiplier != 1 || self.window.is_padded() { height * width } else { 0 }
     }
 
@@ -84,12 +73,7 @@ pub struct Channel {
 impl Depthwise {
     /// The stream of these channels: range of the results, the code of zero by input channel.
     pub fn stream(&self, range: [i32; 2], zeros: &[u8], channels: &[Channel]) -> std::vec::Vec<u32> {
-        let mut stream = std::vec::Vec::from(range.map(|end| end as u32));
-        if self.window.bytes {
-            stream.extend(zeros.iter().map(|&zero| u32::from(zero)));
-        } else {
-            stream.push(u32::from_ne_bytes([zeros.first().copied().unwrap_or(0); LANES]));
-        }
+        let mut stream = preamble_of(&self.window, range, zeros);
         for four in channels.chunks(LANES) {
             let mut words = std::vec![0; self.quad_words()];
             for (lane, channel) in four.iter().enumerate() {
@@ -102,6 +86,18 @@ impl Depthwise {
         }
         stream
     }
+}
+
+/// What stands before a layer's weights: range of the results; the code of zero, of bytes one for each channel.
+#[cfg(feature = "build")]
+pub(super) fn preamble_of(window: &Window, range: [i32; 2], zeros: &[u8]) -> std::vec::Vec<u32> {
+    let mut words = std::vec::Vec::from(range.map(|end| end as u32));
+    if window.bytes {
+        words.extend(zeros.iter().map(|&zero| u32::from(zero)));
+    } else {
+        words.push(u32::from_ne_bytes([zeros.first().copied().unwrap_or(0); LANES]));
+    }
+    words
 }
 
 /// The weight of a lane in the two words of a tap.
@@ -154,7 +150,7 @@ fn plane<'a>(
     if shape.scratch_words() == 0 {
         return Some((input.plane(quad, window.area())?, window.input.width));
     }
-    let [height, width] = shape.reach();
+    let [height, width] = window.reach(window.output);
     let copy = scratch.get_mut(..height * width)?;
     let zero = zero_of(shape, zeros, quad);
     let (area, step) = (window.area(), shape.multiplier.max(1));

@@ -25,7 +25,11 @@ mod weights;
 use std::thread;
 
 use bn_core::file::{Contents, WeightsFile};
-use bn_core::kernels::{add, conv, depthwise, packed, pool};
+use bn_core::kernels::conv::Conv;
+use bn_core::kernels::depthwise::Depthwise;
+use bn_core::kernels::depthwise3::Depthwise3;
+use bn_core::kernels::packed::Maps;
+use bn_core::kernels::winograd3::Winograd3;
 use bn_core::network::{Activation, Value};
 use bn_core::plan::{Kernel, Layer, NONE, Step, TABLE_WORDS};
 
@@ -142,8 +146,10 @@ impl Quantizer<'_> {
 
     fn step(&self, layer: &Layer, step: &Step) -> Result<Made> {
         match layer.kernel {
-            Kernel::Conv(shape) => self.conv(layer, step, &shape),
-            Kernel::Depthwise(shape) => self.depthwise(layer, step, &shape),
+            Kernel::Winograd3(Winograd3 { window, channels, .. }) => self.conv(layer, step, &window, channels),
+            Kernel::Conv(Conv { window, channels, .. }) => self.conv(layer, step, &window, channels),
+            Kernel::Depthwise3(Depthwise3 { window }) => self.depthwise(layer, step, &window, 1),
+            Kernel::Depthwise(Depthwise { window, multiplier, .. }) => self.depthwise(layer, step, &window, multiplier),
             Kernel::MeanPool(shape) => Ok(self.mean(layer, step, &shape)),
             Kernel::Add(_) => self.add(layer, step),
             Kernel::MaxPool(_) => Ok(Made::passing(self.read(step).codes.clone())),
@@ -180,36 +186,15 @@ impl Quantizer<'_> {
 
     /// The step on all calibration inputs.
     fn run(&self, layer: &Layer, step: &Step, made: &Made) -> Result<Tensor> {
-        let nodes = self.parameters.network.nodes();
-        let node = &nodes[usize::from(step.first)];
-        let first = self.tensor(node.input);
-        let second = match node.op {
-            bn_core::network::Op::Add { other } => Some(self.tensor(other)),
-            _ => None,
-        };
+        let first = self.tensor(layer.reads);
+        let second = layer.other.map(|other| self.tensor(other));
         let table = made.table.as_ref().map(|table| table.first_chunk().expect("a table has 1,024 entries"));
         let (examples, [_, words]) = (first.len(), layer.sizes);
         let run = |example: usize, scratch: &mut [u32], output: &mut [u32]| {
-            let input = first.example(example);
-            match &layer.kernel {
-                Kernel::Conv(shape) => conv::conv(shape, &made.stream, table, input, scratch, output),
-                Kernel::Depthwise(shape) => {
-                    depthwise::depthwise(shape, &made.stream, table, input, scratch, output);
-                }
-                Kernel::MeanPool(shape) => pool::mean(shape, &made.stream, input, output),
-                Kernel::MaxPool(shape) => pool::max(shape, input, output),
-                Kernel::Add(shape) => {
-                    let other: packed::Input<'_> = second.expect("a sum has two terms").example(example);
-                    add::add(shape, &made.stream, table, [input, other], output);
-                }
-                Kernel::Flatten(shape) => add::flatten(shape, input, output),
-            }
+            let (input, added) = (first.example(example), second.map(|second| second.example(example)));
+            layer.kernel.run(&made.stream, table, Maps { input: Some(input), added, output }, scratch);
         };
-        let scratch = match &layer.kernel {
-            Kernel::Conv(shape) => shape.scratch_words(),
-            Kernel::Depthwise(shape) => shape.scratch_words(),
-            _ => 0,
-        };
+        let [scratch, _] = layer.kernel.words();
         let mut results = vec![0; examples * words];
         let share = examples.div_ceil(cores());
         thread::scope(|scope| {

@@ -2,7 +2,6 @@
 
 use bn_core::kernels::add::{MULTIPLIER_MAX, SHIFT_MAX};
 use bn_core::kernels::pool::{MEAN_UNIT, Pool};
-use bn_core::network::{Op, Value};
 use bn_core::plan::{Kernel, Layer, Step};
 
 use super::range::Codes;
@@ -35,10 +34,8 @@ impl Quantizer<'_> {
     }
 
     pub(super) fn add(&self, layer: &Layer, step: &Step) -> Result<Made> {
-        let Kernel::Add(shape) = layer.kernel else { unreachable!("a sum") };
-        let node = &self.parameters.network.nodes()[usize::from(step.first)];
-        let Op::Add { other } = node.op else { unreachable!("a sum") };
-        let terms: [&Codes; 2] = [node.input, other].map(|value: Value| &self.tensor(value).codes);
+        let (Kernel::Add(shape), Some(other)) = (layer.kernel, layer.other) else { unreachable!("a sum") };
+        let terms: [&Codes; 2] = [layer.reads, other].map(|value| &self.tensor(value).codes);
         if !terms.iter().all(|codes| codes.is_uniform()) {
             return Err(self.refuse(step, "adds the network's input, whose channels have scales of their own"));
         }

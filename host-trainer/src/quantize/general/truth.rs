@@ -21,11 +21,6 @@ pub(super) struct Truth {
     inputs: Vec<f32>,
 }
 
-/// The value before a step's activation.
-fn before_activation(layer: &Layer, input: Value) -> Value {
-    layer.after.or(layer.node).map_or(input, Value::Node)
-}
-
 impl Truth {
     /// Runs the network.
     pub(super) fn new(parameters: &Parameters, steps: &[Step], inputs: &Inputs) -> Self {
@@ -34,7 +29,7 @@ impl Truth {
             .iter()
             .filter_map(|step| {
                 let layer = Family::of_number(step.family)?.layer(&network.topology(), step.first.into())?;
-                Some(before_activation(&layer, network.nodes()[usize::from(step.first)].input))
+                Some(layer.before_activation())
             })
             .collect();
         let net = Net::<f32>::from_parameters(parameters);
@@ -74,7 +69,7 @@ impl Truth {
 
     /// What stands before a layer's activation.
     pub(super) fn of(&self, layer: &Layer) -> &[f32] {
-        match before_activation(layer, layer.reads) {
+        match layer.before_activation() {
             Value::Input => &self.inputs,
             Value::Node(node) => &self.values[&node],
         }

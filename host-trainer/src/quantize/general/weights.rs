@@ -1,9 +1,8 @@
 //! Convolutions, linear and depthwise layers: a scale a channel and integers by what they cost on the codes that the layer meets.
 
-use bn_core::kernels::conv::{self, Conv};
-use bn_core::kernels::depthwise::{self, Depthwise};
 use bn_core::kernels::packed::Window;
-use bn_core::plan::{Layer, Step};
+use bn_core::kernels::{conv, depthwise, winograd3};
+use bn_core::plan::{Form, Kernel, Layer, Step};
 use bn_core::quant::LINEAR_WEIGHT_MAX;
 
 use super::affine::Affine;
@@ -24,7 +23,7 @@ const CLIPS: [f64; 9] = [1.0, 0.96, 0.92, 0.88, 0.84, 0.8, 0.75, 0.7, 0.6];
 const MULTIPLIER_MIN: f64 = 1024.0;
 /// The multiplier of a channel whose weights are all zero.
 const MULTIPLIER_OF_NONE: f64 = 65_536.0;
-/// What a convolution's accumulator counts a product as.
+/// What a convolution's accumulator counts a product as, where codes are packed.
 const CONV_UNIT: f64 = 256.0;
 /// The largest integer of a depthwise weight.
 const DEPTHWISE_MAX: i32 = 32_767;
@@ -42,10 +41,30 @@ struct Row {
     weights: Vec<i32>,
     start: i32,
     multiplier: i32,
+    adds: i32,
     scale: f64,
     clip: f64,
     cost: f64,
     plain: f64,
+}
+
+/// A map that is added to a channel's results.
+#[derive(Clone, Copy)]
+struct Added {
+    /// Mean of its codes less their zero.
+    mean: f64,
+    /// What codes mean.
+    scale: f64,
+    zero: f64,
+}
+
+/// What a kernel's accumulator counts a product as.
+pub(super) fn unit_of(kernel: &Kernel) -> f64 {
+    match kernel {
+        Kernel::Conv(_) => CONV_UNIT,
+        Kernel::Winograd3(_) => winograd3::UNIT.into(),
+        _ => 1.0,
+    }
 }
 
 /// What a row is fitted to.
@@ -60,48 +79,80 @@ struct Fit<'a> {
 }
 
 impl Quantizer<'_> {
-    pub(super) fn conv(&self, layer: &Layer, step: &Step, shape: &Conv) -> Result<Made> {
+    /// A convolution or linear layer that gives so many channels.
+    pub(super) fn conv(&self, layer: &Layer, step: &Step, window: &Window, channels: usize) -> Result<Made> {
         let input = self.read(step);
-        let map = shape.window.input;
+        let map = window.input;
+        let (run, fan_in) = (window.taps(), window.taps() * map.channels);
         let mut affine = Affine::of(self.parameters, layer, map.channels);
-        let run = shape.fan_in() / map.channels;
         affine.take_codes(&input.codes, |_, k| k / run);
-        let zeros: Vec<f64> = (0..shape.fan_in()).map(|k| input.codes.zero[k / run]).collect();
-        let seen = self.see(input, &shape.window, None);
-        let samples = self.sampled_means(layer, shape.window.positions(), input.len());
-        let finest = || finest(&affine, CONV_UNIT, LINEAR_WEIGHT_MAX.into());
-        let target = self.target(layer, shape.words, finest);
-        let fit = Fit { unit: CONV_UNIT, max: LINEAR_WEIGHT_MAX.into(), target: &target, zeros: &zeros };
-        let channels: Vec<usize> = (0..shape.channels).collect();
-        let rows = each(&channels, |&c| fit.row(&affine.weight[c], affine.bias[c], samples[c], &seen));
+        let zeros: Vec<f64> = (0..fan_in).map(|k| input.codes.zero[k / run]).collect();
+        let seen = self.see(input, window, None);
+        let samples = self.sampled_means(layer, window.positions(), input.len());
+        let unit = unit_of(&layer.kernel);
+        let words = layer.forms[1] == Form::Words;
+        let target = self.target(layer, words, || finest(&affine, unit, LINEAR_WEIGHT_MAX.into()));
+        let fit = Fit { unit, max: LINEAR_WEIGHT_MAX.into(), target: &target, zeros: &zeros };
+        let added = self.added(layer, step, window.positions())?;
+        let channels: Vec<usize> = (0..channels).collect();
+        let rows = each(&channels, |&c| {
+            let added = added.as_ref().map(|added| Added { mean: added.0[c], ..added.1 });
+            fit.row(&affine.weight[c], affine.bias[c], samples[c], &seen, added)
+        });
         let rows = rows.into_iter().collect::<Option<Vec<Row>>>();
         let rows = rows.ok_or_else(|| self.refuse(step, "has weights too large for an integer scale"))?;
         let report = report(self.name(step), 8, &affine, &rows);
         let made = rows.into_iter().map(|row| conv::Channel {
             start: row.start,
             multiplier: row.multiplier,
+            adds: row.adds,
             weights: row.weights.iter().map(|&w| w as i8).collect(),
         });
-        let made: Vec<_> = made.collect();
-        let stream = shape.stream(target.range, &input.codes.zeros(), &made);
+        let (made, zeros): (Vec<_>, _) = (made.collect(), input.codes.zeros());
+        let stream = match layer.kernel {
+            Kernel::Winograd3(shape) => Some(shape.stream(target.range, &zeros, &made)),
+            Kernel::Conv(shape) => shape.stream(target.range, &zeros, &made),
+            other => unreachable!("{other:?} is no convolution"),
+        };
         let stream = stream.ok_or_else(|| self.refuse(step, "has a bias too large for an integer"))?;
         Ok(Made { stream, table: target.table, output: target.output, report: Some(report) })
     }
 
-    pub(super) fn depthwise(&self, layer: &Layer, step: &Step, shape: &Depthwise) -> Result<Made> {
+    /// What is added to a convolution's results: the mean by channel of codes less their zero, over the windows that
+    /// [`see`](Self::see) looks through, and what codes mean.
+    fn added(&self, layer: &Layer, step: &Step, positions: usize) -> Result<Option<(Vec<f64>, Added)>> {
+        let Some(other) = layer.other else { return Ok(None) };
+        let tensor = self.tensor(other);
+        if !tensor.codes.is_uniform() {
+            return Err(self.refuse(step, "adds a map whose channels have scales of their own"));
+        }
+        let (scale, zero) = (tensor.codes.scale[0], tensor.codes.zero[0]);
+        let windows: Vec<_> = sampled(positions, tensor.len()).collect();
+        let mean = |c: usize| {
+            let codes = windows.iter().map(|&(example, at)| f64::from(tensor.example(example).code(c, positions, at)));
+            codes.sum::<f64>() / windows.len() as f64 - zero
+        };
+        let means = (0..self.parameters.network.shape(other).channels).map(mean).collect();
+        Ok(Some((means, Added { mean: 0.0, scale, zero })))
+    }
+
+    /// A depthwise layer that gives so many channels for each that it reads, or a function of each channel.
+    pub(super) fn depthwise(&self, layer: &Layer, step: &Step, window: &Window, multiplier: usize) -> Result<Made> {
         let input = self.read(step);
-        let mut affine = Affine::of(self.parameters, layer, shape.channels());
-        let of = |c: usize| c / shape.multiplier;
+        let given = window.input.channels * multiplier;
+        let mut affine = Affine::of(self.parameters, layer, given);
+        let of = |c: usize| c / multiplier;
         affine.take_codes(&input.codes, |c, _| of(c));
-        let samples = self.sampled_means(layer, shape.window.positions(), input.len());
-        let finest = || finest(&affine, 1.0, DEPTHWISE_MAX);
-        let target = self.target(layer, shape.words, finest);
-        let channels: Vec<usize> = (0..shape.channels()).collect();
+        let samples = self.sampled_means(layer, window.positions(), input.len());
+        let unit = unit_of(&layer.kernel);
+        let words = layer.forms[1] == Form::Words;
+        let target = self.target(layer, words, || finest(&affine, unit, DEPTHWISE_MAX));
+        let channels: Vec<usize> = (0..given).collect();
         let rows = each(&channels, |&c| {
-            let zeros = vec![input.codes.zero[of(c)]; shape.window.taps()];
-            let fit = Fit { unit: 1.0, max: DEPTHWISE_MAX, target: &target, zeros: &zeros };
-            let seen = self.see(input, &shape.window, Some(of(c)));
-            fit.row(&affine.weight[c], affine.bias[c], samples[c], &seen)
+            let zeros = vec![input.codes.zero[of(c)]; window.taps()];
+            let fit = Fit { unit, max: DEPTHWISE_MAX, target: &target, zeros: &zeros };
+            let seen = self.see(input, window, Some(of(c)));
+            fit.row(&affine.weight[c], affine.bias[c], samples[c], &seen, None)
         });
         let rows = rows.into_iter().collect::<Option<Vec<Row>>>();
         let rows = rows.ok_or_else(|| self.refuse(step, "has weights too large for an integer scale"))?;
@@ -111,7 +162,12 @@ impl Quantizer<'_> {
             multiplier: row.multiplier,
             weights: row.weights.iter().map(|&w| w as i16).collect(),
         });
-        let stream = shape.stream(target.range, &input.codes.zeros(), &made.collect::<Vec<_>>());
+        let (made, zeros): (Vec<_>, _) = (made.collect(), input.codes.zeros());
+        let stream = match layer.kernel {
+            Kernel::Depthwise3(shape) => shape.stream(target.range, &zeros, &made),
+            Kernel::Depthwise(shape) => shape.stream(target.range, &zeros, &made),
+            other => unreachable!("{other:?} is no depthwise layer"),
+        };
         Ok(Made { stream, table: target.table, output: target.output, report: Some(report) })
     }
 
@@ -177,9 +233,9 @@ fn finest(affine: &Affine, unit: f64, max: i32) -> f64 {
 
 impl Fit<'_> {
     /// Integers of one channel; `None` where none fit.
-    fn row(&self, weight: &[f64], bias: f64, mean: f64, seen: &Seen) -> Option<Row> {
+    fn row(&self, weight: &[f64], bias: f64, mean: f64, seen: &Seen, added: Option<Added>) -> Option<Row> {
         let reach: f64 = weight.iter().map(|w| w.abs()).sum::<f64>() * 255.0;
-        if self.target.table.is_none() && reach < self.target.unit / 2.0 {
+        if self.target.table.is_none() && reach < self.target.unit / 2.0 && added.is_none() {
             return self.constant(weight.len(), bias);
         }
         let largest = weight.iter().fold(0.0, |max, w| f64::max(max, w.abs()));
@@ -191,9 +247,10 @@ impl Fit<'_> {
             let (clip, rounded, plain) = self.round(weight, scale, scale <= wanted, seen);
             let chosen = scale * clip;
             let clip = chosen / wanted;
-            if let Some((start, multiplier)) = self.finish(weight, bias, mean, chosen, &rounded.integers, seen) {
+            let asked = Finish { bias, mean, scale: chosen, integers: &rounded.integers, added };
+            if let Some([start, multiplier, adds]) = self.finish(&asked, seen) {
                 let Rounded { integers, cost } = rounded;
-                return Some(Row { weights: integers, start, multiplier, scale: chosen, clip, cost, plain });
+                return Some(Row { weights: integers, start, multiplier, adds, scale: chosen, clip, cost, plain });
             }
             scale *= 1.1;
         }
@@ -213,6 +270,7 @@ impl Fit<'_> {
             weights: vec![0; fan_in],
             start: (value * MULTIPLIER_ONE / multiplier).round() as i32,
             multiplier: multiplier as i32,
+            adds: 0,
             scale: multiplier / MULTIPLIER_ONE * unit * self.unit,
             clip: f64::INFINITY,
             cost: 0.0,
@@ -234,34 +292,40 @@ impl Fit<'_> {
         (clip, by_pairs(weight, clip * scale, self.max, covariance), plain)
     }
 
-    /// Start value and multiplier, where they and every accumulator fit. The bias takes back what the mean is off.
-    fn finish(
-        &self,
-        weight: &[f64],
-        bias: f64,
-        mean: f64,
-        scale: f64,
-        integers: &[i32],
-        seen: &Seen,
-    ) -> Option<(i32, i32)> {
+    /// Start value, multiplier and factor of what is added, where they and every accumulator fit. The bias takes back what the mean
+    /// is off.
+    fn finish(&self, asked: &Finish<'_>, seen: &Seen) -> Option<[i32; 3]> {
+        let Finish { bias, mean, scale, integers, added } = *asked;
         let Target { unit, zero, .. } = *self.target;
         let products = || integers.iter().map(|&q| f64::from(q));
-        debug_assert_eq!(weight.len(), integers.len());
-        let given: f64 = bias + products().zip(&seen.means).map(|(q, mean)| q * scale * mean).sum::<f64>();
+        let per_unit = self.unit / scale;
+        let adds = added.map_or(0.0, |added| (added.scale * per_unit).round());
+        let [added_mean, added_zero] = added.map_or([0.0; 2], |added| [added.mean, added.zero]);
+        let given = products().zip(&seen.means).map(|(q, mean)| q * scale * mean).sum::<f64>();
+        let given: f64 = bias + given + adds / per_unit * added_mean;
         let bias = bias + (mean - given);
         let off: f64 = products().zip(self.zeros).map(|(q, zero)| q * zero).sum();
-        let per_unit = self.unit / scale;
-        let start = ((bias + zero * unit) * per_unit - off * self.unit).round();
+        let start = ((bias + zero * unit) * per_unit - off * self.unit - adds * added_zero).round();
         let multiplier = (scale / self.unit / unit * MULTIPLIER_ONE).round();
         let [up, down] = [1.0, -1.0].map(|sign| products().map(|q| (sign * q).max(0.0)).sum::<f64>() * 255.0);
         let odd = f64::from(conv::ODD) * products().map(f64::abs).sum::<f64>();
         let most = f64::from(i32::MAX) - 1.0;
         let fits = (1.0..most).contains(&multiplier)
-            && start + up * self.unit < most
+            && start + up * self.unit + 255.0 * adds < most
             && start - down * self.unit > -most
-            && (self.unit == 1.0 || start.abs() + odd < most);
-        fits.then_some((start as i32, multiplier as i32))
+            && (self.unit != CONV_UNIT || start.abs() + odd < most);
+        fits.then_some([start as i32, multiplier as i32, adds as i32])
     }
+}
+
+/// Integers of a channel whose scale and weights are chosen.
+struct Finish<'a> {
+    bias: f64,
+    /// What its results should be on the mean.
+    mean: f64,
+    scale: f64,
+    integers: &'a [i32],
+    added: Option<Added>,
 }
 
 fn report(layer: String, weight_bits: u32, affine: &Affine, rows: &[Row]) -> LayerReport {

@@ -1,41 +1,82 @@
-@ Products of gathered patches, two channels at a time, for cores with the DSP extension.
+@ Products of gathered patches, a group of channels at a time, for cores with the DSP extension.
 @
 @       one word of weights v:   256 w0 - w1 | 256 w2 - w3         acc += v . u          u = u0 | u2
 @       sxtb16 v:                        -w1 | -w3                 acc += sxtb16 v . y   y = the four codes, turned over
 @
 @ which adds 256 (w0 u0 + w1 u1 + w2 u2 + w3 u3) - 32,767 (w1 + w3); the start value takes the last term back.
 @
-@       three positions:  u u u y y y of a word of four channels, two words of weights: 12 SMLAD of 17 instructions
-@       one position:     u y u y of two such words, four words of weights: 8 SMLAD of 14
+@       three positions, two channels:  u u u y y y of a word of codes, two words of weights:       12 SMLAD of 17 instructions
+@       one position, two channels:     u y of a word of codes, two words of weights:                4 SMLAD of 8
+@       one position, four channels:    u y u y of two words of codes, twice four words of weights: 16 SMLAD of 27
 @
-@ The stream's `check` has proved that no sum leaves 32 bits in the end; on the way it may.
+@ Each is a chain of BNC_CHAIN such blocks: a patch begins so far before its end that whole chains are left, and where that is lies
+@ on the stack. The stream's `check` has proved that no sum leaves 32 bits in the end; on the way it may.
 
-@ void bn_lenet_conv_three(const struct { const uint32_t *patch, *patch_end, *stream, *stream_end; uint8_t *output;
-@     uint32_t plane; } *)
-@ `stream` is at the first pair of channels, `output` at the first of the positions, `plane` the bytes from a word of channels to
-@ the next, less 4. Results are codes from 0 to 255. `bn_lenet_conv_one` likewise.
+@ void bn_lenet_conv_three(const struct { const uint32_t *patch, *patch_end; uint32_t quads; const uint32_t *stream, *stream_end;
+@     uint8_t *output; uint32_t plane, added; } *)
+@ `stream` is at the first group of channels, `output` at the first of the positions, `plane` the bytes from a word of channels to
+@ the next, less 4. Results are codes from 0 to 255; `_add` adds a code that lies `added` bytes behind each result's place, times
+@ the channel's factor; `_sums` stores the sums of one group, channel by channel; `_values`
+@ stores results as they are, a word each. `bn_lenet_conv_one` and `_four` likewise.
 .set    BNC_PATCH, 0
 .set    BNC_PATCH_END, 4
-.set    BNC_STREAM, 8
-.set    BNC_STREAM_END, 12
-.set    BNC_OUTPUT, 16
-.set    BNC_PLANE, 20
-.set    BNC_FRAME, 24
+.set    BNC_ENTRY, 8                            @ quads, until the entry is known
+.set    BNC_STREAM, 12
+.set    BNC_STREAM_END, 16
+.set    BNC_OUTPUT, 20
+.set    BNC_PLANE, 24
+.set    BNC_ADDED, 28
+.set    BNC_FRAME, 36
+.set    BNC_CHAIN, 8
+.set    BNC_THREE_SIZE, 66
+.set    BNC_ONE_SIZE, 30
+.set    BNC_FOUR_SIZE, 108
 
-.macro BNC_ENTER name
+@ \log: of how many words of codes a block takes; \size: its bytes.
+.macro BNC_ENTER name, log, size
         .section .text.\name, "ax", %progbits
+        .p2align 2                              @ ADR counts from whole words
         .global \name
         .type   \name, %function
         .thumb_func
 \name:
         push    {r4-r11, lr}
         sub     sp, #BNC_FRAME
-        ldm     r0, {r1-r6}
-        stm     sp, {r1-r6}
-        mov     r1, r3
+        ldm     r0, {r1-r8}
+        stm     sp, {r1-r8}
+        @ The first chain takes what lacks to whole ones.
+        sub     r3, r3, #(1 << \log)
+.if \log
+        lsr     r3, r3, #\log
+.endif
+        and     r3, r3, #(BNC_CHAIN - 1)
+        mov     r1, #\size
+        adr.w   r0, 9f
+        mls     r0, r3, r1, r0
+        sub     r0, r1
+        add     r0, r0, #1                      @ Thumb
+        str     r0, [sp, #BNC_ENTRY]
+        mov     r1, r4
 .endm
 
-.macro BNC_THREE
+@ Behind a group: the next result's place, in the same word of channels or the next.
+.macro BNC_NEXT
+        tst     r2, #3
+        it      eq
+        addeq   r2, r2, r3
+        str     r2, [sp, #BNC_OUTPUT]
+.endm
+.macro BNC_LEAVE name
+        ldr     r3, [sp, #BNC_STREAM_END]
+        cmp     r1, r3
+        bne.w   1b
+        add     sp, #BNC_FRAME
+        pop     {r4-r11, pc}
+        .p2align 2
+        .size   \name, . - \name
+.endm
+
+.macro BNC_THREE_BLOCK
         ldm     r1!, {r2, r3}
         ldm     r0!, {r10-r12}
         smlad   r4, r10, r2, r4
@@ -55,7 +96,9 @@
         smlad   r9, r12, r3, r9
 .endm
 
-        BNC_ENTER bn_lenet_conv_three
+@ \kind: 0 for codes, 1 for codes with a map added, 2 for sums, 3 for results as they are.
+.macro BNC_THREE name, kind
+        BNC_ENTER \name, 0, BNC_THREE_SIZE
 1:      @ two channels
         ldrd    r0, lr, [sp, #BNC_PATCH]
         ldrd    r4, r7, [r1], #8
@@ -63,19 +106,41 @@
         mov     r6, r4
         mov     r8, r7
         mov     r9, r7
-        @ Words of a patch are an even number; where they are not whole fours, begin in the middle.
-        sub     r2, lr, r0
-        tst     r2, #0x10
-        bne.w   3f
-2:
-        BNC_THREE
-        BNC_THREE
-3:
-        BNC_THREE
-        BNC_THREE
+        ldr     pc, [sp, #BNC_ENTRY]
+8:
+.rept BNC_CHAIN
+        BNC_THREE_BLOCK
+.endr
+9:
         cmp     r0, lr
-        bne.w   2b
+        bne.w   8b
+.if \kind == 2
+        ldr     r2, [sp, #BNC_OUTPUT]
+        stm     r2, {r4-r9}
+        add     sp, #BNC_FRAME
+        pop     {r4-r11, pc}
+        .p2align 2
+        .size   \name, . - \name
+.else
         ldrd    r2, r3, [r1], #8
+.if \kind == 1
+        ldrd    r10, r11, [r1], #8
+        ldr     r12, [sp, #BNC_OUTPUT]
+        ldr     lr, [sp, #BNC_ADDED]
+        add     r12, lr
+        ldrb    lr, [r12]
+        ldrb    r0, [r12, #4]
+        mla     r4, lr, r10, r4
+        ldrb    lr, [r12, #8]
+        mla     r5, r0, r10, r5
+        ldrb    r0, [r12, #1]
+        mla     r6, lr, r10, r6
+        ldrb    lr, [r12, #5]
+        mla     r7, r0, r11, r7
+        ldrb    r0, [r12, #9]
+        mla     r8, lr, r11, r8
+        mla     r9, r0, r11, r9
+.endif
 .irp    sum, r4, r5, r6
         smmulr  \sum, \sum, r2
 .endr
@@ -92,48 +157,57 @@
         strh    r5, [r2, #4]
         strh    r6, [r2, #8]
         strh    r4, [r2], #2
-        tst     r2, #3
-        it      eq
-        addeq   r2, r2, r3
-        str     r2, [sp, #BNC_OUTPUT]
-        ldr     r3, [sp, #BNC_STREAM_END]
-        cmp     r1, r3
-        bne.w   1b
-        add     sp, #BNC_FRAME
-        pop     {r4-r11, pc}
-        .size   bn_lenet_conv_three, . - bn_lenet_conv_three
+        BNC_NEXT
+        BNC_LEAVE \name
+.endif
+.endm
+        BNC_THREE bn_lenet_conv_three, 0
+        BNC_THREE bn_lenet_conv_three_add, 1
+        BNC_THREE bn_lenet_conv_three_sums, 2
 
-.macro BNC_ONE
-        ldm     r1!, {r2, r3, r6, r7}
-        ldm     r0!, {r8-r11}
+.macro BNC_ONE_BLOCK
+        ldm     r1!, {r2, r3}
+        ldm     r0!, {r8, r9}
         smlad   r4, r8, r2, r4
         smlad   r5, r8, r3, r5
-        smlad   r4, r10, r6, r4
-        smlad   r5, r10, r7, r5
         sxtb16  r2, r2
         sxtb16  r3, r3
-        sxtb16  r6, r6
-        sxtb16  r7, r7
         smlad   r4, r9, r2, r4
         smlad   r5, r9, r3, r5
-        smlad   r4, r11, r6, r4
-        smlad   r5, r11, r7, r5
 .endm
 
-        BNC_ENTER bn_lenet_conv_one
+.macro BNC_ONE name, kind
+        BNC_ENTER \name, 0, BNC_ONE_SIZE
 1:      @ two channels
         ldrd    r0, lr, [sp, #BNC_PATCH]
         ldrd    r4, r5, [r1], #8
-        sub     r2, lr, r0
-        tst     r2, #0x10
-        bne     3f
-2:
-        BNC_ONE
-3:
-        BNC_ONE
+        ldr     pc, [sp, #BNC_ENTRY]
+8:
+.rept BNC_CHAIN
+        BNC_ONE_BLOCK
+.endr
+9:
         cmp     r0, lr
-        bne     2b
+        bne.w   8b
+.if \kind == 2
+        ldr     r2, [sp, #BNC_OUTPUT]
+        stm     r2, {r4, r5}
+        add     sp, #BNC_FRAME
+        pop     {r4-r11, pc}
+        .p2align 2
+        .size   \name, . - \name
+.else
         ldrd    r2, r3, [r1], #8
+.if \kind == 1
+        ldrd    r10, r11, [r1], #8
+        ldr     r12, [sp, #BNC_OUTPUT]
+        ldr     lr, [sp, #BNC_ADDED]
+        add     r12, lr
+        ldrb    lr, [r12]
+        ldrb    r0, [r12, #1]
+        mla     r4, lr, r10, r4
+        mla     r5, r0, r11, r5
+.endif
         smmulr  r4, r4, r2
         smmulr  r5, r5, r3
         usat    r4, #8, r4
@@ -141,69 +215,142 @@
         orr     r4, r4, r5, lsl #8
         ldrd    r2, r3, [sp, #BNC_OUTPUT]
         strh    r4, [r2], #2
-        tst     r2, #3
-        it      eq
-        addeq   r2, r2, r3
-        str     r2, [sp, #BNC_OUTPUT]
-        ldr     r3, [sp, #BNC_STREAM_END]
-        cmp     r1, r3
-        bne     1b
+        BNC_NEXT
+        BNC_LEAVE \name
+.endif
+.endm
+        BNC_ONE bn_lenet_conv_one, 0
+        BNC_ONE bn_lenet_conv_one_add, 1
+        BNC_ONE bn_lenet_conv_one_sums, 2
+
+.macro BNC_FOUR_PRODUCTS u, y
+        ldm     r1!, {r8-r11}
+        smlad   r4, r8, \u, r4
+        smlad   r5, r9, \u, r5
+        smlad   r6, r10, \u, r6
+        smlad   r7, r11, \u, r7
+        sxtb16  r8, r8
+        sxtb16  r9, r9
+        sxtb16  r10, r10
+        sxtb16  r11, r11
+        smlad   r4, r8, \y, r4
+        smlad   r5, r9, \y, r5
+        smlad   r6, r10, \y, r6
+        smlad   r7, r11, \y, r7
+.endm
+
+.macro BNC_FOUR name, kind
+        BNC_ENTER \name, 1, BNC_FOUR_SIZE
+1:      @ four channels
+        ldr     r0, [sp, #BNC_PATCH]
+        ldm     r1!, {r4-r7}
+        ldr     pc, [sp, #BNC_ENTRY]
+8:
+.rept BNC_CHAIN
+        ldm     r0!, {r2, r3, r12, lr}
+        BNC_FOUR_PRODUCTS r2, r3
+        BNC_FOUR_PRODUCTS r12, lr
+.endr
+9:
+        ldr     r2, [sp, #BNC_PATCH_END]
+        cmp     r0, r2
+        bne.w   8b
+        ldr     r2, [sp, #BNC_OUTPUT]
+.if \kind == 2
+        stm     r2, {r4-r7}
         add     sp, #BNC_FRAME
         pop     {r4-r11, pc}
-        .size   bn_lenet_conv_one, . - bn_lenet_conv_one
+        .p2align 2
+        .size   \name, . - \name
+.else
+        ldm     r1!, {r8-r11}
+        smmulr  r4, r4, r8
+        smmulr  r5, r5, r9
+        smmulr  r6, r6, r10
+        smmulr  r7, r7, r11
+.if \kind == 3
+        stm     r2!, {r4-r7}
+.else
+.irp    sum, r4, r5, r6, r7
+        usat    \sum, #8, \sum
+.endr
+        orr     r4, r4, r5, lsl #8
+        orr     r4, r4, r6, lsl #16
+        orr     r4, r4, r7, lsl #24
+        str     r4, [r2], #4
+.endif
+        str     r2, [sp, #BNC_OUTPUT]
+        BNC_LEAVE \name
+.endif
+.endm
+        BNC_FOUR bn_lenet_conv_four, 0
+        BNC_FOUR bn_lenet_conv_four_sums, 2
+        BNC_FOUR bn_lenet_conv_four_values, 3
 
-@ Unpacks three windows beside each other, three columns wide, stride 1, all inside the map.
-@ void bn_lenet_conv_gather3(const struct { const uint32_t *input; uint32_t *patch; uint32_t row, plane, rows, words; } *)
-@ `input` is at the first window's first column, `row` the bytes of a row, `plane` those from behind a word's rows to the next
-@ word's first, `rows` how many a window has, `words` how many words of four channels.
-.set    BNC_G_ROW, 0
-.set    BNC_G_PLANE, 4
-.set    BNC_G_ROWS, 8
-.set    BNC_G_WORDS, 12
-.set    BNC_G_FRAME, 16
-        .section .text.bn_lenet_conv_gather3, "ax", %progbits
-        .global bn_lenet_conv_gather3
-        .type   bn_lenet_conv_gather3, %function
+@ Unpacks windows: of each word of four codes u and y at three neighbouring positions, or at one.
+@ void bn_lenet_conv_gather3(const struct { const uint8_t *from; uint32_t *patch; uint32_t lane, step, columns, rows, row_skip,
+@     planes, plane_skip; } *)
+@ `lane` is the bytes from a position to the next, `step` those from a word of a row to the next, `row_skip` those from behind a
+@ row's last word to the next row, `plane_skip` those from behind a plane's last row to the next plane. A word may lie at any byte.
+.set    BNC_G_COLUMNS, 0
+.set    BNC_G_ROWS, 4
+.set    BNC_G_ROW_SKIP, 8
+.set    BNC_G_PLANES, 12
+.set    BNC_G_PLANE_SKIP, 16
+.set    BNC_G_FRAME, 20
+.macro BNC_GATHER name, lanes
+        .section .text.\name, "ax", %progbits
+        .global \name
+        .type   \name, %function
         .thumb_func
-bn_lenet_conv_gather3:
+\name:
         push    {r4-r11, lr}
         sub     sp, #BNC_G_FRAME
-        ldm     r0, {r1-r6}
-        stm     sp, {r3-r6}
-        mov     r0, r1                          @ input
-        mov     r1, r2                          @ patch
+        ldm     r0, {r1-r9}
+        stm     sp, {r5-r9}
+        mov     r0, r2                          @ patch
+        mov     r2, r3                          @ lane
+        mov     r10, r4                         @ step
         mov     r12, #0x7fff
         orr     r12, r12, r12, lsl #16
-1:      @ a word of channels
+1:      @ a plane
         ldr     lr, [sp, #BNC_G_ROWS]
-2:      @ a row: five words, u in r2 to r6, y in r7 to r11
-        ldm     r0, {r7-r11}
-        uxtb16  r2, r7
-        uxtb16  r3, r8
-        uxtb16  r4, r9
-        uxtb16  r5, r10
-        uxtb16  r6, r11
+2:      @ a row
+        ldr     r3, [sp, #BNC_G_COLUMNS]
+3:      @ a word
+.if \lanes == 3
+        ldr     r8, [r1, r2]
+        ldr     r9, [r1, r2, lsl #1]
+        ldr     r7, [r1]
+        add     r1, r10
+        uxtb16  r4, r7
+        uxtb16  r5, r8
+        uxtb16  r6, r9
         eor     r7, r7, r12
         eor     r8, r8, r12
         eor     r9, r9, r12
-        eor     r10, r10, r12
-        eor     r11, r11, r12
-        stm     r1!, {r2-r4}
-        stm     r1!, {r7-r9}
-        stm     r1!, {r3-r5}
-        stm     r1!, {r8-r10}
-        stm     r1!, {r4-r6}
-        stm     r1!, {r9-r11}
-        ldr     r2, [sp, #BNC_G_ROW]
-        add     r0, r2
+        stm     r0!, {r4-r9}
+.else
+        ldr     r5, [r1]
+        add     r1, r10
+        uxtb16  r4, r5
+        eor     r5, r5, r12
+        stm     r0!, {r4, r5}
+.endif
+        subs    r3, #1
+        bne     3b
+        ldr     r4, [sp, #BNC_G_ROW_SKIP]
+        add     r1, r4
         subs    lr, #1
         bne     2b
-        ldr     r2, [sp, #BNC_G_PLANE]
-        add     r0, r2
-        ldr     r2, [sp, #BNC_G_WORDS]
-        subs    r2, #1
-        str     r2, [sp, #BNC_G_WORDS]
+        ldrd    r4, r5, [sp, #BNC_G_PLANES]
+        add     r1, r5
+        subs    r4, #1
+        str     r4, [sp, #BNC_G_PLANES]
         bne     1b
         add     sp, #BNC_G_FRAME
         pop     {r4-r11, pc}
-        .size   bn_lenet_conv_gather3, . - bn_lenet_conv_gather3
+        .size   \name, . - \name
+.endm
+        BNC_GATHER bn_lenet_conv_gather3, 3
+        BNC_GATHER bn_lenet_conv_gather1, 1

@@ -1,0 +1,278 @@
+@ Four channels of a depthwise layer of 3x3 windows, for cores with the DSP extension.
+@
+@ Each code of the map is unpacked once, into a halfword beside that of the row below it: a pair P for each two rows, column and
+@ channel. Of pairs P0 (rows 0 and 1) and P1 (rows 2 and 3) and a column's weights  A = w0 | w1,  B = w1 | w2  come two results:
+@
+@       row 0:  smlad P0 . A,  smlabt P1 . B            w0 u0 + w1 u1 + w2 u2
+@       row 1:  smlatb P0 . A, smlad  P1 . B            w0 u1 + w1 u2 + w2 u3
+@
+@ Pairs lie  [column][channel][even, odd]: one LDRD loads both, and the next two rows take the place of those before. Two columns
+@ at a time: 24 multiplications for 36 products, of 45 instructions. Where windows are two steps apart row 1 is left out.
+@
+@ Results go to memory behind all that they are made of, so they may take the place of the map. The stream's `check` has proved
+@ that no sum leaves 32 bits.
+
+@ void bn_lenet_depthwise3(const struct { const uint32_t *input; uint32_t height, pitch; const uint32_t *beyond; int32_t row;
+@     uint32_t *pairs; uint32_t columns, width; const uint32_t *stream; uint32_t *output; uint32_t rows; const uint32_t *first; } *)
+@ `row` is the first row that windows reach, `beyond` what stands for rows that the map has not, `pairs` where the pairs of the
+@ map's first column go, `columns` how many the map has of those that windows reach, `first` the first of these. Results are codes
+@ from 0 to 255; there are two columns of them at least.
+.set    BND_INPUT, 0
+.set    BND_HEIGHT, 4
+.set    BND_PITCH, 8
+.set    BND_BEYOND, 12
+.set    BND_ROW, 16
+.set    BND_PAIRS, 20
+.set    BND_COLUMNS, 24
+.set    BND_WIDTH, 28
+.set    BND_STREAM, 32
+.set    BND_OUTPUT, 36
+.set    BND_ROWS, 40
+.set    BND_FIRST, 44
+.set    BND_FIRST_LAST, 48                      @ the last place where two columns begin
+.set    BND_BELOW, 52                           @ bytes from a result to the one below it
+.set    BND_MULTIPLIER, 56
+.set    BND_NEXT_STREAM, 60                     @ of the next channel
+.set    BND_STREAM_END, 64
+.set    BND_NEXT_FIRST, 68
+.set    BND_NEXT_LAST, 72
+.set    BND_NEXT_OUTPUT, 76
+.set    BND_LAST, 80
+.set    BND_START, 84
+.set    BND_FRAME, 92
+
+@ Unpacks a column: \a and \b are words of four codes, one below the other; \to is where its pairs go.
+.macro BND_COLUMN a, b, at
+        uxtb16  r8, \a
+        uxtb16  r9, \b
+        pkhbt   r10, r8, r9, lsl #16
+        pkhtb   r11, r9, r8, asr #16
+        uxtb16  r8, \a, ror #8
+        uxtb16  r9, \b, ror #8
+        str     r10, [r3, #\at]
+        str     r11, [r3, #\at + 16]
+        pkhbt   r10, r8, r9, lsl #16
+        pkhtb   r11, r9, r8, asr #16
+        str     r10, [r3, #\at + 8]
+        str     r11, [r3, #\at + 24]
+.endm
+
+@ Unpacks the next two rows into the \odd ones of the pairs.
+.macro BND_PAIRS_OF odd
+        ldm     sp, {r0-r5}                     @ input, height, pitch, beyond, row, pairs
+        mov     r8, r3
+        mla     r6, r4, r2, r0
+        cmp     r4, r1
+        it      hs
+        movhs   r6, r8
+        add     r4, #1
+        mla     r7, r4, r2, r0
+        cmp     r4, r1
+        it      hs
+        movhs   r7, r8
+        add     r4, #1
+        str     r4, [sp, #BND_ROW]
+        mov     r3, r5
+        ldr     r12, [sp, #BND_COLUMNS]
+        tst     r12, #1
+        beq     2f
+        ldr     r0, [r6], #4
+        ldr     r1, [r7], #4
+        BND_COLUMN r0, r1, 4 * \odd
+        add     r3, #32
+        subs    r12, #1
+        beq     3f
+2:      @ two columns
+        ldrd    r0, r4, [r6], #8
+        ldrd    r1, r5, [r7], #8
+        BND_COLUMN r0, r1, 4 * \odd
+        BND_COLUMN r4, r5, 4 * \odd + 32
+        add     r3, #64
+        subs    r12, #2
+        bne     2b
+3:
+.endm
+
+@ A column of windows: \p0 and \p1 are the pairs, \a and \b the weights; the sums begin with \s0 and \s1.
+.macro BND_TAPS2 row0, row1, p0, p1, a, b, s0, s1
+        smlad   \row0, \p0, \a, \s0
+        smlatb  \row1, \p0, \a, \s1
+        smlabt  \row0, \p1, \b, \row0
+        smlad   \row1, \p1, \b, \row1
+.endm
+.macro BND_TAPS1 row0, p0, p1, a, b, s0
+        smlad   \row0, \p0, \a, \s0
+        smlabt  \row0, \p1, \b, \row0
+.endm
+
+@ One channel of two rows of results: weights in r4 to r9, pairs from r0 on, results from r1 on. Two columns at a time, r10 and r11
+@ the first, r12 and lr the second; then an odd last one.
+.macro BND_ROWS2 p0, p1
+4:
+        ldr     lr, [sp, #BND_START]
+        ldrd    r2, r3, [r0]
+        BND_TAPS2 r10, r11, \p0, \p1, r4, r7, lr, lr
+        ldrd    r2, r3, [r0, #32]
+        BND_TAPS2 r10, r11, \p0, \p1, r5, r8, r10, r11
+        BND_TAPS2 r12, lr, \p0, \p1, r4, r7, lr, lr
+        ldrd    r2, r3, [r0, #64]!
+        BND_TAPS2 r10, r11, \p0, \p1, r6, r9, r10, r11
+        BND_TAPS2 r12, lr, \p0, \p1, r5, r8, r12, lr
+        ldrd    r2, r3, [r0, #32]
+        BND_TAPS2 r12, lr, \p0, \p1, r6, r9, r12, lr
+        ldrd    r2, r3, [sp, #BND_BELOW]        @ and multiplier
+.irp    sum, r10, r11, r12, lr
+        smmulr  \sum, \sum, r3
+.endr
+.irp    sum, r10, r11, r12, lr
+        usat    \sum, #8, \sum
+.endr
+        @ Where there is no row below, the row itself is written last.
+        strb    r11, [r1, r2]
+        strb    r10, [r1], #4
+        strb    lr, [r1, r2]
+        strb    r12, [r1], #4
+        BND_MORE 64
+        ldr     lr, [sp, #BND_START]
+        ldrd    r2, r3, [r0]
+        BND_TAPS2 r10, r11, \p0, \p1, r4, r7, lr, lr
+        ldrd    r2, r3, [r0, #32]
+        BND_TAPS2 r10, r11, \p0, \p1, r5, r8, r10, r11
+        ldrd    r2, r3, [r0, #64]
+        BND_TAPS2 r10, r11, \p0, \p1, r6, r9, r10, r11
+        ldrd    r2, r3, [sp, #BND_BELOW]
+        smmulr  r10, r10, r3
+        smmulr  r11, r11, r3
+        usat    r10, #8, r10
+        usat    r11, #8, r11
+        strb    r11, [r1, r2]
+        strb    r10, [r1]
+5:
+.endm
+@ One row of results, windows two steps apart.
+.macro BND_ROWS1 p0, p1
+4:
+        ldr     r11, [sp, #BND_START]
+        ldrd    r2, r3, [r0]
+        BND_TAPS1 r10, \p0, \p1, r4, r7, r11
+        ldrd    r2, r3, [r0, #32]
+        BND_TAPS1 r10, \p0, \p1, r5, r8, r10
+        ldrd    r2, r3, [r0, #64]
+        BND_TAPS1 r10, \p0, \p1, r6, r9, r10
+        BND_TAPS1 r11, \p0, \p1, r4, r7, r11
+        ldrd    r2, r3, [r0, #96]
+        BND_TAPS1 r11, \p0, \p1, r5, r8, r11
+        ldrd    r2, r3, [r0, #128]!
+        BND_TAPS1 r11, \p0, \p1, r6, r9, r11
+        ldr     r3, [sp, #BND_MULTIPLIER]
+        smmulr  r10, r10, r3
+        smmulr  r11, r11, r3
+        usat    r10, #8, r10
+        usat    r11, #8, r11
+        strb    r10, [r1], #4
+        strb    r11, [r1], #4
+        BND_MORE 128
+        ldr     r11, [sp, #BND_START]
+        ldrd    r2, r3, [r0]
+        BND_TAPS1 r10, \p0, \p1, r4, r7, r11
+        ldrd    r2, r3, [r0, #32]
+        BND_TAPS1 r10, \p0, \p1, r5, r8, r10
+        ldrd    r2, r3, [r0, #64]
+        BND_TAPS1 r10, \p0, \p1, r6, r9, r10
+        ldr     r3, [sp, #BND_MULTIPLIER]
+        smmulr  r10, r10, r3
+        usat    r10, #8, r10
+        strb    r10, [r1]
+5:
+.endm
+@ The next two columns, none, or one.
+.macro BND_MORE two
+        ldr     r2, [sp, #BND_LAST]
+        cmp     r0, r2
+        bls     4b
+        sub     r2, r0, r2
+        cmp     r2, #\two
+        beq     5f
+.endm
+
+@ All four channels of \rows rows of results.
+.macro BND_CHANNELS rows, p0, p1
+        ldrd    r12, r1, [sp, #BND_STREAM]      @ and output
+        ldrd    r0, r2, [sp, #BND_FIRST]        @ and last
+        add     r3, r12, #128
+        str     r3, [sp, #BND_STREAM_END]
+1:
+        add     r10, r0, #8
+        add     r11, r2, #8
+        add     r3, r1, #1
+        strd    r10, r11, [sp, #BND_NEXT_FIRST] @ and next last
+        str     r2, [sp, #BND_LAST]
+        str     r3, [sp, #BND_NEXT_OUTPUT]
+        ldm     r12!, {r4-r9}
+        ldrd    r2, r3, [r12], #8
+        str     r2, [sp, #BND_START]
+        strd    r3, r12, [sp, #BND_MULTIPLIER]  @ and next stream
+.if \rows == 2
+        BND_ROWS2 \p0, \p1
+.else
+        BND_ROWS1 \p0, \p1
+.endif
+        ldrd    r12, r3, [sp, #BND_NEXT_STREAM] @ and end
+        ldrd    r0, r2, [sp, #BND_NEXT_FIRST]
+        ldr     r1, [sp, #BND_NEXT_OUTPUT]
+        cmp     r12, r3
+        bne     1b
+.endm
+
+@ Behind \rows rows of results: whether more are left, and their place.
+.macro BND_NEXT rows
+        ldrd    r1, r2, [sp, #BND_OUTPUT]       @ and rows
+        ldr     r3, [sp, #BND_WIDTH]
+        add     r1, r1, r3, lsl #(1 + \rows)
+        subs    r2, #\rows
+        strd    r1, r2, [sp, #BND_OUTPUT]
+        ble.w   9f
+.endm
+.macro BND_BELOW_OF rows
+.if \rows == 2
+        ldr     r2, [sp, #BND_ROWS]
+        ldr     r3, [sp, #BND_WIDTH]
+        lsl     r3, r3, #2
+        cmp     r2, #1
+        it      eq
+        moveq   r3, #0
+        str     r3, [sp, #BND_BELOW]
+.endif
+.endm
+
+.macro BND_LAYER name, rows
+        .section .text.\name, "ax", %progbits
+        .global \name
+        .type   \name, %function
+        .thumb_func
+\name:
+        push    {r4-r11, lr}
+        sub     sp, #BND_FRAME
+        ldm     r0, {r1-r12}
+        stm     sp, {r1-r12}
+        sub     r8, #2
+        add     r8, r12, r8, lsl #(7 - \rows)
+        str     r8, [sp, #BND_FIRST_LAST]
+        BND_PAIRS_OF 0
+7:
+        BND_PAIRS_OF 1
+        BND_BELOW_OF \rows
+        BND_CHANNELS \rows, r2, r3
+        BND_NEXT \rows
+        BND_PAIRS_OF 0
+        BND_BELOW_OF \rows
+        BND_CHANNELS \rows, r3, r2
+        BND_NEXT \rows
+        b.w     7b
+9:
+        add     sp, #BND_FRAME
+        pop     {r4-r11, pc}
+        .size   \name, . - \name
+.endm
+        BND_LAYER bn_lenet_depthwise3, 2
+        BND_LAYER bn_lenet_depthwise3_stride2, 1

@@ -1,0 +1,169 @@
+//! F(4x2, 3x3) in plain Rust: the specification of every faster path.
+
+use super::{PLACES, POINTS, Pair, REACH, TILE, Tile, Winograd3};
+use crate::kernels::conv::PAIR;
+use crate::kernels::packed::{Epilogue, LANES, Maps, Output};
+
+/// Sums of one channel: by point along a row; at the points 1, 1 and -1, 1 and -1 and 0, infinity down a column; by row of tiles.
+type Sums = [[[i32; 2]; POINTS[1]]; POINTS[0]];
+
+/// A convolution with what stands behind it.
+#[inline(never)]
+pub fn winograd3(shape: &Winograd3, stream: &[u32], maps: Maps<'_>, scratch: &mut [u32]) {
+    let [low, high, ..] = *stream else { return };
+    let Some((zeros, channels)) = stream.get(2..).and_then(|rest| rest.split_at_checked(shape.preamble() - 2)) else {
+        return;
+    };
+    let Some((window, rest)) = scratch.split_at_mut_checked(shape.window_words()) else { return };
+    // It reads each position several times, so results never take its place.
+    let Some(input) = maps.input else { return };
+    let mut run = Run { shape, epilogue: Epilogue::new(low, high, None), maps };
+    for tile in shape.tiles() {
+        let (codes, sizes) = shape.codes(input, zeros, tile, rest);
+        transform(shape, codes, sizes, window);
+        for (at, words) in channels.chunks_exact(shape.pair_words().max(1)).enumerate() {
+            run.pair(tile, PAIR * at, window, words);
+        }
+    }
+    Output::new(run.maps.output, false).clear_rest(shape.channels, shape.window.positions());
+}
+
+/// Transforms what a tile reaches over. `pitch` is the words of a row of the codes, `plane` those of four channels.
+#[inline(never)]
+fn transform(shape: &Winograd3, codes: &[u32], [pitch, plane]: [usize; 2], window: &mut [u32]) {
+    let halves = bytemuck::cast_slice_mut::<u32, i16>(window);
+    for quad in 0..shape.quads() {
+        for lane in 0..LANES {
+            let mut rows = [[0; POINTS[0]]; REACH];
+            for (y, row) in rows.iter_mut().enumerate() {
+                *row = along(codes.get(plane * quad + pitch * y..).unwrap_or_default(), lane);
+            }
+            for x in 0..POINTS[0] {
+                for tile in 0..2 {
+                    let d: [i32; 4] = core::array::from_fn(|y| rows[2 * tile + y][x]);
+                    let points = [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[3] - d[1]];
+                    for (place, point) in PLACES.into_iter().zip(points) {
+                        let word = ((x * POINTS[1] + place) * shape.quads() + quad) * 4 + lane % 2 * 2 + tile;
+                        if let Some(half) = halves.get_mut(2 * word + lane / 2) {
+                            *half = point as i16;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Six codes of a row at the points of F(4, 3). A function of its own, as below.
+#[inline(never)]
+fn along(words: &[u32], lane: usize) -> [i32; POINTS[0]] {
+    let codes = bytemuck::cast_slice::<u32, [u8; LANES]>(words);
+    let d: [i32; REACH] = core::array::from_fn(|x| codes.get(x).map_or(0, |word| word[lane & (LANES - 1)].into()));
+    let (even, odd) = (d[4] - 4 * d[2], d[3] - 4 * d[1]);
+    let (even2, odd2) = (d[4] - d[2], 2 * (d[3] - d[1]));
+    let ends = [4 * d[0] - 5 * d[2] + d[4], 4 * d[1] - 5 * d[3] + d[5]];
+    [ends[0], even + odd, even - odd, even2 + odd2, even2 - odd2, ends[1]]
+}
+
+/// Sums of two channels.
+#[inline(never)]
+fn products(shape: &Winograd3, window: &[u32], pair: &Pair<'_>, [first, second]: &mut [Sums; PAIR]) {
+    let words = (4 * shape.quads()).max(1);
+    let mut points = window.chunks_exact(words).zip(pair.weights.chunks_exact(words));
+    for (x, sums) in first.iter_mut().zip(second).enumerate() {
+        let start = if x == 1 { pair.start } else { [0; PAIR] };
+        let mut own = start.map(|start| [start; 2]);
+        // The sums at the first three go on from one to the next.
+        for place in 0..POINTS[1] {
+            if place == POINTS[1] - 1 {
+                own = [[0; 2]; PAIR];
+            }
+            let Some((codes, weights)) = points.next() else { break };
+            add(&mut own, codes, weights);
+            (sums.0[place], sums.1[place]) = (own[0], own[1]);
+        }
+    }
+}
+
+/// Adds the products of one point.
+#[inline(always)]
+fn add(sums: &mut [[i32; 2]; PAIR], codes: &[u32], weights: &[u32]) {
+    let codes = bytemuck::cast_slice::<u32, [i16; 2]>(codes).as_chunks::<4>().0;
+    let weights = bytemuck::cast_slice::<u32, [i16; 2]>(weights).as_chunks::<4>().0;
+    for (codes, weights) in codes.iter().zip(weights) {
+        for half in 0..2 {
+            for lane in 0..2 {
+                let tiles = [codes[2 * half][lane], codes[2 * half + 1][lane]];
+                for (sums, w) in sums.iter_mut().zip([weights[half][lane], weights[2 + half][lane]]) {
+                    for (sum, code) in sums.iter_mut().zip(tiles) {
+                        *sum = sum.wrapping_add(i32::from(w) * i32::from(code));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A tile's results of one channel: rows of columns.
+#[inline(always)]
+fn results(sums: &Sums) -> [[i32; TILE]; TILE] {
+    core::array::from_fn(|row| {
+        let m = sums.map(|[sum, both, first, last]| {
+            let tile = (row / 2) & 1;
+            if row % 2 == 0 {
+                first[tile]
+            } else {
+                sum[tile].wrapping_mul(2).wrapping_sub(both[tile]).wrapping_add(last[tile])
+            }
+        });
+        let (sum1, sum2) = (m[1].wrapping_add(m[2]), m[3].wrapping_add(m[4]));
+        let (off1, off2) = (m[1].wrapping_sub(m[2]), m[3].wrapping_sub(m[4]));
+        [
+            m[0].wrapping_add(sum1).wrapping_add(sum2),
+            off1.wrapping_add(off2.wrapping_mul(2)),
+            sum1.wrapping_add(sum2.wrapping_mul(4)),
+            off1.wrapping_add(off2.wrapping_mul(8)).wrapping_add(m[5]),
+        ]
+    })
+}
+
+struct Run<'a> {
+    shape: &'a Winograd3,
+    epilogue: Epilogue<'a>,
+    maps: Maps<'a>,
+}
+
+impl Run<'_> {
+    /// Two channels of a tile. A function of its own: on the smallest cores a frame must fit an instruction.
+    #[inline(never)]
+    fn pair(&mut self, tile: Tile, channel: usize, window: &[u32], words: &[u32]) {
+        let Some(pair) = Pair::of(self.shape, words) else { return };
+        let mut sums = [[[[0; 2]; POINTS[1]]; POINTS[0]]; PAIR];
+        products(self.shape, window, &pair, &mut sums);
+        for (o, sums) in sums.iter().enumerate() {
+            self.put(tile, channel + o, sums, [pair.multiplier[o], pair.adds[o]]);
+        }
+    }
+
+    /// What stands behind the sums of a channel.
+    #[inline(never)]
+    fn put(&mut self, tile: Tile, channel: usize, sums: &Sums, [multiplier, adds]: [i32; 2]) {
+        let [_, width] = self.shape.window.output;
+        let positions = self.shape.window.positions();
+        if channel >= self.shape.channels {
+            return;
+        }
+        for (row, results) in results(sums).iter().take(tile.rows).enumerate() {
+            for (column, &sum) in results.iter().take(tile.columns).enumerate() {
+                let position = (tile.row + row) * width + tile.column + column;
+                let added = if self.shape.adds {
+                    i32::from(self.maps.added().code(channel, positions, position)).wrapping_mul(adds)
+                } else {
+                    0
+                };
+                let value = self.epilogue.of(sum.wrapping_add(added), multiplier);
+                Output::new(self.maps.output, false).put(channel, positions, position, value);
+            }
+        }
+    }
+}
