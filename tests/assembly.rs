@@ -15,13 +15,14 @@ use crate::emulator::ready;
 /// The second assembler.
 const ASSEMBLER: &str = "arm-none-eabi-as";
 /// In the order in which `kernels/assembly.rs` includes them.
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "kernels/winograd5/cortex_m_dsp/transform",
     "kernels/winograd5/cortex_m_dsp/inverse",
     "kernels/winograd5/cortex_m_dsp/conv1",
     "kernels/winograd5/cortex_m_dsp/conv2",
     "kernels/linear/cortex_m_dsp/linear",
-    "kernels/conv/cortex_m_dsp/conv",
+    "kernels/conv/cortex_m/dsp",
+    "kernels/conv/cortex_m/conv",
     "kernels/winograd3/cortex_m_dsp/winograd3",
     "kernels/depthwise3/cortex_m_dsp/depthwise3",
     "small/cortex_m_dsp/small_conv1",

@@ -18,7 +18,8 @@ global_asm!(
     include_str!("winograd5/cortex_m_dsp/conv1.s"),
     include_str!("winograd5/cortex_m_dsp/conv2.s"),
     include_str!("linear/cortex_m_dsp/linear.s"),
-    include_str!("conv/cortex_m_dsp/conv.s"),
+    include_str!("conv/cortex_m/dsp.s"),
+    include_str!("conv/cortex_m/conv.s"),
     include_str!("winograd3/cortex_m_dsp/winograd3.s"),
     include_str!("depthwise3/cortex_m_dsp/depthwise3.s"),
     include_str!("../small/cortex_m_dsp/small_conv1.s"),
@@ -30,6 +31,8 @@ global_asm!(
     include_str!("winograd5/armv7m/transform.s"),
     include_str!("winograd5/armv7m/conv.s"),
     include_str!("linear/armv7m/linear.s"),
+    include_str!("conv/cortex_m/armv7m.s"),
+    include_str!("conv/cortex_m/conv.s"),
     options(raw)
 );
 #[cfg(bn_lenet_arch = "armv6m")]

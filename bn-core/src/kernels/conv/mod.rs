@@ -11,17 +11,17 @@
 //!
 //! The map that is added stands before the one rounding: `sum = start + 256 * sum of weight * code + factor * added code`.
 
-#[cfg(bn_lenet_arch = "cortex_m_dsp")]
-mod cortex_m_dsp;
+#[cfg(any(bn_lenet_arch = "cortex_m_dsp", bn_lenet_arch = "armv7m"))]
+mod cortex_m;
 pub mod portable;
 
 use super::Fault;
 use super::packed::{Epilogue, Input, LANES, Window};
 use crate::quant::LINEAR_WEIGHT_MAX;
 
-#[cfg(bn_lenet_arch = "cortex_m_dsp")]
-pub use cortex_m_dsp::conv;
-#[cfg(not(bn_lenet_arch = "cortex_m_dsp"))]
+#[cfg(any(bn_lenet_arch = "cortex_m_dsp", bn_lenet_arch = "armv7m"))]
+pub use cortex_m::conv;
+#[cfg(not(any(bn_lenet_arch = "cortex_m_dsp", bn_lenet_arch = "armv7m")))]
 pub use portable::conv;
 
 /// Channels that are computed side by side, and stand by turns, where a layer has several positions; where it has one, twice as many.

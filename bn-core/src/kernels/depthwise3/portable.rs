@@ -56,16 +56,22 @@ fn windows(
     let (columns, lane) = (shape.columns(), lane & (LANES - 1));
     let row = |y: usize| {
         let from = (first + y) % SIDE * columns;
-        let row = bytemuck::cast_slice::<u32, [u8; LANES]>(rows.get(from..from + columns).unwrap_or_default());
-        row.array_windows::<SIDE>().step_by(shape.window.stride[1].max(1))
+        bytemuck::cast_slice::<u32, [u8; LANES]>(rows.get(from..from + columns).unwrap_or_default())
     };
+    let (above, at, below) = (row(0), row(1), row(2));
+    let to = bytemuck::cast_slice_mut::<u32, [u8; LANES]>(to).iter_mut().take(shape.window.output[1]);
     let dot = |w: [i32; SIDE], codes: &[[u8; LANES]; SIDE], sum: i32| {
         w.iter().zip(codes).fold(sum, |sum, (w, code)| sum.wrapping_add(w * i32::from(code[lane])))
     };
-    let to = bytemuck::cast_slice_mut::<u32, [u8; LANES]>(to);
-    let windows = row(0).zip(row(1)).zip(row(2));
-    for (to, ((above, at), below)) in to.iter_mut().take(shape.window.output[1]).zip(windows) {
-        let sum = dot(c, below, dot(b, at, dot(a, above, start as i32)));
-        to[lane] = epilogue.of(sum, multiplier as i32) as u8;
+    let result = |above: &[_; SIDE], at: &[_; SIDE], below: &[_; SIDE]| {
+        epilogue.of(dot(c, below, dot(b, at, dot(a, above, start as i32))), multiplier as i32) as u8
+    };
+    // Written twice: a step of one needs no counting.
+    if shape.window.stride[1] == 1 {
+        let windows = above.array_windows().zip(at.array_windows()).zip(below.array_windows());
+        to.zip(windows).for_each(|(to, ((above, at), below))| to[lane] = result(above, at, below));
+    } else {
+        let windows = above.array_windows().zip(at.array_windows()).zip(below.array_windows()).step_by(2);
+        to.zip(windows).for_each(|(to, ((above, at), below))| to[lane] = result(above, at, below));
     }
 }

@@ -1,16 +1,14 @@
-@ Products of gathered patches, a group of channels at a time, for cores with the DSP extension.
+@ Convolutions over gathered patches, a group of channels at a time. What multiplies stands in `dsp.s`, for cores with the DSP
+@ extension, and in `armv7m.s`, for others:
 @
-@       one word of weights v:   256 w0 - w1 | 256 w2 - w3         acc += v . u          u = u0 | u2
-@       sxtb16 v:                        -w1 | -w3                 acc += sxtb16 v . y   y = the four codes, turned over
+@       BNC_THREE_BLOCK         three positions, two channels: u u u y y y of a word of codes in r0, two words of weights in r1
+@       BNC_ONE_BLOCK           one position, two channels:    u y of a word of codes, two words of weights
+@       BNC_FOUR_BLOCK          one position, four channels:   u y u y of two words of codes, twice four words of weights
+@       BNC_SCALE               a sum times its multiplier, rounded to the upper 32 bits; r0 is free
 @
-@ which adds 256 (w0 u0 + w1 u1 + w2 u2 + w3 u3) - 32,767 (w1 + w3); the start value takes the last term back.
-@
-@       three positions, two channels:  u u u y y y of a word of codes, two words of weights:       12 SMLAD of 17 instructions
-@       one position, two channels:     u y of a word of codes, two words of weights:                4 SMLAD of 8
-@       one position, four channels:    u y u y of two words of codes, twice four words of weights: 16 SMLAD of 27
-@
-@ Each is a chain of BNC_CHAIN such blocks: a patch begins so far before its end that whole chains are left, and where that is lies
-@ on the stack. The stream's `check` has proved that no sum leaves 32 bits in the end; on the way it may.
+@ Sums begin at r4, channel by channel. Each function is a chain of BNC_CHAIN blocks: a patch begins so far before its end that whole
+@ chains are left, and where that is lies on the stack. The stream's `check` has proved that no sum leaves 32 bits in the end; on
+@ the way it may.
 
 @ void bn_lenet_conv_three(const struct { const uint32_t *patch, *patch_end; uint32_t quads; const uint32_t *stream, *stream_end;
 @     uint8_t *output; uint32_t plane, added; } *)
@@ -27,10 +25,6 @@
 .set    BNC_PLANE, 24
 .set    BNC_ADDED, 28
 .set    BNC_FRAME, 36
-.set    BNC_CHAIN, 8
-.set    BNC_THREE_SIZE, 66
-.set    BNC_ONE_SIZE, 30
-.set    BNC_FOUR_SIZE, 108
 
 @ \log: of how many words of codes a block takes; \size: its bytes.
 .macro BNC_ENTER name, log, size
@@ -74,26 +68,6 @@
         pop     {r4-r11, pc}
         .p2align 2
         .size   \name, . - \name
-.endm
-
-.macro BNC_THREE_BLOCK
-        ldm     r1!, {r2, r3}
-        ldm     r0!, {r10-r12}
-        smlad   r4, r10, r2, r4
-        smlad   r5, r11, r2, r5
-        smlad   r6, r12, r2, r6
-        smlad   r7, r10, r3, r7
-        smlad   r8, r11, r3, r8
-        smlad   r9, r12, r3, r9
-        ldm     r0!, {r10-r12}
-        sxtb16  r2, r2
-        sxtb16  r3, r3
-        smlad   r4, r10, r2, r4
-        smlad   r5, r11, r2, r5
-        smlad   r6, r12, r2, r6
-        smlad   r7, r10, r3, r7
-        smlad   r8, r11, r3, r8
-        smlad   r9, r12, r3, r9
 .endm
 
 @ \kind: 0 for codes, 1 for codes with a map added, 2 for sums, 3 for results as they are.
@@ -142,10 +116,10 @@
         mla     r9, r0, r11, r9
 .endif
 .irp    sum, r4, r5, r6
-        smmulr  \sum, \sum, r2
+        BNC_SCALE \sum, r2
 .endr
 .irp    sum, r7, r8, r9
-        smmulr  \sum, \sum, r3
+        BNC_SCALE \sum, r3
 .endr
 .irp    sum, r4, r5, r6, r7, r8, r9
         usat    \sum, #8, \sum
@@ -164,17 +138,6 @@
         BNC_THREE bn_lenet_conv_three, 0
         BNC_THREE bn_lenet_conv_three_add, 1
         BNC_THREE bn_lenet_conv_three_sums, 2
-
-.macro BNC_ONE_BLOCK
-        ldm     r1!, {r2, r3}
-        ldm     r0!, {r8, r9}
-        smlad   r4, r8, r2, r4
-        smlad   r5, r8, r3, r5
-        sxtb16  r2, r2
-        sxtb16  r3, r3
-        smlad   r4, r9, r2, r4
-        smlad   r5, r9, r3, r5
-.endm
 
 .macro BNC_ONE name, kind
         BNC_ENTER \name, 0, BNC_ONE_SIZE
@@ -208,8 +171,8 @@
         mla     r4, lr, r10, r4
         mla     r5, r0, r11, r5
 .endif
-        smmulr  r4, r4, r2
-        smmulr  r5, r5, r3
+        BNC_SCALE r4, r2
+        BNC_SCALE r5, r3
         usat    r4, #8, r4
         usat    r5, #8, r5
         orr     r4, r4, r5, lsl #8
@@ -223,22 +186,6 @@
         BNC_ONE bn_lenet_conv_one_add, 1
         BNC_ONE bn_lenet_conv_one_sums, 2
 
-.macro BNC_FOUR_PRODUCTS u, y
-        ldm     r1!, {r8-r11}
-        smlad   r4, r8, \u, r4
-        smlad   r5, r9, \u, r5
-        smlad   r6, r10, \u, r6
-        smlad   r7, r11, \u, r7
-        sxtb16  r8, r8
-        sxtb16  r9, r9
-        sxtb16  r10, r10
-        sxtb16  r11, r11
-        smlad   r4, r8, \y, r4
-        smlad   r5, r9, \y, r5
-        smlad   r6, r10, \y, r6
-        smlad   r7, r11, \y, r7
-.endm
-
 .macro BNC_FOUR name, kind
         BNC_ENTER \name, 1, BNC_FOUR_SIZE
 1:      @ four channels
@@ -247,9 +194,7 @@
         ldr     pc, [sp, #BNC_ENTRY]
 8:
 .rept BNC_CHAIN
-        ldm     r0!, {r2, r3, r12, lr}
-        BNC_FOUR_PRODUCTS r2, r3
-        BNC_FOUR_PRODUCTS r12, lr
+        BNC_FOUR_BLOCK
 .endr
 9:
         ldr     r2, [sp, #BNC_PATCH_END]
@@ -264,10 +209,10 @@
         .size   \name, . - \name
 .else
         ldm     r1!, {r8-r11}
-        smmulr  r4, r4, r8
-        smmulr  r5, r5, r9
-        smmulr  r6, r6, r10
-        smmulr  r7, r7, r11
+        BNC_SCALE r4, r8
+        BNC_SCALE r5, r9
+        BNC_SCALE r6, r10
+        BNC_SCALE r7, r11
 .if \kind == 3
         stm     r2!, {r4-r7}
 .else
@@ -313,6 +258,7 @@
         mov     r10, r4                         @ step
         mov     r12, #0x7fff
         orr     r12, r12, r12, lsl #16
+        mov     r11, #0xff00ff
 1:      @ a plane
         ldr     lr, [sp, #BNC_G_ROWS]
 2:      @ a row
@@ -323,9 +269,9 @@
         ldr     r9, [r1, r2, lsl #1]
         ldr     r7, [r1]
         add     r1, r10
-        uxtb16  r4, r7
-        uxtb16  r5, r8
-        uxtb16  r6, r9
+        and     r4, r7, r11
+        and     r5, r8, r11
+        and     r6, r9, r11
         eor     r7, r7, r12
         eor     r8, r8, r12
         eor     r9, r9, r12
@@ -333,7 +279,7 @@
 .else
         ldr     r5, [r1]
         add     r1, r10
-        uxtb16  r4, r5
+        and     r4, r5, r11
         eor     r5, r5, r12
         stm     r0!, {r4, r5}
 .endif

@@ -1,5 +1,5 @@
-//! Convolutions for Cortex-M cores with the DSP extension: the bits of [`portable`], three positions by two channels at a time, or one
-//! by four, in assembly. Linked in only where the build script has chosen it.
+//! Convolutions for Cortex-M cores from Armv7-M on: the bits of [`portable`], three positions by two channels at a time, or one by four,
+//! in assembly. Linked in only where the build script has chosen it.
 #![allow(unsafe_code)]
 
 use super::portable::Run;
