@@ -53,69 +53,80 @@ pub fn mean(shape: &Pool, stream: &[u32], input: Input<'_>, output: &mut [u32]) 
     let [low, high, zero, shift, ref multipliers @ ..] = *stream else { return };
     let epilogue = Epilogue::new(low, high, None);
     let zero = zero as i32;
-    each(
-        shape,
-        input,
-        output,
-        |word, sums: &mut [i32; LANES]| {
-            for (lane, sum) in sums.iter_mut().enumerate() {
-                *sum += i32::from((word >> (8 * lane)) as u8);
-            }
-        },
-        |sum, values| {
-            // With `count_pad` what is not there adds nothing: neither a code nor the code of zero.
-            let multiplier = if shape.varies() { multipliers.get(values.wrapping_sub(1)) } else { multipliers.first() };
-            let sum = MEAN_UNIT * (sum - values as i32 * zero);
-            let value = crate::quant::requantize(sum, multiplier.copied().unwrap_or(0) as i32);
-            epilogue.finish(value.wrapping_add(shift as i32))
-        },
-    );
+    each(shape, input, output, sums, |sum, values| {
+        // With `count_pad` what is not there adds nothing: neither a code nor the code of zero.
+        let multiplier = if shape.varies() { multipliers.get(values.wrapping_sub(1)) } else { multipliers.first() };
+        let sum = MEAN_UNIT * (sum - values as i32 * zero);
+        let value = crate::quant::requantize(sum, multiplier.copied().unwrap_or(0) as i32);
+        epilogue.finish(value.wrapping_add(shift as i32))
+    });
 }
 
 /// The largest code of each window.
 #[inline(never)]
 pub fn max(shape: &Pool, input: Input<'_>, output: &mut [u32]) {
-    each(
-        shape,
-        input,
-        output,
-        |word, sums: &mut [i32; LANES]| {
-            for (lane, sum) in sums.iter_mut().enumerate() {
-                *sum = (*sum).max(i32::from((word >> (8 * lane)) as u8));
-            }
-        },
-        |sum, _| sum,
-    );
+    each(shape, input, output, largest, |sum, _| sum);
 }
 
-/// Goes over all windows: what `add` makes of a window's words, and `finish` of that and the number of its values.
+/// Adds the codes of some words, lane by lane. Two lanes travel in one number, which 257 codes cannot fill.
+#[inline(always)]
+fn sums(words: &[u32], sums: &mut [i32; LANES]) {
+    for words in words.chunks(256) {
+        let (mut even, mut odd) = (0_u32, 0_u32);
+        for word in words {
+            even = even.wrapping_add(word & 0x00FF_00FF);
+            odd = odd.wrapping_add((word >> 8) & 0x00FF_00FF);
+        }
+        for (sum, of) in sums.iter_mut().zip([even, odd, even >> 16, odd >> 16]) {
+            *sum += (of & 0xFFFF) as i32;
+        }
+    }
+}
+
+/// The largest codes of some words, lane by lane.
+#[inline(always)]
+fn largest(words: &[u32], most: &mut [i32; LANES]) {
+    for word in words {
+        for (most, code) in most.iter_mut().zip(word.to_le_bytes()) {
+            *most = (*most).max(code.into());
+        }
+    }
+}
+
+/// Goes over all windows: what `add` makes of their words, and `finish` of that and the number of a window's values.
 #[inline(always)]
 fn each(
     shape: &Pool,
     input: Input<'_>,
     output: &mut [u32],
-    add: impl Fn(u32, &mut [i32; LANES]),
+    add: impl Fn(&[u32], &mut [i32; LANES]),
     finish: impl Fn(i32, usize) -> i32,
 ) {
     let window = &shape.window;
     let (channels, area) = (window.input.channels, window.area());
+    let is_whole = window.taps() == area && !window.is_padded();
     let mut output = Output::new(output, shape.words);
     output.clear_rest(channels, window.positions());
     for quad in 0..channels.div_ceil(LANES) {
         let mut position = 0;
         for row in 0..window.output[0] {
             for column in 0..window.output[1] {
-                let (mut sums, mut values) = ([0; LANES], 0);
-                window.each(row, column, |at| {
-                    if let Some(at) = at {
-                        add(input.word(quad, area, at), &mut sums);
-                        values += 1;
-                    }
-                });
-                for (lane, &sum) in sums.iter().enumerate() {
+                let (mut found, mut values) = ([0; LANES], 0);
+                if let (true, Some(plane)) = (is_whole, input.plane(quad, area)) {
+                    add(plane, &mut found);
+                    values = area;
+                } else {
+                    window.each(row, column, |at| {
+                        if let Some(at) = at {
+                            add(&[input.word(quad, area, at)], &mut found);
+                            values += 1;
+                        }
+                    });
+                }
+                for (lane, &found) in found.iter().enumerate() {
                     let channel = LANES * quad + lane;
                     if channel < channels {
-                        output.put(channel, window.positions(), position, finish(sum, values));
+                        output.put(channel, window.positions(), position, finish(found, values));
                     }
                 }
                 position += 1;

@@ -315,17 +315,26 @@ impl Winograd3 {
     fn copy(&self, input: Input<'_>, zeros: &[u32], tile: Tile, patch: &mut [u32]) {
         let (window, from) = (&self.window, self.window.start([tile.row, tile.column]));
         let Input::Bytes(bytes) = input else { return window.copy(input, zeros, from, [REACH; 2], patch) };
-        let area = window.area();
+        let Shape { channels, height, width } = window.input;
+        let zero = |channel: usize| zeros.get(channel).copied().unwrap_or(0) & 0xFF;
         for (quad, patch) in patch.chunks_exact_mut(REACH * REACH).enumerate() {
-            for (at, word) in patch.iter_mut().enumerate() {
-                let place = [from[0] + (at / REACH) as isize, from[1] + (at % REACH) as isize];
-                let position = window.position(place);
-                *word = u32::from_le_bytes(core::array::from_fn(|lane| {
-                    let channel = LANES * quad + lane;
-                    let zero = || zeros.get(channel).copied().unwrap_or(0) as u8;
-                    let code = |at| if channel < window.input.channels { bytes.get(channel * area + at) } else { None };
-                    position.map_or_else(zero, |at| code(at).copied().unwrap_or(0))
-                }));
+            let of = |lane: usize| LANES * quad + lane;
+            let beyond = (0..LANES).fold(0, |word, lane| word | zero(of(lane)) << (8 * lane));
+            for (y, to) in patch.as_chunks_mut::<REACH>().0.iter_mut().enumerate() {
+                *to = [beyond; REACH];
+                let Some(row) = usize::try_from(from[0] + y as isize).ok().filter(|&row| row < height) else {
+                    continue;
+                };
+                // Columns of the row that lie in the map.
+                let before = (-from[1]).max(0) as usize;
+                let to = to.get_mut(before..).unwrap_or_default();
+                let start = (from[1] + before as isize) as usize;
+                for lane in 0..LANES.min(channels - of(0)) {
+                    let plane = bytes.get((of(lane) * height + row) * width..).unwrap_or_default();
+                    let codes = plane.get(..width).and_then(|row| row.get(start..)).unwrap_or_default();
+                    let (shift, keep) = (8 * lane, !(0xFF << (8 * lane)));
+                    to.iter_mut().zip(codes).for_each(|(to, &code)| *to = *to & keep | u32::from(code) << shift);
+                }
             }
         }
     }
