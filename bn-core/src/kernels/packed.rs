@@ -209,10 +209,9 @@ impl Window {
                 let Some(to) = to.next() else { return };
                 let from = usize::try_from(row).ok().filter(|&row| row < height).map(|row| row * width + start);
                 let from = from.and_then(|from| plane.get(from..from + inside)).unwrap_or(&[]);
-                let mut from = from.iter();
-                for (column, to) in to.iter_mut().enumerate() {
-                    *to = if column < before { zero } else { from.next().copied().unwrap_or(zero) };
-                }
+                to.fill(zero);
+                let inside = to.get_mut(before..).unwrap_or_default();
+                inside.iter_mut().zip(from).for_each(|(to, &value)| *to = value);
             }
         }
     }

@@ -16,7 +16,7 @@ struct Products {
     stream: *const u32,
     stream_end: *const u32,
     output: *mut u32,
-    /// Bytes from a word of channels to the next, less 4.
+    /// Bytes from a word of channels to the next.
     plane: usize,
     /// Bytes from a result to what is added to it.
     added: isize,
@@ -232,7 +232,7 @@ impl<'a, const GROUP: usize> Layer<'a, GROUP> {
             stream: channels.start,
             stream_end: channels.end,
             output: maps.output.as_mut_ptr(),
-            plane: LANES * shape.window.positions().saturating_sub(1),
+            plane: LANES * shape.window.positions(),
             added,
         }
     }

@@ -75,9 +75,14 @@ impl Conv {
         self.group() * (2 + self.quads() + self.adds as usize)
     }
 
+    /// Groups of channels: as many as fill words of four results.
+    pub const fn groups(&self) -> usize {
+        self.channels.next_multiple_of(LANES) / self.group()
+    }
+
     /// Words of its stream.
     pub const fn stream_words(&self) -> usize {
-        self.preamble() + self.channels.div_ceil(self.group()) * self.group_words()
+        self.preamble() + self.groups() * self.group_words()
     }
 
     /// Words that a patch takes: for each word of four codes two halves of the unpacked codes at each position.
@@ -95,11 +100,11 @@ impl Conv {
 
     /// About how many instructions it takes on a core with the DSP extension.
     pub const fn cost(&self) -> usize {
-        let (groups, quads) = (self.channels.div_ceil(self.group()), self.quads());
+        let (groups, quads) = (self.groups(), self.quads());
         if self.window.positions() == 1 {
             return groups * (quads * 27 / 2 + 34) + 8 * quads;
         }
-        let tile = groups * (quads * 17 + 36 + if self.adds { 16 } else { 0 }) + 13 * quads + 150;
+        let tile = groups * (quads * 17 + 28 + if self.adds { 16 } else { 0 }) + 13 * quads + 150;
         self.window.positions().div_ceil(MOST_POSITIONS) * tile
     }
 
@@ -173,7 +178,9 @@ impl Conv {
     pub fn stream(&self, range: [i32; 2], zeros: &[u8], channels: &[Channel]) -> Option<std::vec::Vec<u32>> {
         let mut stream = super::depthwise::preamble_of(&self.window, range, zeros);
         let (group, quads) = (self.group(), self.quads());
-        for channels in channels.chunks(group) {
+        for at in 0..self.groups() {
+            let channels = channels.get(group * at..).unwrap_or_default();
+            let channels = channels.get(..group).unwrap_or(channels);
             let mut words = std::vec![0; self.group_words()];
             for (o, channel) in channels.iter().enumerate() {
                 let mut weights = std::vec![0; LANES * quads];

@@ -16,25 +16,26 @@
         adc     \sum, \sum, #0
 .endm
 
-@ One of four codes of three positions: \weight and \code load it, from \at and \from on.
-.macro BNC_THREE_CODES weight, at, code, from
+@ One of four codes of three positions: \weight and \code load it, from \at and \from on. The sums go on from other registers: those
+@ of the first position last, since the first block begins with them.
+.macro BNC_THREE_CODES weight, at, code, from, a1, a2, a0, b1, b2, b0
         \weight r2, [r1, #\at]
         \weight r3, [r1, #\at + 4]
         \code   r10, [r0, #\from]
         \code   r11, [r0, #\from + 4]
         \code   r12, [r0, #\from + 8]
-        mla     r4, r10, r2, r4
-        mla     r5, r11, r2, r5
-        mla     r6, r12, r2, r6
-        mla     r7, r10, r3, r7
-        mla     r8, r11, r3, r8
-        mla     r9, r12, r3, r9
+        mla     r5, r11, r2, \a1
+        mla     r6, r12, r2, \a2
+        mla     r4, r10, r2, \a0
+        mla     r8, r11, r3, \b1
+        mla     r9, r12, r3, \b2
+        mla     r7, r10, r3, \b0
 .endm
-.macro BNC_THREE_BLOCK
-        BNC_THREE_CODES ldrsh, 0, ldrh, 0
-        BNC_THREE_CODES ldrsh, 2, ldrh, 2
-        BNC_THREE_CODES ldrsb, 0, ldrsh, 12
-        BNC_THREE_CODES ldrsb, 2, ldrsh, 14
+.macro BNC_THREE_BLOCK a1, a2, a0, b1, b2, b0
+        BNC_THREE_CODES ldrsh, 0, ldrh, 0, \a1, \a2, \a0, \b1, \b2, \b0
+        BNC_THREE_CODES ldrsh, 2, ldrh, 2, r5, r6, r4, r8, r9, r7
+        BNC_THREE_CODES ldrsb, 0, ldrsh, 12, r5, r6, r4, r8, r9, r7
+        BNC_THREE_CODES ldrsb, 2, ldrsh, 14, r5, r6, r4, r8, r9, r7
         adds    r0, #24
         adds    r1, #8
 .endm

@@ -6,14 +6,14 @@
 @       BNC_FOUR_BLOCK          one position, four channels:   u y u y of two words of codes, twice four words of weights
 @       BNC_SCALE               a sum times its multiplier, rounded to the upper 32 bits; r0 is free
 @
-@ Sums begin at r4, channel by channel. Each function is a chain of BNC_CHAIN blocks: a patch begins so far before its end that whole
-@ chains are left, and where that is lies on the stack. The stream's `check` has proved that no sum leaves 32 bits in the end; on
+@ Sums begin at r4, channel by channel. Behind a first block stands a chain of BNC_CHAIN: a patch enters it so far before its end
+@ that whole chains are left, and where that is lies on the stack. The stream's `check` has proved that no sum leaves 32 bits in the end; on
 @ the way it may.
 
 @ void bn_lenet_conv_three(const struct { const uint32_t *patch, *patch_end; uint32_t quads; const uint32_t *stream, *stream_end;
 @     uint8_t *output; uint32_t plane, added; } *)
 @ `stream` is at the first group of channels, `output` at the first of the positions, `plane` the bytes from a word of channels to
-@ the next, less 4. Results are codes from 0 to 255; `_add` adds a code that lies `added` bytes behind each result's place, times
+@ the next. Results are codes from 0 to 255; `_add` adds a code that lies `added` bytes behind each result's place, times
 @ the channel's factor; `_sums` stores the sums of one group, channel by channel; `_values`
 @ stores results as they are, a word each. `bn_lenet_conv_one` and `_four` likewise.
 .set    BNC_PATCH, 0
@@ -24,10 +24,11 @@
 .set    BNC_OUTPUT, 20
 .set    BNC_PLANE, 24
 .set    BNC_ADDED, 28
+.set    BNC_ENTRY2, 32
 .set    BNC_FRAME, 36
 
-@ \log: of how many words of codes a block takes; \size: its bytes.
-.macro BNC_ENTER name, log, size
+@ \log: of how many words of codes a block takes; \size: its bytes; \chains: how many chains there are, up to the labels 61 and 62.
+.macro BNC_ENTER name, log, size, chains
         .section .text.\name, "ax", %progbits
         .p2align 2                              @ ADR counts from whole words
         .global \name
@@ -38,28 +39,26 @@
         sub     sp, #BNC_FRAME
         ldm     r0, {r1-r8}
         stm     sp, {r1-r8}
-        @ The first chain takes what lacks to whole ones.
+        @ The first block is none of the chain; before whole chains comes what lacks to one.
         sub     r3, r3, #(1 << \log)
 .if \log
         lsr     r3, r3, #\log
 .endif
         and     r3, r3, #(BNC_CHAIN - 1)
         mov     r1, #\size
-        adr.w   r0, 9f
+        adr.w   r0, 61f
         mls     r0, r3, r1, r0
-        sub     r0, r1
         add     r0, r0, #1                      @ Thumb
         str     r0, [sp, #BNC_ENTRY]
+.if \chains == 2
+        adr.w   r0, 62f
+        mls     r0, r3, r1, r0
+        add     r0, r0, #1
+        str     r0, [sp, #BNC_ENTRY2]
+.endif
         mov     r1, r4
 .endm
 
-@ Behind a group: the next result's place, in the same word of channels or the next.
-.macro BNC_NEXT
-        tst     r2, #3
-        it      eq
-        addeq   r2, r2, r3
-        str     r2, [sp, #BNC_OUTPUT]
-.endm
 .macro BNC_LEAVE name
         ldr     r3, [sp, #BNC_STREAM_END]
         cmp     r1, r3
@@ -70,48 +69,52 @@
         .size   \name, . - \name
 .endm
 
-@ \kind: 0 for codes, 1 for codes with a map added, 2 for sums, 3 for results as they are.
-.macro BNC_THREE name, kind
-        BNC_ENTER \name, 0, BNC_THREE_SIZE
-1:      @ two channels
-        ldrd    r0, lr, [sp, #BNC_PATCH]
-        ldrd    r4, r7, [r1], #8
-        mov     r5, r4
-        mov     r6, r4
-        mov     r8, r7
-        mov     r9, r7
-        ldr     pc, [sp, #BNC_ENTRY]
-8:
-.rept BNC_CHAIN
-        BNC_THREE_BLOCK
-.endr
-9:
-        cmp     r0, lr
-        bne.w   8b
-.if \kind == 2
+@ What stands behind the products, \kind: 0 for codes, 1 for codes with a map added, 2 for sums, 3 for results as they are. Two
+@ pairs of channels make a word of results; \half says which of the two.
+.macro BNC_SUMS name, first, last
         ldr     r2, [sp, #BNC_OUTPUT]
-        stm     r2, {r4-r9}
+        stm     r2, {\first-\last}
         add     sp, #BNC_FRAME
         pop     {r4-r11, pc}
         .p2align 2
         .size   \name, . - \name
-.else
+.endm
+.macro BNC_NEXT half
+.if \half
+        add     r2, r3
+        str     r2, [sp, #BNC_OUTPUT]
+.endif
+.endm
+
+.macro BNC_THREE_PAIR kind, half, first, last, entry
+        ldrd    r0, lr, [sp, #BNC_PATCH]
+        ldrd    r4, r7, [r1], #8
+        BNC_THREE_BLOCK r4, r4, r4, r7, r7, r7
+        ldr     pc, [sp, #\entry]
+\first:
+.rept BNC_CHAIN
+        BNC_THREE_BLOCK r5, r6, r4, r8, r9, r7
+.endr
+\last:
+        cmp     r0, lr
+        bne.w   \first\()b
+.if \kind < 2
         ldrd    r2, r3, [r1], #8
 .if \kind == 1
         ldrd    r10, r11, [r1], #8
         ldr     r12, [sp, #BNC_OUTPUT]
         ldr     lr, [sp, #BNC_ADDED]
         add     r12, lr
-        ldrb    lr, [r12]
-        ldrb    r0, [r12, #4]
+        ldrb    lr, [r12, #(2 * \half)]
+        ldrb    r0, [r12, #(2 * \half + 4)]
         mla     r4, lr, r10, r4
-        ldrb    lr, [r12, #8]
+        ldrb    lr, [r12, #(2 * \half + 8)]
         mla     r5, r0, r10, r5
-        ldrb    r0, [r12, #1]
+        ldrb    r0, [r12, #(2 * \half + 1)]
         mla     r6, lr, r10, r6
-        ldrb    lr, [r12, #5]
+        ldrb    lr, [r12, #(2 * \half + 5)]
         mla     r7, r0, r11, r7
-        ldrb    r0, [r12, #9]
+        ldrb    r0, [r12, #(2 * \half + 9)]
         mla     r8, lr, r11, r8
         mla     r9, r0, r11, r9
 .endif
@@ -127,47 +130,47 @@
         orr     r4, r4, r7, lsl #8
         orr     r5, r5, r8, lsl #8
         orr     r6, r6, r9, lsl #8
-        ldrd    r2, r3, [sp, #BNC_OUTPUT]
-        strh    r5, [r2, #4]
-        strh    r6, [r2, #8]
-        strh    r4, [r2], #2
-        BNC_NEXT
-        BNC_LEAVE \name
+        ldrd    r2, r3, [sp, #BNC_OUTPUT]       @ and plane
+        strh    r4, [r2, #(2 * \half)]
+        strh    r5, [r2, #(2 * \half + 4)]
+        strh    r6, [r2, #(2 * \half + 8)]
+        BNC_NEXT \half
 .endif
+.endm
+.macro BNC_THREE name, kind
+        BNC_ENTER \name, 0, BNC_THREE_SIZE, 2
+1:      @ two channels, and two more
+        BNC_THREE_PAIR \kind, 0, 51, 61, BNC_ENTRY
+        BNC_THREE_PAIR \kind, 1, 52, 62, BNC_ENTRY2
+        BNC_LEAVE \name
 .endm
         BNC_THREE bn_lenet_conv_three, 0
         BNC_THREE bn_lenet_conv_three_add, 1
-        BNC_THREE bn_lenet_conv_three_sums, 2
+        BNC_ENTER bn_lenet_conv_three_sums, 0, BNC_THREE_SIZE, 1
+        BNC_THREE_PAIR 2, 0, 51, 61, BNC_ENTRY
+        BNC_SUMS bn_lenet_conv_three_sums, r4, r9
 
-.macro BNC_ONE name, kind
-        BNC_ENTER \name, 0, BNC_ONE_SIZE
-1:      @ two channels
+.macro BNC_ONE_PAIR kind, half, first, last, entry
         ldrd    r0, lr, [sp, #BNC_PATCH]
         ldrd    r4, r5, [r1], #8
-        ldr     pc, [sp, #BNC_ENTRY]
-8:
+        BNC_ONE_BLOCK
+        ldr     pc, [sp, #\entry]
+\first:
 .rept BNC_CHAIN
         BNC_ONE_BLOCK
 .endr
-9:
+\last:
         cmp     r0, lr
-        bne.w   8b
-.if \kind == 2
-        ldr     r2, [sp, #BNC_OUTPUT]
-        stm     r2, {r4, r5}
-        add     sp, #BNC_FRAME
-        pop     {r4-r11, pc}
-        .p2align 2
-        .size   \name, . - \name
-.else
+        bne.w   \first\()b
+.if \kind < 2
         ldrd    r2, r3, [r1], #8
 .if \kind == 1
         ldrd    r10, r11, [r1], #8
         ldr     r12, [sp, #BNC_OUTPUT]
         ldr     lr, [sp, #BNC_ADDED]
         add     r12, lr
-        ldrb    lr, [r12]
-        ldrb    r0, [r12, #1]
+        ldrb    lr, [r12, #(2 * \half)]
+        ldrb    r0, [r12, #(2 * \half + 1)]
         mla     r4, lr, r10, r4
         mla     r5, r0, r11, r5
 .endif
@@ -177,38 +180,43 @@
         usat    r5, #8, r5
         orr     r4, r4, r5, lsl #8
         ldrd    r2, r3, [sp, #BNC_OUTPUT]
-        strh    r4, [r2], #2
-        BNC_NEXT
-        BNC_LEAVE \name
+        strh    r4, [r2, #(2 * \half)]
+        BNC_NEXT \half
 .endif
+.endm
+.macro BNC_ONE name, kind
+        BNC_ENTER \name, 0, BNC_ONE_SIZE, 2
+1:      @ two channels, and two more
+        BNC_ONE_PAIR \kind, 0, 51, 61, BNC_ENTRY
+        BNC_ONE_PAIR \kind, 1, 52, 62, BNC_ENTRY2
+        BNC_LEAVE \name
 .endm
         BNC_ONE bn_lenet_conv_one, 0
         BNC_ONE bn_lenet_conv_one_add, 1
-        BNC_ONE bn_lenet_conv_one_sums, 2
+        BNC_ENTER bn_lenet_conv_one_sums, 0, BNC_ONE_SIZE, 1
+        BNC_ONE_PAIR 2, 0, 51, 61, BNC_ENTRY
+        BNC_SUMS bn_lenet_conv_one_sums, r4, r5
 
 .macro BNC_FOUR name, kind
-        BNC_ENTER \name, 1, BNC_FOUR_SIZE
+        BNC_ENTER \name, 1, BNC_FOUR_SIZE, 1
 1:      @ four channels
         ldr     r0, [sp, #BNC_PATCH]
         ldm     r1!, {r4-r7}
+        BNC_FOUR_BLOCK
         ldr     pc, [sp, #BNC_ENTRY]
-8:
+51:
 .rept BNC_CHAIN
         BNC_FOUR_BLOCK
 .endr
-9:
+61:
         ldr     r2, [sp, #BNC_PATCH_END]
         cmp     r0, r2
-        bne.w   8b
-        ldr     r2, [sp, #BNC_OUTPUT]
+        bne.w   51b
 .if \kind == 2
-        stm     r2, {r4-r7}
-        add     sp, #BNC_FRAME
-        pop     {r4-r11, pc}
-        .p2align 2
-        .size   \name, . - \name
+        BNC_SUMS \name, r4, r7
 .else
         ldm     r1!, {r8-r11}
+        ldr     r2, [sp, #BNC_OUTPUT]
         BNC_SCALE r4, r8
         BNC_SCALE r5, r9
         BNC_SCALE r6, r10

@@ -18,15 +18,16 @@
         smmulr  \sum, \sum, \multiplier
 .endm
 
-.macro BNC_THREE_BLOCK
+@ The sums go on from other registers: those of the first position last, since the first block begins with them.
+.macro BNC_THREE_BLOCK a1, a2, a0, b1, b2, b0
         ldm     r1!, {r2, r3}
         ldm     r0!, {r10-r12}
-        smlad   r4, r10, r2, r4
-        smlad   r5, r11, r2, r5
-        smlad   r6, r12, r2, r6
-        smlad   r7, r10, r3, r7
-        smlad   r8, r11, r3, r8
-        smlad   r9, r12, r3, r9
+        smlad   r5, r11, r2, \a1
+        smlad   r6, r12, r2, \a2
+        smlad   r4, r10, r2, \a0
+        smlad   r8, r11, r3, \b1
+        smlad   r9, r12, r3, \b2
+        smlad   r7, r10, r3, \b0
         ldm     r0!, {r10-r12}
         sxtb16  r2, r2
         sxtb16  r3, r3
