@@ -5,7 +5,7 @@
 use super::portable::Run;
 use super::{Conv, Group, MOST_GROUP, MOST_POSITIONS as MANY, PAIR, portable};
 use crate::kernels::Table;
-use crate::kernels::packed::{Input, LANES, Maps, words_of};
+use crate::kernels::packed::{Input, LANES, Maps, Window, words_of};
 
 /// What the functions of `conv.s` read; see there.
 #[repr(C)]
@@ -23,9 +23,9 @@ struct Products {
 }
 
 /// What `bn_lenet_conv_gather3` and its like read; see there.
+#[derive(Clone, Copy)]
 #[repr(C)]
 struct Windows {
-    from: *const u8,
     patch: *mut u32,
     /// Bytes from a position to the next.
     lane: usize,
@@ -41,8 +41,9 @@ struct Windows {
 }
 
 unsafe extern "C" {
-    fn bn_lenet_conv_gather3(windows: &Windows);
-    fn bn_lenet_conv_gather1(windows: &Windows);
+    fn bn_lenet_conv_gather3(from: *const u8, windows: &Windows);
+    fn bn_lenet_conv_gather1(from: *const u8, windows: &Windows);
+    fn bn_lenet_conv_gather_lane(from: *const u8, windows: &Windows);
     fn bn_lenet_conv_three(products: &Products);
     fn bn_lenet_conv_three_add(products: &Products);
     fn bn_lenet_conv_three_sums(products: &Products);
@@ -115,104 +116,44 @@ impl<'a, const GROUP: usize> Layer<'a, GROUP> {
         Self { shape, behind, run: Run::new(shape, stream, table, maps) }
     }
 
-    /// All positions: threes of a row, then those that are left, one by one, or once more with those before.
+    /// All positions, three by three; then those that are left one by one, or once more with those before.
     fn run(&mut self, scratch: &mut [u32]) {
-        let window = &self.shape.window;
-        // The positions of a map are one row.
-        let is_flat = window.is_pointwise() && window.stride == [1; 2] && !window.bytes;
-        let [map, [rows, width]] =
-            if is_flat { [[1, window.area()]; 2] } else { [[window.input.height, window.input.width], window.output] };
-        // Computed again, they would find their added map overwritten, or their input.
-        let repeats =
-            self.run.maps.added.is_some() == self.shape.adds && self.run.maps.input.is_some() && width >= MANY;
+        let positions = self.shape.window.positions();
         let Some((patch, copy)) = scratch.split_at_mut_checked(self.shape.patch_words()) else { return };
         let (mut many, mut one) = (self.products_of::<MANY>(patch), self.products_of::<1>(patch));
-        let whole = self.windows(map, patch.as_mut_ptr());
-        let reach = [MANY, 1].map(|lanes| self.reach(map, lanes));
-        let unit = window.unit();
-        for row in 0..rows {
-            let [top, _] = window.start([row, 0]);
-            let is_high = top >= 0 && top as usize + window.kernel[0] <= map[0];
-            let mut column = 0;
-            while column < width {
-                let is_one = column + MANY > width && !repeats;
-                let lanes = if is_one { 1 } else { MANY };
-                column = if is_one { column } else { column.min(width - MANY) };
-                let [_, left] = window.start([0, column]);
-                let end = left + ((lanes - 1) * window.stride[1] + window.kernel[1]) as isize;
-                let first = top.wrapping_mul(map[1] as isize).wrapping_add(left) as usize;
-                let from = self.data().get(unit.wrapping_mul(first)..).unwrap_or_default();
-                // The last word of a row of bytes may reach over the map's end.
-                let is_inside =
-                    is_high && left >= 0 && end <= map[1] as isize && from.len() >= reach[usize::from(is_one)];
-                let windows = if is_inside {
-                    Windows { from: from.as_ptr(), ..whole }
-                } else {
-                    self.copied([top, left], lanes, patch.as_mut_ptr(), copy)
-                };
-                // SAFETY: reads words of the rows of the windows, which lie in the map, as was just asked, or in the copy; writes two
-                // words of the patch for each at each of its positions, which it has.
-                unsafe { if is_one { bn_lenet_conv_gather1(&windows) } else { bn_lenet_conv_gather3(&windows) } }
-                if is_one {
-                    self.products::<1>(&mut one, row * width + column);
-                } else {
-                    self.products::<MANY>(&mut many, row * width + column);
-                }
-                column += lanes;
+        let mut source = Source::new(self, patch.as_mut_ptr(), copy);
+        // Computed again, they would find their added map overwritten, or their input.
+        let repeats = self.run.maps.added.is_some() == self.shape.adds && self.run.maps.input.is_some();
+        let mut position = 0;
+        while position + MANY <= positions {
+            source.three(self);
+            self.products::<MANY>(&mut many, position);
+            position += MANY;
+        }
+        if position < positions && repeats && positions >= MANY {
+            source.at(positions - MANY);
+            source.three(self);
+            self.products::<MANY>(&mut many, positions - MANY);
+        } else {
+            for position in position..positions {
+                source.one(self);
+                self.products::<1>(&mut one, position);
             }
         }
         self.run.clear_rest();
     }
 
-    /// Bytes of the map.
+    /// The map.
+    fn input(&self) -> Input<'_> {
+        self.run.maps.input(words_of(self.shape.window.input))
+    }
+
+    /// Its bytes.
     fn data(&self) -> &[u8] {
-        match self.run.maps.input(words_of(self.shape.window.input)) {
-            Input::Packed(words) => bytemuck::cast_slice(words),
+        match self.input() {
+            Input::Packed(words) => bytemuck::must_cast_slice(words),
             Input::Bytes(bytes) => bytes,
         }
-    }
-
-    /// Windows of a map of that height and width.
-    #[inline(always)]
-    fn windows(&self, [height, width]: [usize; 2], patch: *mut u32) -> Windows {
-        let window = &self.shape.window;
-        let (unit, [planes, rows, _], columns) = (window.unit(), window.parts(), window.row_words());
-        let plane = unit * height * width;
-        let windows = Windows {
-            from: core::ptr::null(),
-            patch,
-            lane: unit * window.stride[1],
-            step: LANES,
-            columns,
-            rows,
-            row_skip: (unit * width).wrapping_sub(LANES * columns),
-            planes,
-            plane_skip: plane.wrapping_sub(unit * rows * width),
-        };
-        if window.is_pointwise() && !window.bytes {
-            // One row of a word in each plane.
-            Windows { step: plane, columns: planes, planes: 1, ..windows }
-        } else {
-            windows
-        }
-    }
-
-    /// Windows that reach beyond the map, from a row and column on, in a copy with their padding.
-    #[inline(never)]
-    fn copied(&self, from: [isize; 2], lanes: usize, patch: *mut u32, copy: &mut [u32]) -> Windows {
-        let window = &self.shape.window;
-        let size = window.reach([1, lanes]);
-        window.copy(self.run.maps.input(words_of(window.input)), self.run.zeros, from, size, copy);
-        Windows { from: copy.as_ptr().cast(), ..self.windows(size, patch) }
-    }
-
-    /// Bytes from the first of so many windows to behind the last word that is read of them, in a map of that height and width.
-    fn reach(&self, [height, width]: [usize; 2], lanes: usize) -> usize {
-        let window = &self.shape.window;
-        let [planes, rows, _] = window.parts();
-        let values =
-            planes.saturating_sub(1) * height * width + rows.saturating_sub(1) * width + (lanes - 1) * window.stride[1];
-        window.unit() * values + LANES * window.row_words()
     }
 
     /// What the products of a patch of so many positions need, but for the place of the results.
@@ -282,4 +223,162 @@ impl<'a, const GROUP: usize> Layer<'a, GROUP> {
             }
         }
     }
+}
+
+/// Where windows are unpacked from, and the next of them.
+struct Source<'s> {
+    /// Those of the map, or of its copy with padding, but for their place.
+    windows: Windows,
+    /// Height and width of that, and rows and columns of windows. The positions of a map are one row.
+    size: [usize; 2],
+    output: [usize; 2],
+    /// Whether the map was copied as a whole.
+    is_copied: bool,
+    /// Rows above and columns before that windows begin with.
+    before: [usize; 2],
+    /// Bytes from the first of three windows, or of one, to behind the last word that is read of them.
+    reach: [usize; 2],
+    copy: &'s mut [u32],
+    /// Windows of the copy, where there is one of some windows.
+    copied: Windows,
+    /// The next window.
+    row: usize,
+    column: usize,
+}
+
+impl<'s> Source<'s> {
+    fn new<const GROUP: usize>(layer: &Layer<'_, GROUP>, patch: *mut u32, copy: &'s mut [u32]) -> Self {
+        let window = &layer.shape.window;
+        let is_flat = window.is_pointwise() && window.stride == [1; 2] && !window.bytes;
+        let is_copied = layer.shape.copied() == Some(window.output) && window.is_padded();
+        let (mut size, mut output, mut before) =
+            ([window.input.height, window.input.width], window.output, window.before);
+        if is_flat {
+            (size, output) = ([1, window.area()], [1, window.positions()]);
+        }
+        if is_copied {
+            size = window.reach(window.output);
+            window.copy(layer.input(), layer.run.zeros, window.start([0; 2]), size, copy);
+            before = [0; 2];
+        }
+        let (windows, reach) = (windows(window, size, patch), [MANY, 1].map(|lanes| reach(window, size, lanes)));
+        Self { windows, size, output, is_copied, before, reach, copy, copied: windows, row: 0, column: 0 }
+    }
+
+    /// Goes to a position.
+    fn at(&mut self, position: usize) {
+        let width = self.output[1].max(1);
+        (self.row, self.column) = (position / width, position % width);
+    }
+
+    /// Goes on by so many windows of a row.
+    #[inline(always)]
+    fn step(&mut self, by: usize) {
+        self.column += by;
+        if self.column >= self.output[1] {
+            (self.row, self.column) = (self.row + 1, 0);
+        }
+    }
+
+    /// Unpacks the next three windows.
+    #[inline(always)]
+    fn three<const GROUP: usize>(&mut self, layer: &Layer<'_, GROUP>) {
+        if self.column + MANY <= self.output[1] {
+            let from = self.find(layer, MANY);
+            let (from, windows) = match from {
+                Some(from) => (from, &self.windows),
+                None => (self.copied(layer, MANY), &self.copied),
+            };
+            // SAFETY: reads words of the rows of the windows, which lie in the map or in a copy, as `find` and `copied` have made sure;
+            // writes two words of the patch for each at each of its positions, which it has.
+            unsafe { bn_lenet_conv_gather3(from, windows) }
+            return self.step(MANY);
+        }
+        // Beyond the row's end lies the next row's begin.
+        for lane in 0..MANY {
+            let from = self.find(layer, 1);
+            let (from, windows) = match from {
+                Some(from) => (from, self.windows),
+                None => (self.copied(layer, 1), self.copied),
+            };
+            let windows = Windows { patch: windows.patch.wrapping_add(lane), ..windows };
+            // SAFETY: as above, one of three positions.
+            unsafe { bn_lenet_conv_gather_lane(from, &windows) }
+            self.step(1);
+        }
+    }
+
+    /// Unpacks the next window.
+    fn one<const GROUP: usize>(&mut self, layer: &Layer<'_, GROUP>) {
+        let from = self.find(layer, 1);
+        let (from, windows) = match from {
+            Some(from) => (from, &self.windows),
+            None => (self.copied(layer, 1), &self.copied),
+        };
+        // SAFETY: as above, one position.
+        unsafe { bn_lenet_conv_gather1(from, windows) }
+        self.step(1);
+    }
+
+    /// Where so many windows of a row begin, where they do not reach beyond the map.
+    #[inline(always)]
+    fn find<const GROUP: usize>(&self, layer: &Layer<'_, GROUP>, lanes: usize) -> Option<*const u8> {
+        let window = &layer.shape.window;
+        let [top, left] = [self.row * window.stride[0], self.column * window.stride[1]];
+        let [above, before] = self.before;
+        let is_inside = top >= above
+            && left >= before
+            && top + window.kernel[0] <= self.size[0] + above
+            && left + (lanes - 1) * window.stride[1] + window.kernel[1] <= self.size[1] + before;
+        let unit = window.unit();
+        let data = if self.is_copied { bytemuck::must_cast_slice(self.copy) } else { layer.data() };
+        let first = unit
+            .wrapping_mul(top.wrapping_sub(above).wrapping_mul(self.size[1]).wrapping_add(left).wrapping_sub(before));
+        let from = data.get(first..).unwrap_or_default();
+        // The last word of a row of bytes may reach over the map's end.
+        let reach = self.reach[usize::from(lanes == 1)];
+        (is_inside && from.len() >= reach).then_some(from.as_ptr())
+    }
+
+    /// Windows that reach beyond the map, in a copy with their padding.
+    #[inline(never)]
+    fn copied<const GROUP: usize>(&mut self, layer: &Layer<'_, GROUP>, lanes: usize) -> *const u8 {
+        let window = &layer.shape.window;
+        let (from, size) = (window.start([self.row, self.column]), window.reach([1, lanes]));
+        window.copy(layer.input(), layer.run.zeros, from, size, self.copy);
+        self.copied = windows(window, size, self.windows.patch);
+        self.copy.as_ptr().cast()
+    }
+}
+
+/// Windows of a map of that height and width, but for their place.
+#[inline(always)]
+fn windows(window: &Window, [height, width]: [usize; 2], patch: *mut u32) -> Windows {
+    let (unit, [planes, rows, _], columns) = (window.unit(), window.parts(), window.row_words());
+    let plane = unit * height * width;
+    let windows = Windows {
+        patch,
+        lane: unit * window.stride[1],
+        step: LANES,
+        columns,
+        rows,
+        row_skip: (unit * width).wrapping_sub(LANES * columns),
+        planes,
+        plane_skip: plane.wrapping_sub(unit * rows * width),
+    };
+    if window.is_pointwise() && !window.bytes {
+        // One row of a word in each plane.
+        Windows { step: plane, columns: planes, planes: 1, ..windows }
+    } else {
+        windows
+    }
+}
+
+/// Bytes from the first of so many windows to behind the last word that is read of them, in a map of that height and width.
+#[inline(always)]
+fn reach(window: &Window, [height, width]: [usize; 2], lanes: usize) -> usize {
+    let [planes, rows, _] = window.parts();
+    let values =
+        planes.saturating_sub(1) * height * width + rows.saturating_sub(1) * width + (lanes - 1) * window.stride[1];
+    window.unit() * values + LANES * window.row_words()
 }

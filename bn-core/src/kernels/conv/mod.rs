@@ -30,6 +30,8 @@ pub const PAIR: usize = 2;
 pub const MOST_GROUP: usize = 2 * PAIR;
 /// The most positions that a path computes side by side, by which its memory is counted.
 pub(super) const MOST_POSITIONS: usize = 3;
+/// The most words of a map that is copied with its padding as a whole.
+const MOST_COPIED: usize = 256;
 /// What a start value takes back for each odd weight.
 pub const ODD: i32 = (1 << 15) - 1;
 
@@ -91,11 +93,22 @@ impl Conv {
         2 * self.quads() * if positions < MOST_POSITIONS { positions } else { MOST_POSITIONS }
     }
 
+    /// How many windows, below and beside each other, are copied with their padding at once: all where that is little; else so many
+    /// as are computed side by side; none where no window reaches beyond the map.
+    const fn copied(&self) -> Option<[usize; 2]> {
+        let window = &self.window;
+        if !window.is_padded() && !window.bytes {
+            None
+        } else if window.is_padded() && window.copy_words(window.output) <= MOST_COPIED {
+            Some(window.output)
+        } else {
+            Some([1, MOST_POSITIONS])
+        }
+    }
+
     /// Words that it works in: a patch, and a copy of windows with their padding.
     pub const fn scratch_words(&self) -> usize {
-        let window = &self.window;
-        let copies = window.is_padded() || window.bytes;
-        self.patch_words() + if copies { window.copy_words([1, MOST_POSITIONS]) } else { 0 }
+        self.patch_words() + if let Some(windows) = self.copied() { self.window.copy_words(windows) } else { 0 }
     }
 
     /// About how many instructions it takes on a core with the DSP extension.

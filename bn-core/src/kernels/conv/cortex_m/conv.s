@@ -240,8 +240,8 @@
         BNC_FOUR bn_lenet_conv_four_sums, 2
         BNC_FOUR bn_lenet_conv_four_values, 3
 
-@ Unpacks windows: of each word of four codes u and y at three neighbouring positions, or at one.
-@ void bn_lenet_conv_gather3(const struct { const uint8_t *from; uint32_t *patch; uint32_t lane, step, columns, rows, row_skip,
+@ Unpacks windows: of each word of four codes u and y at three neighbouring positions, at one, or at one of three.
+@ void bn_lenet_conv_gather3(const uint8_t *from, const struct { uint32_t *patch; uint32_t lane, step, columns, rows, row_skip,
 @     planes, plane_skip; } *)
 @ `lane` is the bytes from a position to the next, `step` those from a word of a row to the next, `row_skip` those from behind a
 @ row's last word to the next row, `plane_skip` those from behind a plane's last row to the next plane. A word may lie at any byte.
@@ -259,8 +259,9 @@
 \name:
         push    {r4-r11, lr}
         sub     sp, #BNC_G_FRAME
-        ldm     r0, {r1-r9}
+        ldm     r1, {r2-r9}
         stm     sp, {r5-r9}
+        mov     r1, r0                          @ from
         mov     r0, r2                          @ patch
         mov     r2, r3                          @ lane
         mov     r10, r4                         @ step
@@ -289,7 +290,12 @@
         add     r1, r10
         and     r4, r5, r11
         eor     r5, r5, r12
+.if \lanes == 1
         stm     r0!, {r4, r5}
+.else
+        str     r5, [r0, #12]
+        str     r4, [r0], #24
+.endif
 .endif
         subs    r3, #1
         bne     3b
@@ -308,3 +314,4 @@
 .endm
         BNC_GATHER bn_lenet_conv_gather3, 3
         BNC_GATHER bn_lenet_conv_gather1, 1
+        BNC_GATHER bn_lenet_conv_gather_lane, 0
