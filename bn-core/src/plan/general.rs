@@ -235,18 +235,19 @@ impl Run<'_> {
         Some(other)
     }
 
-    /// `[flatten] [batch_norm] conv2d|linear [batch_norm] [add] [activation]`, with a sum or without.
+    /// `[flatten] [batch_norm] conv2d|linear [batch_norm] [add] [activation]`, the first two in any order, with a sum or without.
     fn conv(mut self, first: usize, adds: bool) -> Option<Layer> {
         let bytes = self.reads == Value::Input;
         let map = self.topology.shape(self.reads);
-        let is_flat = matches!(self.op()?, Op::Flatten);
-        if is_flat && !(self.step(|_| true) && self.alone()) {
-            return None;
-        }
-        let mut before = None;
-        if matches!(self.op()?, Op::BatchNorm { .. }) {
-            (before, _) = (Some(self.next), self.step(|_| true));
-            if !self.alone() {
+        // A BatchNorm is folded into what follows it, flattened before or behind.
+        let (mut is_flat, mut before) = (false, None);
+        loop {
+            match self.op()? {
+                Op::Flatten if !is_flat => is_flat = true,
+                Op::BatchNorm { .. } if before.is_none() => before = Some(self.next),
+                _ => break,
+            }
+            if !(self.step(|_| true) && self.alone()) {
                 return None;
             }
         }
