@@ -4,7 +4,6 @@
 use bn_core::file::WeightsFile;
 use bn_core::format::FormatError;
 use bn_core::network::Role;
-use bn_core::plan::plan;
 use bn_core::{CLASSES, FoldedLeNet, LeNet};
 use serde::Serialize;
 
@@ -17,6 +16,7 @@ use crate::model::input;
 use crate::model::lenet::to_lenet;
 use crate::model::parameters::Parameters;
 use crate::network::Network;
+use crate::plan;
 use crate::quantize::fine_tune::{FineTuned, FineTuning, fine_tune};
 use crate::quantize::general::{self, General};
 use crate::quantize::measure::{Activations, measure};
@@ -221,9 +221,7 @@ fn of_any(parameters: &Parameters, sample: &Split, request: &ExportRequest<'_>) 
         let problem = format!("--qat fine-tunes LeNet alone, and the network is {}", network.name());
         return Err(refused(problem, "leave --qat away"));
     }
-    let steps = plan(&network.topology()).map_err(|node| {
-        refused(format!("no kernel computes node {} of {}", network.module(node), network.name()), "change that layer")
-    })?;
+    let steps = plan::steps(network)?;
     let General { file, layers, activations } = general::quantize(parameters, &steps, &sample.inputs)?;
     Ok(Made { file, layers, activations, fine_tuned: None })
 }

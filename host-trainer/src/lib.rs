@@ -28,6 +28,7 @@ pub mod model_file;
 pub mod network;
 mod notice;
 mod numbers;
+pub mod plan;
 pub mod process;
 pub mod quantize;
 pub mod report;

@@ -23,6 +23,17 @@ impl Pool {
         self.window.is_padded() && !self.count_pad
     }
 
+    /// Whether there is one window, the whole map.
+    const fn is_whole(&self) -> bool {
+        self.window.taps() == self.window.area() && !self.window.is_padded()
+    }
+
+    /// About how many instructions it takes on a core with the DSP extension.
+    pub const fn cost(&self) -> usize {
+        let taps = self.window.taps() * if self.is_whole() { 5 } else { 40 };
+        self.window.input.channels.div_ceil(LANES) * self.window.positions() * (taps + 130)
+    }
+
     /// Words of the stream of a mean: range of the results, code of zero, what is added in the end, then the multiplier, for each
     /// number of values where that varies.
     pub const fn mean_words(&self) -> usize {
@@ -104,7 +115,7 @@ fn each(
 ) {
     let window = &shape.window;
     let (channels, area) = (window.input.channels, window.area());
-    let is_whole = window.taps() == area && !window.is_padded();
+    let is_whole = shape.is_whole();
     let mut output = Output::new(output, shape.words);
     output.clear_rest(channels, window.positions());
     for quad in 0..channels.div_ceil(LANES) {

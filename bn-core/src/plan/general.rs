@@ -70,6 +70,19 @@ impl Kernel {
         }
     }
 
+    /// About how many instructions it takes on a core with the DSP extension.
+    pub const fn cost(&self) -> usize {
+        match self {
+            Kernel::Winograd3(shape) => shape.cost(),
+            Kernel::Conv(shape) => shape.cost(),
+            Kernel::Depthwise3(shape) => shape.cost(),
+            Kernel::Depthwise(shape) => shape.cost(),
+            Kernel::MeanPool(shape) | Kernel::MaxPool(shape) => shape.cost(),
+            Kernel::Add(shape) => 16 * shape.shape.len(),
+            Kernel::Flatten(shape) => 24 * shape.len(),
+        }
+    }
+
     /// Whether its output may lie where its input does.
     const fn in_place(&self) -> bool {
         match self {

@@ -64,6 +64,8 @@ pub enum Command {
     Reestimate(ReestimateArgs),
     /// Show what is in a checkpoint or a weights.bin, or what a network is made of
     Inspect(InspectArgs),
+    /// Show what the device will run: each layer's kernel, work and bytes, and the memory as a picture
+    Plan(InspectArgs),
     /// Write one HTML file about a run, or about a comparison: curves, BatchNorm, mistakes, quantiser, device
     Report(ReportArgs),
     /// Run a weights.bin in the emulated microcontroller and compare every layer's every output with the host's
@@ -214,7 +216,7 @@ pub struct ImportArgs {
     pub json: bool,
 }
 
-/// `inspect`.
+/// `inspect` and `plan`.
 #[derive(Args, Debug)]
 pub struct InspectArgs {
     /// A checkpoint, a weights.bin, a .net file, or the name of a shipped network

@@ -1,6 +1,7 @@
 //! `host-trainer inspect`.
 
 use std::io::Write;
+use std::path::Path;
 
 use bn_core::network::Shape;
 
@@ -15,13 +16,9 @@ use crate::network::shipped;
 use crate::train::checkpoint::TrainingState;
 
 pub(super) fn run(args: InspectArgs, out: &mut dyn Write) -> Result<()> {
-    let name = args.file.to_string_lossy();
-    let is_network =
-        args.file.extension().is_some_and(|e| e == "net") || (shipped::get(&name).is_some() && !args.file.exists());
-    let inspection = if is_network {
-        Inspection::Network(inspect_network(&*shipped::find(&name)?))
-    } else {
-        inspect(&ModelFile::read(&args.file)?)
+    let inspection = match described(&args.file) {
+        Some(name) => Inspection::Network(inspect_network(&*shipped::find(&name)?)),
+        None => inspect(&ModelFile::read(&args.file)?),
     };
     if args.json {
         return output::json(out, &inspection);
@@ -34,6 +31,13 @@ pub(super) fn run(args: InspectArgs, out: &mut dyn Write) -> Result<()> {
             Inspection::Network(network) => of_network(network),
         },
     )
+}
+
+/// The name of a network, where a file is a description, or is none and has a shipped network's name.
+pub(super) fn described(file: &Path) -> Option<String> {
+    let name = file.to_string_lossy();
+    let is_network = file.extension().is_some_and(|e| e == "net") || (shipped::get(&name).is_some() && !file.exists());
+    is_network.then(|| name.into_owned())
 }
 
 fn of_checkpoint(checkpoint: &CheckpointInspection) -> String {

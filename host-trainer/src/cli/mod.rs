@@ -14,6 +14,7 @@ mod import;
 mod init;
 mod inspect;
 mod output;
+mod plan;
 mod predict;
 mod profile;
 mod recipe_args;
@@ -45,6 +46,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<()> {
         Command::Evaluate(args) => evaluate::run(args, out),
         Command::Export(args) => export::run(args, out),
         Command::Inspect(args) => inspect::run(args, out),
+        Command::Plan(args) => plan::run(args, out),
         Command::Report(args) => report::run(args, out),
         Command::Emulate(args) => emulate::run(args, out),
         Command::Board(args) => board::run(&args),

@@ -51,6 +51,12 @@ impl Depthwise {
         if self.window.bytes || self.multiplier != 1 || self.window.is_padded() { height * width } else { 0 }
     }
 
+    /// About how many instructions it takes on a core with the DSP extension.
+    pub const fn cost(&self) -> usize {
+        let copies = 8 * self.scratch_words() * self.channels().div_ceil(LANES);
+        self.channels() * self.window.positions() * (4 * self.window.taps() + 19) + copies
+    }
+
     /// Words of its stream.
     pub const fn stream_words(&self) -> usize {
         self.preamble() + self.channels().div_ceil(LANES) * self.quad_words()

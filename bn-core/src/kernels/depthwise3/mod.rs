@@ -68,6 +68,16 @@ impl Depthwise3 {
         PREAMBLE + self.channels().next_multiple_of(LANES) * CHANNEL
     }
 
+    /// About how many instructions it takes on a core with the DSP extension.
+    pub const fn cost(&self) -> usize {
+        let Window { input, stride, output, .. } = self.window;
+        let unpacked = 15 * input.width + 55;
+        // Two rows of two results, or one of two.
+        let (turns, tile) = if stride[0] == 1 { (output[0].div_ceil(2), 45) } else { (output[0], 28) };
+        let channel = output[1] / 2 * tile + output[1] % 2 * (tile / 2 + 3) + 26;
+        input.channels.div_ceil(LANES) * turns * (unpacked + LANES * channel)
+    }
+
     /// Whether results may take the place of the map.
     pub const fn in_place(&self) -> bool {
         let Window { input, output, .. } = self.window;
