@@ -51,7 +51,8 @@ fn made(network: &str, seed: u64) -> (WeightsFile, Split) {
     let inputs = Inputs::noise(&network, seed);
     let parameters = kaiming_parameters(&network, seed, Variance::Biased);
     let calibration = Split { inputs, labels: Vec::new() };
-    let request = ExportRequest { calibration: &calibration, accuracy_limit: 100.0, fine_tuning: None };
+    let request =
+        ExportRequest { calibration: &calibration, accuracy_limit: 100.0, fine_tuning: None, keep_dead: false };
     let file = export_weights(&parameters, &request).expect("integers");
     (file, calibration.first(16))
 }

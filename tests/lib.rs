@@ -131,6 +131,6 @@ pub fn any_network() -> (WeightsFile, Split) {
     let network = Arc::new(text::parse(TEXT).expect("a sound description"));
     let parameters = kaiming_parameters(&network, 7, Variance::Biased);
     let noise = Split { inputs: Inputs::noise(&network, 7), labels: Vec::new() };
-    let request = ExportRequest { calibration: &noise, accuracy_limit: 100.0, fine_tuning: None };
+    let request = ExportRequest { calibration: &noise, accuracy_limit: 100.0, fine_tuning: None, keep_dead: false };
     (export_weights(&parameters, &request).expect("integers"), noise)
 }

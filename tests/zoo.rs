@@ -5,9 +5,10 @@
 use std::path::Path;
 use std::process::Command;
 
+use bn_core::network::{Conv2d, Op};
 use host_trainer::data::{Inputs, Split, Values};
 use host_trainer::exchange::{Form, Format, GivenPreprocessing, ImportOptions, Imported, import, to_bytes};
-use host_trainer::export::{ExportRequest, export_weights};
+use host_trainer::export::{ExportRequest, export, export_weights};
 use host_trainer::model::fold::fold;
 use host_trainer::model::inference::{
     Outputs, dequantized, folded_outputs, int8, outputs, reconstruction_error, samples,
@@ -139,7 +140,8 @@ fn integers_are_nearer_than_onnx_runtimes() {
         let data = Data::of(&folder, name, &parameters);
         let [even, odd] = [0, 1].map(|first| (first..data.inputs.len()).step_by(2).collect::<Vec<_>>());
         let calibration = Split { inputs: data.inputs.select(&even), labels: Vec::new() };
-        let request = ExportRequest { calibration: &calibration, accuracy_limit: 100.0, fine_tuning: None };
+        let request =
+            ExportRequest { calibration: &calibration, accuracy_limit: 100.0, fine_tuning: None, keep_dead: false };
         let file = export_weights(&parameters, &request).unwrap();
         let judged = data.inputs.select(&odd);
         let given = dequantized(&file, &int8(&file, &judged));
@@ -155,6 +157,39 @@ fn integers_are_nearer_than_onnx_runtimes() {
         halves += usize::from(ours <= theirs / 2.0);
     }
     assert!(halves >= 5, "at most a half on {halves} of 7");
+}
+
+#[test]
+fn a_network_without_its_dead_channels_keeps_every_bit() {
+    let Some(folder) = zoo() else { return };
+    for stored in &STORED {
+        let name = stored.name;
+        let parameters = stored.import(&folder.join(format!("{name}.onnx"))).checkpoint.parameters;
+        let data = Data::of(&folder, name, &parameters);
+        let even: Vec<usize> = (0..data.inputs.len()).step_by(2).collect();
+        let calibration = Split { inputs: data.inputs.select(&even), labels: Vec::new() };
+        let [whole, reduced] = [true, false].map(|keep_dead| {
+            let request =
+                ExportRequest { calibration: &calibration, accuracy_limit: 100.0, fine_tuning: None, keep_dead };
+            export(&parameters, &request).unwrap()
+        });
+        // Half of these inputs were not there when the exporter compared both.
+        let outputs = [&whole, &reduced].map(|exported| int8(&exported.weights, &data.inputs));
+        assert_eq!(outputs[0], outputs[1], "{name}");
+        let [kept, found] = [whole, reduced].map(|exported| exported.report.dead_channels.unwrap());
+        assert_eq!((kept.macs, kept.macs_with), (found.macs_with, found.macs_with), "{name}");
+        let removed: usize = found.layers.iter().map(|layer| layer.removed).sum();
+        println!("{name}: {removed} channels removed, {} multiply-accumulates of {}", found.macs, found.macs_with);
+        if name == "mobilenet_v1_025_vww96" {
+            // Of convolutions that are not depthwise; where those behind them are another value at a border, both stay.
+            let is_plain =
+                |node: usize| matches!(parameters.network.nodes()[node].op, Op::Conv2d(Conv2d { groups: 1, .. }));
+            let plain = found.layers.iter().filter(|layer| is_plain(layer.layer.parse().unwrap()));
+            let dead: usize = plain.map(|layer| layer.dead).sum();
+            assert_eq!((dead, found.macs_with), (971, 7_489_664));
+            assert!((3_700_000..3_770_000).contains(&found.macs), "{}", found.macs);
+        }
+    }
 }
 
 #[test]

@@ -89,7 +89,12 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
 
     notice("folding BatchNorm and quantising");
     let checkpoint = Checkpoint::read(&directory.checkpoint())?;
-    let calibration = ExportRequest { calibration: &dataset.train, accuracy_limit: DEFAULT_LIMIT, fine_tuning: None };
+    let calibration = ExportRequest {
+        calibration: &dataset.train,
+        accuracy_limit: DEFAULT_LIMIT,
+        fine_tuning: None,
+        keep_dead: false,
+    };
     let exported = export(&checkpoint.parameters, &calibration)?;
     let path = directory.weights();
     let model = weights::write(&path, &exported.weights)?;

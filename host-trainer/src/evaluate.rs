@@ -117,7 +117,12 @@ pub fn evaluate(request: &Request<'_>, dataset: &Dataset) -> Result<Evaluated> {
     let outputs = match (request.model, request.checkpoint) {
         (ModelFile::Checkpoint(checkpoint), _) => {
             let forms = report.f32(&checkpoint.parameters, &test)?;
-            let calibration = ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0, fine_tuning: None };
+            let calibration = ExportRequest {
+                calibration: &dataset.train,
+                accuracy_limit: 100.0,
+                fine_tuning: None,
+                keep_dead: false,
+            };
             report.hint(checkpoint);
             match export_weights(&checkpoint.parameters, &calibration) {
                 Ok(file) => {

@@ -18,6 +18,7 @@ use crate::model::parameters::Parameters;
 use crate::network::Network;
 use crate::plan;
 use crate::quantize::fine_tune::{FineTuned, FineTuning, fine_tune};
+use crate::quantize::general::dead::DeadChannels;
 use crate::quantize::general::{self, General};
 use crate::quantize::measure::{Activations, measure};
 use crate::quantize::{Calibration, LayerReport, Quantized, quantize};
@@ -41,6 +42,8 @@ pub struct ExportRequest<'a> {
     pub accuracy_limit: f64,
     /// Quantisation-aware fine-tuning on all of `calibration`, at least two examples.
     pub fine_tuning: Option<FineTuning>,
+    /// Whether channels stay that have one integer value for every input.
+    pub keep_dead: bool,
 }
 
 /// How the three forms of a model compare on some examples. Shares are of a network with classes.
@@ -79,6 +82,8 @@ pub struct ExportReport {
     pub fine_tuned: Option<FineTuned>,
     /// And of the activations, on the calibration images; in the order of the layers.
     pub activations: Vec<Activations>,
+    /// Channels with one integer value for every input, and how many of them are gone; nothing of LeNet, whose kernels have their sizes.
+    pub dead_channels: Option<DeadChannels>,
     /// On the calibration images, of the file as it was re-read.
     pub calibration: Comparison,
 }
@@ -130,12 +135,13 @@ impl Networks {
 pub fn export(parameters: &Parameters, request: &ExportRequest<'_>) -> Result<Exported> {
     let sample = request.calibration.first(CALIBRATION_IMAGES);
     let Proved { made, comparison } = prove(parameters, &sample, request)?;
-    let Made { file, layers, fine_tuned, activations } = made;
+    let Made { file, layers, fine_tuned, activations, dead } = made;
     let report = ExportReport {
         bytes: file.to_bytes().len(),
         checksum: file.checksum(),
         logit_unit: file.output_scale().scale.into(),
         activations,
+        dead_channels: dead,
         layers,
         fine_tuned,
         calibration: comparison,
@@ -158,6 +164,7 @@ struct Made {
     layers: Vec<LayerReport>,
     activations: Vec<Activations>,
     fine_tuned: Option<FineTuned>,
+    dead: Option<DeadChannels>,
 }
 
 /// A file that passed every check.
@@ -211,7 +218,7 @@ fn of_lenet(parameters: &Parameters, nets: &Networks, sample: &Split, request: &
     }
     let file = write(&quantized)?;
     let activations = measure(&nets.unfolded, &nets.folded, &file, sample.images());
-    Ok(Made { file, layers, activations, fine_tuned })
+    Ok(Made { file, layers, activations, fine_tuned, dead: None })
 }
 
 /// Any other network's.
@@ -222,8 +229,9 @@ fn of_any(parameters: &Parameters, sample: &Split, request: &ExportRequest<'_>) 
         return Err(refused(problem, "leave --qat away"));
     }
     let steps = plan::steps(network)?;
-    let General { file, layers, activations } = general::quantize(parameters, &steps, &sample.inputs)?;
-    Ok(Made { file, layers, activations, fine_tuned: None })
+    let General { file, layers, activations, dead } =
+        general::quantize(parameters, &steps, &sample.inputs, request.keep_dead)?;
+    Ok(Made { file, layers, activations, fine_tuned: None, dead: Some(dead) })
 }
 
 /// Outputs of a model's two forms in f32, one row an example.
@@ -357,8 +365,11 @@ mod tests {
     fn refusal(change: impl FnOnce(&mut Parameters)) -> String {
         let (mut parameters, split) = model();
         change(&mut parameters);
-        let error = export(&parameters, &ExportRequest { calibration: &split, accuracy_limit: 1.0, fine_tuning: None })
-            .unwrap_err();
+        let error = export(
+            &parameters,
+            &ExportRequest { calibration: &split, accuracy_limit: 1.0, fine_tuning: None, keep_dead: false },
+        )
+        .unwrap_err();
         assert!(matches!(error, Error::Refused { .. }), "{error}");
         assert_eq!(error.exit_code(), 2);
         let text = error.to_string();
@@ -369,9 +380,11 @@ mod tests {
     #[test]
     fn a_good_model_exports_and_parses() {
         let (parameters, split) = model();
-        let exported =
-            export(&parameters, &ExportRequest { calibration: &split, accuracy_limit: 5.0, fine_tuning: None })
-                .unwrap();
+        let exported = export(
+            &parameters,
+            &ExportRequest { calibration: &split, accuracy_limit: 5.0, fine_tuning: None, keep_dead: false },
+        )
+        .unwrap();
         assert_eq!(exported.weights.steps().len(), 5);
         assert_eq!(exported.report.calibration.accuracy_f32_folded, Some(1.0));
         assert!(exported.report.calibration.fold_difference < 1e-4);
@@ -405,7 +418,7 @@ mod tests {
         let (parameters, mut split) = model();
         split.labels = split.labels.iter().map(|l| (l + 1) % 10).collect();
         // Nothing to lose at accuracy 0; a negative limit asks for a gain that cannot be.
-        let request = ExportRequest { calibration: &split, accuracy_limit: -50.0, fine_tuning: None };
+        let request = ExportRequest { calibration: &split, accuracy_limit: -50.0, fine_tuning: None, keep_dead: false };
         assert!(export(&parameters, &request).unwrap_err().to_string().contains("points of accuracy"));
     }
 }

@@ -26,6 +26,15 @@ pub enum Kernel {
 }
 
 impl Kernel {
+    /// What an accumulator counts the product of a weight and a code as; 1 where there are no weights.
+    pub const fn unit(&self) -> i32 {
+        match self {
+            Kernel::Winograd3(_) => winograd3::UNIT,
+            Kernel::Conv(_) => conv::UNIT,
+            _ => 1,
+        }
+    }
+
     /// Words that it works in, and words of its stream.
     pub const fn words(&self) -> [usize; 2] {
         match self {

@@ -23,7 +23,7 @@ use crate::quant::{Quad, SIGMOID_LEN};
 pub use filled::Filled;
 pub use general::{Kernel, Layer, needs_table};
 #[cfg(feature = "build")]
-pub use planner::plan;
+pub use planner::{plan, plan_by};
 
 /// Bytes of a word: the arena and every stream are counted in words.
 pub const WORD: usize = size_of::<u32>();

@@ -10,9 +10,21 @@ use crate::network::{Topology, Value};
 /// # Errors
 /// The position of the first node that no family computes.
 pub fn plan(topology: &Topology<'_>) -> Result<Vec<Step>, usize> {
+    choose(topology, None)
+}
+
+/// A plan with these families, step by step: those of a plan of the same nodes with other numbers of channels, or other weights.
+///
+/// # Errors
+/// The position of the first node that its family does not compute.
+pub fn plan_by(topology: &Topology<'_>, families: &[Family]) -> Result<Vec<Step>, usize> {
+    choose(topology, Some(families))
+}
+
+fn choose(topology: &Topology<'_>, families: Option<&[Family]>) -> Result<Vec<Step>, usize> {
     // What quantises for LeNet's families knows LeNet alone.
     let is_lenet = topology.digest() == crate::lenet::NETWORK.topology.digest();
-    let mut search = Search { topology, is_lenet, chosen: Vec::new(), furthest: 0 };
+    let mut search = Search { topology, families, is_lenet, chosen: Vec::new(), furthest: 0 };
     if !search.from(0) {
         return Err(search.furthest);
     }
@@ -48,6 +60,8 @@ pub fn plan(topology: &Topology<'_>) -> Result<Vec<Step>, usize> {
 /// The first families that fit together, the more special ones first.
 struct Search<'a> {
     topology: &'a Topology<'a>,
+    /// Those to take, where they are given.
+    families: Option<&'a [Family]>,
     is_lenet: bool,
     chosen: Vec<(Family, usize, Shapes)>,
     /// The last node that something was sought for.
@@ -61,12 +75,14 @@ impl Search<'_> {
             return true;
         }
         self.furthest = self.furthest.max(first);
-        let is_lenet = self.is_lenet;
-        for family in Family::ALL.into_iter().filter(|family| is_lenet || family.is_general()) {
+        let (is_lenet, at) = (self.is_lenet, self.chosen.len());
+        let told = self.families.map(|families| families.get(at));
+        let may = |family: &Family| told.is_none_or(|told| told == Some(family)) && (is_lenet || family.is_general());
+        for family in Family::ALL.into_iter().filter(may) {
             let Some(shapes) = family.takes(self.topology, first).filter(|shapes| self.meets(first, shapes)) else {
                 continue;
             };
-            if !self.pays(family, first) {
+            if told.is_none() && !self.pays(family, first) {
                 continue;
             }
             self.chosen.push((family, first, shapes));
@@ -101,5 +117,56 @@ impl Search<'_> {
             Value::Input => form == Form::Bytes,
             Value::Node(node) => gives(node, form, words),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{Activation, Conv2d, Node, Op, Shape, chain};
+
+    /// Convolutions of so many channels, a depthwise one among them.
+    fn nodes(channels: usize) -> [Node; 5] {
+        chain([
+            Op::Conv2d(Conv2d::new(channels, 3)),
+            Op::Activation(Activation::Relu),
+            Op::Conv2d(Conv2d::new(channels, 3).depthwise(channels)),
+            Op::GlobalAvgPool,
+            Op::Linear { outputs: 2, bias: true },
+        ])
+    }
+
+    fn families(steps: &[Step]) -> Vec<Option<Family>> {
+        steps.iter().map(|step| Family::of_number(step.family)).collect()
+    }
+
+    #[test]
+    fn a_plan_by_its_own_families_is_that_plan() {
+        let nodes = nodes(8);
+        let topology = Topology { input: Shape::new(3, 9, 9), nodes: &nodes };
+        let steps = plan(&topology).unwrap();
+        let own: Vec<Family> = families(&steps).into_iter().flatten().collect();
+        assert_eq!(own, [Family::Winograd3, Family::Depthwise3, Family::MeanPool, Family::Conv]);
+        assert_eq!(plan_by(&topology, &own), Ok(steps));
+    }
+
+    #[test]
+    fn a_family_stays_where_another_would_be_chosen() {
+        // Over one channel a depthwise convolution is one as any other.
+        let nodes = nodes(1);
+        let topology = Topology { input: Shape::new(3, 9, 9), nodes: &nodes };
+        assert_eq!(families(&plan(&topology).unwrap())[1], Some(Family::Conv));
+        let told = [Family::Conv, Family::Depthwise, Family::MeanPool, Family::Conv];
+        assert_eq!(families(&plan_by(&topology, &told).unwrap()), told.map(Some));
+    }
+
+    #[test]
+    fn families_that_do_not_fit_are_refused_with_the_node() {
+        let nodes = nodes(8);
+        let topology = Topology { input: Shape::new(3, 9, 9), nodes: &nodes };
+        let told = [Family::Conv, Family::Depthwise, Family::MeanPool, Family::Conv];
+        assert_eq!(plan_by(&topology, &told[..3]), Err(4));
+        assert_eq!(plan_by(&topology, &[Family::Conv, Family::Add]), Err(2));
+        assert_eq!(plan_by(&topology, &[]), Err(0));
     }
 }

@@ -171,6 +171,10 @@ pub struct ExportArgs {
     /// Refuse to export when the integers lose more accuracy than this on the calibration images, in percentage points
     #[arg(long, value_name = "POINTS", default_value_t = DEFAULT_LIMIT, value_parser = positive)]
     pub limit: f64,
+    /// With a weights.bin: keep channels that have one integer value for every input. Otherwise they leave the network, and no bit
+    /// of the others changes
+    #[arg(long)]
+    pub keep_dead: bool,
     #[command(flatten)]
     pub qat: QatArgs,
     /// Print one JSON object on stdout instead of text

@@ -17,6 +17,7 @@ use crate::model_file::ModelFile;
 use crate::network::Network;
 use crate::quantize::LayerReport;
 use crate::quantize::fine_tune::{Agreement, FineTuned};
+use crate::quantize::general::dead::DeadLayer;
 use crate::train::checkpoint::Checkpoint;
 
 pub(super) fn run(args: ExportArgs, out: &mut dyn Write) -> Result<()> {
@@ -73,7 +74,8 @@ fn integers(args: &ExportArgs, checkpoint: &Checkpoint, out: &mut dyn Write) -> 
         Some(with) => (calibration(with, network)?, None),
     };
     let fine_tuning = args.qat.request(checkpoint);
-    let request = ExportRequest { calibration: &calibration, accuracy_limit: args.limit, fine_tuning };
+    let request =
+        ExportRequest { calibration: &calibration, accuracy_limit: args.limit, fine_tuning, keep_dead: args.keep_dead };
     let exported = export(&checkpoint.parameters, &request)?;
     // What is reported is the file that now lies on the disk.
     let file = ModelFile::Weights(Box::new(weights::write(&args.out, &exported.weights)?));
@@ -164,9 +166,32 @@ fn activations_table(report: &ExportReport) -> String {
     table
 }
 
+/// Layers with channels that have one value for every input.
+fn dead_channels_table(report: &ExportReport) -> String {
+    let Some(dead) = &report.dead_channels else { return String::new() };
+    let layers = dead.layers_of_note();
+    if layers.is_empty() {
+        return String::new();
+    }
+    let mut table = String::from("dead channels    of     dead  removed\n");
+    for DeadLayer { layer, channels, dead, removed } in &layers {
+        table += &format!("{layer:<13}  {channels:>4}  {dead:>7}  {removed:>7}\n");
+    }
+    let sum = |of: fn(&DeadLayer) -> usize| dead.layers.iter().map(of).sum::<usize>();
+    let [all, dead_ones, removed] = [sum(|l| l.channels), sum(|l| l.dead), sum(|l| l.removed)];
+    table += &format!("{:<13}  {all:>4}  {dead_ones:>7}  {removed:>7}\n", "all layers");
+    let [with, without] = [dead.macs_with, dead.macs].map(thousands);
+    format!("{table}multiply-accumulates of an inference: {with} with all channels, {without} of the file\n\n")
+}
+
 fn figures(args: &ExportArgs, report: &ExportReport, test: Option<&EvaluateReport>) -> String {
     let tuned = report.fine_tuned.as_ref().map(fine_tuning_table).unwrap_or_default();
-    let layers = weights_table(&report.layers) + "\n" + &tuned + &activations_table(report);
+    let layers = weights_table(&report.layers)
+        + "\n"
+        + &tuned
+        + &activations_table(report)
+        + "\n"
+        + &dead_channels_table(report);
     let both = |of: fn(&EvaluateReport) -> Option<f64>, calibration: Option<f64>| {
         let [test, calibration] = [test.and_then(of), calibration].map(|share| share.map(percent).unwrap_or_default());
         format!("{test:>9} {calibration:>20}")
@@ -196,5 +221,5 @@ fn figures(args: &ExportArgs, report: &ExportReport, test: Option<&EvaluateRepor
     file.row("data", data)
         .row("weights", args.out.display().to_string())
         .row("size", format!("{} bytes, checksum {:08x}", thousands(report.bytes), report.checksum));
-    format!("{layers}\n{}\n{}", table.render(), file.render())
+    format!("{layers}{}\n{}", table.render(), file.render())
 }

@@ -87,15 +87,15 @@ mod tests {
     fn every_layer_has_its_row_and_its_memory() {
         let network = parse(
             "network small\ninput 1x8x8\n\nconv2d 4 3x3 pad 1 | batch_norm | relu as stem\n\
-             conv2d 4 3x3 pad 1 | add stem | relu\nflatten | linear 3\n",
+             conv2d 4 3x3 pad 1 | relu\nconv2d 4 3x3 pad 1 | add stem | relu\nflatten | linear 3\n",
         );
         let plan = Plan::of_network(&network.unwrap()).unwrap();
         let text = text(&plan);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), plan.layers.len() + 2, "{text}");
         assert!(lines.iter().skip(1).take(plan.layers.len()).all(|line| line.contains('#')), "{text}");
-        // The second convolution's results lie where the first one's do, which are added to them.
-        assert_eq!(plan.layers[0].output, plan.layers[1].output, "{text}");
+        // The third convolution's results lie where the first one's do, which are added to them.
+        assert_eq!(plan.layers[0].output, plan.layers[2].output, "{text}");
         assert_eq!(plan.macs, plan.layers.iter().map(|layer| layer.macs).sum::<usize>());
     }
 }

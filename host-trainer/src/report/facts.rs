@@ -164,8 +164,12 @@ pub fn gather<'a>(request: &ReportRequest<'a>) -> Result<Facts<'a>> {
         };
         Stage { outputs, classes, score }
     };
-    let calibration =
-        ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0, fine_tuning: request.fine_tuning };
+    let calibration = ExportRequest {
+        calibration: &dataset.train,
+        accuracy_limit: 100.0,
+        fine_tuning: request.fine_tuning,
+        keep_dead: false,
+    };
     let facts = |int8, device| Facts {
         checkpoint,
         dataset: &dataset.name,

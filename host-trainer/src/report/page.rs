@@ -254,6 +254,13 @@ fn quantiser(facts: &Facts<'_>) -> Markup {
             "layer",
             &export.activations,
         ))
+        @if let Some(dead) = &export.dead_channels && !dead.layers_of_note().is_empty() {
+            (table::of_many(
+                "Dead channels: one integer value for every input. Without those that are removed no bit of the others changes",
+                "layer",
+                &dead.layers_of_note(),
+            ))
+        }
         (table::of_one("Of the file, read back, on the training images that calibrated it", &table::fields(&export.calibration)))
     }
 }

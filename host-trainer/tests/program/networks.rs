@@ -74,6 +74,45 @@ fn a_description_is_trained_continued_and_used_on_every_verb() {
 }
 
 #[test]
+fn dead_channels_are_listed_and_leave_the_file() {
+    let desk = with(&[("tiny.net", TINY.as_bytes()), ("x.npy", &npy("2, 28, 28", "|u1", &[9; 2 * 784]))]);
+    desk.ok("init tiny.net --seed 3 --out init.safetensors");
+    desk.ok("export init.safetensors --out state.safetensors");
+    // Behind its ReLU the second channel of the stem is 0, and the third of the sum's other term as well: a sum needs both.
+    let mut bytes = std::fs::read(desk.path("state.safetensors")).unwrap();
+    for (name, channel, value) in [
+        ("1.weight", 1, 0.0_f32),
+        ("1.bias", 1, -1.0),
+        ("4.weight", 1, 0.0),
+        ("4.bias", 1, 0.0),
+        ("1.weight", 2, 0.0),
+        ("1.bias", 2, -1.0),
+    ] {
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let at = file.tensor(name).unwrap().data().as_ptr() as usize - bytes.as_ptr() as usize + 4 * channel;
+        bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    }
+    std::fs::write(desk.path("state.safetensors"), bytes).unwrap();
+    desk.ok("import state.safetensors --network tiny.net --out model.safetensors");
+    let export = "export model.safetensors --calibrate noise --limit 100";
+    let report = desk.json(&format!("{export} --out without.bin --json"));
+    let dead = &report["export"]["dead_channels"];
+    let of = |layer: &serde_json::Value| ["channels", "dead", "removed"].map(|key| layer[key].as_u64().unwrap());
+    assert_eq!(dead["layers"][0]["layer"], "0");
+    assert_eq!(of(&dead["layers"][0]), [4, 2, 1], "{dead}");
+    assert_eq!(of(&dead["layers"][1]), [4, 1, 1], "{dead}");
+    assert!(dead["macs"].as_u64() < dead["macs_with"].as_u64(), "{dead}");
+    let text = desk.ok(&format!("{export} --out with.bin --keep-dead"));
+    assert!(text.contains("dead channels ") && text.contains("multiply-accumulates of an inference: "), "{text}");
+    for weights in ["with", "without"] {
+        desk.ok(&format!("predict {weights}.bin x.npy --out {weights}.out"));
+    }
+    assert_eq!(output(&desk, "with.out"), output(&desk, "without.out"));
+    let bytes = |name: &str| std::fs::read(desk.path(name)).unwrap();
+    assert_ne!(bytes("without.bin"), bytes("with.bin"));
+}
+
+#[test]
 fn both_forms_predict_the_same_of_a_network_that_pads_a_mean() {
     let net = TINY.replace("scale 1/255", "scale 1/255 mean 0.286 std 0.353");
     let desk = with(&[

@@ -97,7 +97,7 @@ fn write_inputs(dir: &Path, weights: &Path, dataset: &Dataset) -> Result<()> {
 
 fn inference(dir: &Path, parameters: &Parameters, dataset: &Dataset) -> Result<()> {
     let folded: Box<FoldedLeNet> = Box::new(to_lenet(parameters).ok_or("the model is not LeNet")?.fold());
-    let exported = export(parameters, &ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0, fine_tuning: None })?;
+    let exported = export(parameters, &ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0, fine_tuning: None, keep_dead: false })?;
     let streams = Streams::of(&exported.weights).ok_or("the model is not LeNet")?;
 
     let wide = Box::new(WideLeNet::new(&folded));

@@ -32,6 +32,8 @@ pub const MOST_GROUP: usize = 2 * PAIR;
 pub(super) const MOST_POSITIONS: usize = 3;
 /// The most words of a map that is copied with its padding as a whole.
 const MOST_COPIED: usize = 256;
+/// What an accumulator counts a product as.
+pub const UNIT: i32 = 256;
 /// What a start value takes back for each odd weight.
 pub const ODD: i32 = (1 << 15) - 1;
 
@@ -170,7 +172,7 @@ pub const fn unpack(word: u32) -> [i16; LANES] {
     [w0, w1, w2, w3]
 }
 
-/// One channel's integers, as a quantiser makes them. The sum is `start + 256 * sum of weight * code`.
+/// One channel's integers, as a quantiser makes them. The sum is `start + `[`UNIT`]` * sum of weight * code`.
 #[cfg(feature = "build")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Channel {
@@ -258,7 +260,8 @@ fn check_channel(shape: &Conv, channel: usize, group: &[u32], o: usize) -> Resul
         return Err(Fault::Multiplier { channel });
     }
     let base = i64::from(start) - i64::from(ODD) * odd;
-    let range = [base + 256 * 255 * down, base + 255 * (256 * up + i64::from(adds))];
+    let most = i64::from(UNIT) * 255;
+    let range = [base + most * down, base + most * up + 255 * i64::from(adds)];
     if range.iter().any(|&end| i32::try_from(end).is_err()) {
         return Err(Fault::Accumulator { channel });
     }

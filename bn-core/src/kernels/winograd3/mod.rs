@@ -317,7 +317,7 @@ impl Winograd3 {
         let Input::Bytes(bytes) = input else { return window.copy(input, zeros, from, [REACH; 2], patch) };
         let Shape { channels, height, width } = window.input;
         let zero = |channel: usize| zeros.get(channel).copied().unwrap_or(0) & 0xFF;
-        for (quad, patch) in patch.chunks_exact_mut(REACH * REACH).enumerate() {
+        for (quad, patch) in patch.chunks_exact_mut(REACH * REACH).take(self.quads()).enumerate() {
             let of = |lane: usize| LANES * quad + lane;
             let beyond = (0..LANES).fold(0, |word, lane| word | zero(of(lane)) << (8 * lane));
             for (y, to) in patch.as_chunks_mut::<REACH>().0.iter_mut().enumerate() {
@@ -329,7 +329,7 @@ impl Winograd3 {
                 let before = (-from[1]).max(0) as usize;
                 let to = to.get_mut(before..).unwrap_or_default();
                 let start = (from[1] + before as isize) as usize;
-                for lane in 0..LANES.min(channels - of(0)) {
+                for lane in 0..LANES.min(channels.saturating_sub(of(0))) {
                     let plane = bytes.get((of(lane) * height + row) * width..).unwrap_or_default();
                     let codes = plane.get(..width).and_then(|row| row.get(start..)).unwrap_or_default();
                     let (shift, keep) = (8 * lane, !(0xFF << (8 * lane)));

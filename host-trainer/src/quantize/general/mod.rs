@@ -9,11 +9,19 @@
 //! | `affine` | a step's weights and biases, BatchNorm folded, as its input's codes see them |
 //! | `weights` | convolutions, linear and depthwise layers |
 //! | `rest` | pools, sums, flatten |
+//! | `integers` | all of them, channel by channel, and the file of them |
+//! | `intervals` | the codes that each channel can have at all |
+//! | `dead` | channels that have one alone: taken out of the network |
+//! | `agree` | the check that this changes no bit |
 //!
 //! A layer's weights are rounded by what they cost on the codes that they will meet ([`super::rounding`]), and its bias takes back
 //! what all roundings so far shift its mean by.
 
 mod affine;
+mod agree;
+pub mod dead;
+mod integers;
+mod intervals;
 mod range;
 mod rest;
 mod tensor;
@@ -24,15 +32,17 @@ mod weights;
 
 use std::thread;
 
-use bn_core::file::{Contents, WeightsFile};
+use bn_core::file::WeightsFile;
 use bn_core::kernels::conv::Conv;
 use bn_core::kernels::depthwise::Depthwise;
 use bn_core::kernels::depthwise3::Depthwise3;
 use bn_core::kernels::packed::Maps;
 use bn_core::kernels::winograd3::Winograd3;
 use bn_core::network::{Activation, Value};
-use bn_core::plan::{Kernel, Layer, NONE, Step, TABLE_WORDS};
+use bn_core::plan::{Kernel, Layer, NONE, Step};
 
+use self::dead::DeadChannels;
+use self::integers::{Integers, Model};
 use self::range::Codes;
 use self::tensor::Tensor;
 use self::truth::Truth;
@@ -54,11 +64,13 @@ pub struct General {
     pub layers: Vec<LayerReport>,
     /// And of the outputs, by step.
     pub activations: Vec<Activations>,
+    /// Which channels have one value for every input, and how many of them are gone.
+    pub dead: DeadChannels,
 }
 
 /// A step's integers, and what they give on the calibration inputs.
 struct Made {
-    stream: Vec<u32>,
+    integers: Integers,
     table: Option<Vec<u8>>,
     output: Codes,
     report: Option<LayerReport>,
@@ -85,11 +97,29 @@ struct Quantizer<'a> {
     outputs: Vec<(usize, Tensor)>,
 }
 
-/// Quantises a network by a plan, on some inputs, of which there is at least one.
+/// Quantises a network by a plan, on some inputs, of which there is at least one. Dead channels stay where `keep_dead` says so.
 ///
 /// # Errors
-/// [`Error::Refused`] when a number does not fit.
-pub fn quantize(parameters: &Parameters, steps: &[Step], inputs: &Inputs) -> Result<General> {
+/// [`Error::Refused`] when a number does not fit; [`Error::Disagreement`] if taking out dead channels changed a bit.
+pub fn quantize(parameters: &Parameters, steps: &[Step], inputs: &Inputs, keep_dead: bool) -> Result<General> {
+    let (model, layers, activations) = integers_of(parameters, steps, inputs)?;
+    let whole = model.file()?;
+    // Intervals need proved streams, which those of a file are.
+    let intervals = intervals::intervals(&model);
+    let reduced = if keep_dead { None } else { dead::reduce(&model, &intervals)? };
+    let dead = dead::found(&model, &intervals, reduced.as_ref());
+    let Some(reduced) = reduced else { return Ok(General { file: whole, layers, activations, dead }) };
+    let file = reduced.model.file()?;
+    agree::check(&whole, &file, &reduced.kept, inputs)?;
+    Ok(General { file, layers, activations, dead })
+}
+
+/// The integers of all channels, what became of the weights, and of each step's outputs.
+fn integers_of(
+    parameters: &Parameters,
+    steps: &[Step],
+    inputs: &Inputs,
+) -> Result<(Model, Vec<LayerReport>, Vec<Activations>)> {
     let network = &parameters.network;
     let values: usize = network.nodes().iter().enumerate().map(|(at, _)| network.shape(Value::Node(at)).len()).sum();
     let inputs = inputs.first((MOST_VALUES / values.max(1)).max(1));
@@ -97,24 +127,20 @@ pub fn quantize(parameters: &Parameters, steps: &[Step], inputs: &Inputs) -> Res
     let input = Tensor::of_inputs(network, &inputs);
     let mut scales = vec![input.raw];
     let mut quantizer = Quantizer { parameters, truth, input, outputs: Vec::new() };
-    let (mut streams, mut tables, mut layers, mut activations) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut integers, mut tables, mut layers, mut activations) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for step in steps {
         let layer = quantizer.layer(step);
         let made = quantizer.step(&layer, step)?;
         let output = quantizer.run(&layer, step, &made)?;
         scales.push(made.output.scale());
         activations.push(quantizer.measure(&layer, step, &output));
-        streams.extend(&made.stream);
-        tables.extend(made.table.into_iter().flatten());
+        integers.push(made.integers);
+        tables.push(made.table);
         layers.extend(made.report);
         quantizer.outputs.push((layer.last, output));
     }
-    debug_assert!(tables.len().is_multiple_of(4 * TABLE_WORDS), "whole tables");
-    streams.extend(tables.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)));
-    let contents =
-        Contents { network: network.view(), texts: &network.texts(), steps, scales: &scales, streams: &streams };
-    let file = contents.write().map_err(crate::export::untrusted)?;
-    Ok(General { file, layers, activations })
+    let model = Model { network: network.clone(), steps: steps.to_vec(), integers, tables, scales };
+    Ok((model, layers, activations))
 }
 
 impl Quantizer<'_> {
@@ -124,8 +150,7 @@ impl Quantizer<'_> {
     }
 
     fn name(&self, step: &Step) -> String {
-        let network = &self.parameters.network;
-        network.name_of(step.first.into()).map_or_else(|| step.first.to_string(), String::from)
+        self.parameters.network.module(step.first.into()).into_owned()
     }
 
     /// A value's codes.
@@ -188,11 +213,13 @@ impl Quantizer<'_> {
     fn run(&self, layer: &Layer, step: &Step, made: &Made) -> Result<Tensor> {
         let first = self.tensor(layer.reads);
         let second = layer.other.map(|other| self.tensor(other));
+        let stream = made.integers.stream(&layer.kernel);
+        let stream = &stream.ok_or_else(|| integers::too_large_a_bias(&self.name(step)))?[..];
         let table = made.table.as_ref().map(|table| table.first_chunk().expect("a table has 1,024 entries"));
         let (examples, [_, words]) = (first.len(), layer.sizes);
         let run = |example: usize, scratch: &mut [u32], output: &mut [u32]| {
             let (input, added) = (first.example(example), second.map(|second| second.example(example)));
-            layer.kernel.run(&made.stream, table, Maps { input: Some(input), added, output }, scratch);
+            layer.kernel.run(stream, table, Maps { input: Some(input), added, output }, scratch);
         };
         let [scratch, _] = layer.kernel.words();
         let mut results = vec![0; examples * words];
@@ -245,6 +272,6 @@ impl Quantizer<'_> {
 impl Made {
     /// Codes that keep their meaning.
     fn passing(output: Codes) -> Self {
-        Self { stream: Vec::new(), table: None, output, report: None }
+        Self { integers: Integers::Alike(Vec::new()), table: None, output, report: None }
     }
 }

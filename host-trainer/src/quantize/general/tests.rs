@@ -17,7 +17,7 @@ fn relative_error(network: Network, seed: u64) -> f64 {
     let parameters = kaiming_parameters(&network, seed, Variance::Biased);
     let inputs = Inputs::noise(&network, seed);
     let steps = plan(&network.topology()).unwrap();
-    let General { file, layers, activations } = quantize(&parameters, &steps, &inputs).unwrap();
+    let General { file, layers, activations, .. } = quantize(&parameters, &steps, &inputs, false).unwrap();
     assert_eq!(activations.len(), steps.len());
     assert!(layers.iter().all(|layer| layer.weight_snr_db > 10.0), "{layers:?}");
     let (given, wanted) = (dequantized(&file, &int8(&file, &inputs)), outputs(&parameters, &inputs));

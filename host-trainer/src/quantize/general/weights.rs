@@ -1,11 +1,12 @@
 //! Convolutions, linear and depthwise layers: a scale a channel and integers by what they cost on the codes that the layer meets.
 
 use bn_core::kernels::packed::Window;
-use bn_core::kernels::{conv, depthwise, winograd3};
-use bn_core::plan::{Form, Kernel, Layer, Step};
+use bn_core::kernels::{conv, depthwise};
+use bn_core::plan::{Form, Layer, Step};
 use bn_core::quant::LINEAR_WEIGHT_MAX;
 
 use super::affine::Affine;
+use super::integers::{Head, Integers};
 use super::tensor::Tensor;
 use super::{Made, Quantizer, Target};
 use crate::cores::each;
@@ -23,8 +24,6 @@ const CLIPS: [f64; 9] = [1.0, 0.96, 0.92, 0.88, 0.84, 0.8, 0.75, 0.7, 0.6];
 const MULTIPLIER_MIN: f64 = 1024.0;
 /// The multiplier of a channel whose weights are all zero.
 const MULTIPLIER_OF_NONE: f64 = 65_536.0;
-/// What a convolution's accumulator counts a product as, where codes are packed.
-const CONV_UNIT: f64 = 256.0;
 /// The largest integer of a depthwise weight.
 const DEPTHWISE_MAX: i32 = 32_767;
 
@@ -58,15 +57,6 @@ struct Added {
     zero: f64,
 }
 
-/// What a kernel's accumulator counts a product as.
-pub(super) fn unit_of(kernel: &Kernel) -> f64 {
-    match kernel {
-        Kernel::Conv(_) => CONV_UNIT,
-        Kernel::Winograd3(_) => winograd3::UNIT.into(),
-        _ => 1.0,
-    }
-}
-
 /// What a row is fitted to.
 struct Fit<'a> {
     /// Units of the accumulator a product counts as.
@@ -89,7 +79,7 @@ impl Quantizer<'_> {
         let zeros: Vec<f64> = (0..fan_in).map(|k| input.codes.zero[k / run]).collect();
         let seen = self.see(input, window, None);
         let samples = self.sampled_means(layer, window.positions(), input.len());
-        let unit = unit_of(&layer.kernel);
+        let unit: f64 = layer.kernel.unit().into();
         let words = layer.forms[1] == Form::Words;
         let target = self.target(layer, words, || finest(&affine, unit, LINEAR_WEIGHT_MAX.into()));
         let fit = Fit { unit, max: LINEAR_WEIGHT_MAX.into(), target: &target, zeros: &zeros };
@@ -108,14 +98,13 @@ impl Quantizer<'_> {
             adds: row.adds,
             weights: row.weights.iter().map(|&w| w as i8).collect(),
         });
-        let (made, zeros): (Vec<_>, _) = (made.collect(), input.codes.zeros());
-        let stream = match layer.kernel {
-            Kernel::Winograd3(shape) => Some(shape.stream(target.range, &zeros, &made)),
-            Kernel::Conv(shape) => shape.stream(target.range, &zeros, &made),
-            other => unreachable!("{other:?} is no convolution"),
-        };
-        let stream = stream.ok_or_else(|| self.refuse(step, "has a bias too large for an integer"))?;
-        Ok(Made { stream, table: target.table, output: target.output, report: Some(report) })
+        let head = Head { range: target.range, zeros: input.codes.zeros() };
+        Ok(Made {
+            integers: Integers::Conv(head, made.collect()),
+            table: target.table,
+            output: target.output,
+            report: Some(report),
+        })
     }
 
     /// What is added to a convolution's results: the mean by channel of codes less their zero, over the windows that
@@ -144,7 +133,7 @@ impl Quantizer<'_> {
         let of = |c: usize| c / multiplier;
         affine.take_codes(&input.codes, |c, _| of(c));
         let samples = self.sampled_means(layer, window.positions(), input.len());
-        let unit = unit_of(&layer.kernel);
+        let unit: f64 = layer.kernel.unit().into();
         let words = layer.forms[1] == Form::Words;
         let target = self.target(layer, words, || finest(&affine, unit, DEPTHWISE_MAX));
         let channels: Vec<usize> = (0..given).collect();
@@ -162,13 +151,13 @@ impl Quantizer<'_> {
             multiplier: row.multiplier,
             weights: row.weights.iter().map(|&w| w as i16).collect(),
         });
-        let (made, zeros): (Vec<_>, _) = (made.collect(), input.codes.zeros());
-        let stream = match layer.kernel {
-            Kernel::Depthwise3(shape) => shape.stream(target.range, &zeros, &made),
-            Kernel::Depthwise(shape) => shape.stream(target.range, &zeros, &made),
-            other => unreachable!("{other:?} is no depthwise layer"),
-        };
-        Ok(Made { stream, table: target.table, output: target.output, report: Some(report) })
+        let head = Head { range: target.range, zeros: input.codes.zeros() };
+        Ok(Made {
+            integers: Integers::Depthwise(head, made.collect()),
+            table: target.table,
+            output: target.output,
+            report: Some(report),
+        })
     }
 
     /// What windows show, of all channels or of one.
@@ -313,7 +302,7 @@ impl Fit<'_> {
         let fits = (1.0..most).contains(&multiplier)
             && start + up * self.unit + 255.0 * adds < most
             && start - down * self.unit > -most
-            && (self.unit != CONV_UNIT || start.abs() + odd < most);
+            && (self.unit != f64::from(conv::UNIT) || start.abs() + odd < most);
         fits.then_some([start as i32, multiplier as i32, adds as i32])
     }
 }
