@@ -209,9 +209,10 @@ impl Window {
                 let Some(to) = to.next() else { return };
                 let from = usize::try_from(row).ok().filter(|&row| row < height).map(|row| row * width + start);
                 let from = from.and_then(|from| plane.get(from..from + inside)).unwrap_or(&[]);
-                to.fill(zero);
-                let inside = to.get_mut(before..).unwrap_or_default();
-                inside.iter_mut().zip(from).for_each(|(to, &value)| *to = value);
+                // Value by value: rows are too short for calls that fill and copy. Columns before the map wrap to more than any.
+                for (column, to) in to.iter_mut().enumerate() {
+                    *to = from.get(column.wrapping_sub(before)).copied().unwrap_or(zero);
+                }
             }
         }
     }

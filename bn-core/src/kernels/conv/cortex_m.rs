@@ -131,7 +131,7 @@ impl<'a, const GROUP: usize> Layer<'a, GROUP> {
             position += MANY;
         }
         if position < positions && repeats && positions >= MANY {
-            source.at(positions - MANY);
+            source.at(&self.shape.window, positions - MANY);
             source.three(self);
             self.products::<MANY>(&mut many, positions - MANY);
         } else {
@@ -232,12 +232,20 @@ struct Source<'s> {
     /// Height and width of that, and rows and columns of windows. The positions of a map are one row.
     size: [usize; 2],
     output: [usize; 2],
-    /// Whether the map was copied as a whole.
-    is_copied: bool,
     /// Rows above and columns before that windows begin with.
     before: [usize; 2],
-    /// Bytes from the first of three windows, or of one, to behind the last word that is read of them.
-    reach: [usize; 2],
+    /// Of three windows, and of one: the last column where they may begin; bytes from their first to behind the last word that is read.
+    threes: [usize; 2],
+    ones: [usize; 2],
+    /// The map, or its copy: its bytes, those of a value.
+    data: *const u8,
+    len: usize,
+    unit: usize,
+    /// Columns from a window to the next.
+    stride: usize,
+    /// Of the row: the byte where its windows begin, and whether they do not reach above or below the map.
+    first: usize,
+    is_inside: bool,
     copy: &'s mut [u32],
     /// Windows of the copy, where there is one of some windows.
     copied: Windows,
@@ -261,22 +269,51 @@ impl<'s> Source<'s> {
             window.copy(layer.input(), layer.run.zeros, window.start([0; 2]), size, copy);
             before = [0; 2];
         }
-        let (windows, reach) = (windows(window, size, patch), [MANY, 1].map(|lanes| reach(window, size, lanes)));
-        Self { windows, size, output, is_copied, before, reach, copy, copied: windows, row: 0, column: 0 }
+        let data: &[u8] = if is_copied { bytemuck::must_cast_slice(copy) } else { layer.data() };
+        let (data, len) = (data.as_ptr(), data.len());
+        let windows = windows(window, size, patch);
+        let ends = |lanes: usize| {
+            let columns = (lanes - 1) * window.stride[1] + window.kernel[1];
+            // Where not even one fits, none ends in the map.
+            let reach = if columns > size[1] { usize::MAX / 2 } else { reach(window, size, lanes) };
+            [size[1].saturating_sub(columns), reach]
+        };
+        let mut source = Self {
+            windows,
+            size,
+            output,
+            before,
+            threes: ends(MANY),
+            ones: ends(1),
+            data,
+            len,
+            unit: window.unit(),
+            stride: window.stride[1],
+            first: 0,
+            is_inside: false,
+            copy,
+            copied: windows,
+            row: 0,
+            column: 0,
+        };
+        source.begin_row(window);
+        source
     }
 
     /// Goes to a position.
-    fn at(&mut self, position: usize) {
+    fn at(&mut self, window: &Window, position: usize) {
         let width = self.output[1].max(1);
         (self.row, self.column) = (position / width, position % width);
+        self.begin_row(window);
     }
 
     /// Goes on by so many windows of a row.
     #[inline(always)]
-    fn step(&mut self, by: usize) {
+    fn step(&mut self, window: &Window, by: usize) {
         self.column += by;
         if self.column >= self.output[1] {
             (self.row, self.column) = (self.row + 1, 0);
+            self.begin_row(window);
         }
     }
 
@@ -284,7 +321,7 @@ impl<'s> Source<'s> {
     #[inline(always)]
     fn three<const GROUP: usize>(&mut self, layer: &Layer<'_, GROUP>) {
         if self.column + MANY <= self.output[1] {
-            let from = self.find(layer, MANY);
+            let from = self.find(MANY);
             let (from, windows) = match from {
                 Some(from) => (from, &self.windows),
                 None => (self.copied(layer, MANY), &self.copied),
@@ -292,11 +329,11 @@ impl<'s> Source<'s> {
             // SAFETY: reads words of the rows of the windows, which lie in the map or in a copy, as `find` and `copied` have made sure;
             // writes two words of the patch for each at each of its positions, which it has.
             unsafe { bn_lenet_conv_gather3(from, windows) }
-            return self.step(MANY);
+            return self.step(&layer.shape.window, MANY);
         }
         // Beyond the row's end lies the next row's begin.
         for lane in 0..MANY {
-            let from = self.find(layer, 1);
+            let from = self.find(1);
             let (from, windows) = match from {
                 Some(from) => (from, self.windows),
                 None => (self.copied(layer, 1), self.copied),
@@ -304,40 +341,38 @@ impl<'s> Source<'s> {
             let windows = Windows { patch: windows.patch.wrapping_add(lane), ..windows };
             // SAFETY: as above, one of three positions.
             unsafe { bn_lenet_conv_gather_lane(from, &windows) }
-            self.step(1);
+            self.step(&layer.shape.window, 1);
         }
     }
 
     /// Unpacks the next window.
     fn one<const GROUP: usize>(&mut self, layer: &Layer<'_, GROUP>) {
-        let from = self.find(layer, 1);
+        let from = self.find(1);
         let (from, windows) = match from {
             Some(from) => (from, &self.windows),
             None => (self.copied(layer, 1), &self.copied),
         };
         // SAFETY: as above, one position.
         unsafe { bn_lenet_conv_gather1(from, windows) }
-        self.step(1);
+        self.step(&layer.shape.window, 1);
     }
 
     /// Where so many windows of a row begin, where they do not reach beyond the map.
     #[inline(always)]
-    fn find<const GROUP: usize>(&self, layer: &Layer<'_, GROUP>, lanes: usize) -> Option<*const u8> {
-        let window = &layer.shape.window;
-        let [top, left] = [self.row * window.stride[0], self.column * window.stride[1]];
-        let [above, before] = self.before;
-        let is_inside = top >= above
-            && left >= before
-            && top + window.kernel[0] <= self.size[0] + above
-            && left + (lanes - 1) * window.stride[1] + window.kernel[1] <= self.size[1] + before;
-        let unit = window.unit();
-        let data = if self.is_copied { bytemuck::must_cast_slice(self.copy) } else { layer.data() };
-        let first = unit
-            .wrapping_mul(top.wrapping_sub(above).wrapping_mul(self.size[1]).wrapping_add(left).wrapping_sub(before));
-        let from = data.get(first..).unwrap_or_default();
-        // The last word of a row of bytes may reach over the map's end.
-        let reach = self.reach[usize::from(lanes == 1)];
-        (is_inside && from.len() >= reach).then_some(from.as_ptr())
+    fn find(&self, lanes: usize) -> Option<*const u8> {
+        // Before the first column this wraps to more than any place.
+        let left = (self.column * self.stride).wrapping_sub(self.before[1]);
+        let [last, reach] = if lanes == 1 { self.ones } else { self.threes };
+        let first = self.first.wrapping_add(self.unit * left);
+        let is_inside = self.is_inside && left <= last && first + reach <= self.len;
+        is_inside.then_some(self.data.wrapping_add(first))
+    }
+
+    /// Where the windows of the row begin, and whether no window of it reaches above or below the map.
+    fn begin_row(&mut self, window: &Window) {
+        let top = (self.row * window.stride[0]).wrapping_sub(self.before[0]);
+        self.is_inside = top < self.size[0] && top + window.kernel[0] <= self.size[0];
+        self.first = if self.is_inside { self.unit * top * self.size[1] } else { 0 };
     }
 
     /// Windows that reach beyond the map, in a copy with their padding.
@@ -369,6 +404,9 @@ fn windows(window: &Window, [height, width]: [usize; 2], patch: *mut u32) -> Win
     if window.is_pointwise() && !window.bytes {
         // One row of a word in each plane.
         Windows { step: plane, columns: planes, planes: 1, ..windows }
+    } else if columns == 1 {
+        // One row of a word in each row.
+        Windows { step: unit * width, columns: rows, rows: 1, row_skip: 0, ..windows }
     } else {
         windows
     }
