@@ -2,7 +2,7 @@
 //! in assembly. Linked in only where the build script has chosen it.
 #![allow(unsafe_code)]
 
-use super::{CHANNEL, Depthwise3, PREAMBLE, portable};
+use super::{CHANNEL, Depthwise3, PREAMBLE, SHIFT_MULTIPLIER, portable};
 use crate::kernels::packed::{Input, LANES, Maps, Output, words_of};
 
 /// Four channels; see `depthwise3.s`.
@@ -34,6 +34,8 @@ struct Quad {
 unsafe extern "C" {
     fn bn_lenet_depthwise3(quad: &Quad);
     fn bn_lenet_depthwise3_stride2(quad: &Quad);
+    fn bn_lenet_depthwise3_shift(quad: &Quad);
+    fn bn_lenet_depthwise3_stride2_shift(quad: &Quad);
 }
 
 /// See [`portable::depthwise3`]; another range than a code's is left to that.
@@ -56,8 +58,11 @@ pub fn depthwise3(shape: &Depthwise3, stream: &[u32], maps: Maps<'_>, scratch: &
     // All lanes are the same.
     pairs.fill(zero & 0x00FF_00FF);
     beyond.fill(zero);
+    let channels = stream.get(PREAMBLE..).unwrap_or_default();
+    let mut there = channels.as_chunks::<CHANNEL>().0.iter().take(shape.channels());
+    let is_shift = there.all(|channel| channel[CHANNEL - 1] == SHIFT_MULTIPLIER as u32);
     let left = window.before[1].min(shape.columns());
-    for (at, quad) in stream.get(PREAMBLE..).unwrap_or_default().chunks_exact(LANES * CHANNEL).enumerate() {
+    for (at, quad) in channels.chunks_exact(LANES * CHANNEL).enumerate() {
         let input = match maps.input(words).plane(at, window.area()) {
             Some(plane) => plane.as_ptr(),
             None => return,
@@ -81,7 +86,14 @@ pub fn depthwise3(shape: &Depthwise3, stream: &[u32], maps: Maps<'_>, scratch: &
         // SAFETY: reads rows of the plane and the row beyond it, the words of four channels, and pairs that it has written or that
         // were filled; writes the pairs of `columns` columns, two words for each of four channels, and one word for each result,
         // of whose plane no row is written before the rows that lie there were read, if any of the map do.
-        unsafe { if window.stride[0] == 1 { bn_lenet_depthwise3(&quad) } else { bn_lenet_depthwise3_stride2(&quad) } }
+        unsafe {
+            match (window.stride[0], is_shift) {
+                (1, false) => bn_lenet_depthwise3(&quad),
+                (1, true) => bn_lenet_depthwise3_shift(&quad),
+                (_, false) => bn_lenet_depthwise3_stride2(&quad),
+                (_, true) => bn_lenet_depthwise3_stride2_shift(&quad),
+            }
+        }
     }
     Output::new(maps.output, false).clear_rest(shape.channels(), window.positions());
 }

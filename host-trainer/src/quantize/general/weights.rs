@@ -1,8 +1,9 @@
 //! Convolutions, linear and depthwise layers: a scale a channel and integers by what they cost on the codes that the layer meets.
 
+use bn_core::kernels::depthwise3::SHIFT_MULTIPLIER;
 use bn_core::kernels::packed::Window;
 use bn_core::kernels::{conv, depthwise};
-use bn_core::plan::{Form, Layer, Step};
+use bn_core::plan::{Form, Kernel, Layer, Step};
 use bn_core::quant::LINEAR_WEIGHT_MAX;
 
 use super::affine::Affine;
@@ -23,7 +24,7 @@ const CLIPS: [f64; 9] = [1.0, 0.96, 0.92, 0.88, 0.84, 0.8, 0.75, 0.7, 0.6];
 /// Smallest multiplier that a channel is given; below, the multiplier's own rounding would be felt.
 const MULTIPLIER_MIN: f64 = 1024.0;
 /// The multiplier of a channel whose weights are all zero.
-const MULTIPLIER_OF_NONE: f64 = 65_536.0;
+const MULTIPLIER_OF_NONE: f64 = SHIFT_MULTIPLIER as f64;
 /// The largest integer of a depthwise weight.
 const DEPTHWISE_MAX: i32 = 32_767;
 
@@ -66,6 +67,8 @@ struct Fit<'a> {
     target: &'a Target,
     /// The code that stands for 0, by weight.
     zeros: &'a [f64],
+    /// A scale that all channels of the layer share.
+    shared: Option<f64>,
 }
 
 impl Quantizer<'_> {
@@ -82,7 +85,7 @@ impl Quantizer<'_> {
         let unit: f64 = layer.kernel.unit().into();
         let words = layer.forms[1] == Form::Words;
         let target = self.target(layer, words, || finest(&affine, unit, LINEAR_WEIGHT_MAX.into()));
-        let fit = Fit { unit, max: LINEAR_WEIGHT_MAX.into(), target: &target, zeros: &zeros };
+        let fit = Fit { unit, max: LINEAR_WEIGHT_MAX.into(), target: &target, zeros: &zeros, shared: None };
         let added = self.added(layer, step, window.positions())?;
         let channels: Vec<usize> = (0..channels).collect();
         let rows = each(&channels, |&c| {
@@ -137,9 +140,14 @@ impl Quantizer<'_> {
         let words = layer.forms[1] == Form::Words;
         let target = self.target(layer, words, || finest(&affine, unit, DEPTHWISE_MAX));
         let channels: Vec<usize> = (0..given).collect();
+        // Weights of 16 bits have room for a scale that all channels share and whose multiplier is a shift.
+        let shift = f64::from(SHIFT_MULTIPLIER) / MULTIPLIER_ONE * target.unit;
+        let largest = affine.weight.iter().flatten().fold(0.0, |max, w| f64::max(max, w.abs()));
+        let is_shift = matches!(layer.kernel, Kernel::Depthwise3(_)) && largest <= shift * f64::from(DEPTHWISE_MAX);
         let rows = each(&channels, |&c| {
             let zeros = vec![input.codes.zero[of(c)]; window.taps()];
-            let fit = Fit { unit, max: DEPTHWISE_MAX, target: &target, zeros: &zeros };
+            let shared = is_shift.then_some(shift);
+            let fit = Fit { unit, max: DEPTHWISE_MAX, target: &target, zeros: &zeros, shared };
             let seen = self.see(input, window, Some(of(c)));
             fit.row(&affine.weight[c], affine.bias[c], samples[c], &seen, None)
         });
@@ -228,7 +236,7 @@ impl Fit<'_> {
             return self.constant(weight.len(), bias);
         }
         let largest = weight.iter().fold(0.0, |max, w| f64::max(max, w.abs()));
-        let wanted = largest / f64::from(self.max);
+        let wanted = self.shared.unwrap_or(largest / f64::from(self.max));
         let floor = MULTIPLIER_MIN / MULTIPLIER_ONE * self.target.unit * self.unit;
         let mut scale = wanted.max(floor);
         // Where an accumulator could overflow, coarser weights make room.

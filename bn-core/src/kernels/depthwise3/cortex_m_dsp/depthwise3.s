@@ -16,7 +16,8 @@
 @     uint32_t *pairs; uint32_t columns, width; const uint32_t *stream; uint32_t *output; uint32_t rows; const uint32_t *first; } *)
 @ `row` is the first row that windows reach, `beyond` what stands for rows that the map has not, `pairs` where the pairs of the
 @ map's first column go, `columns` how many the map has of those that windows reach, `first` the first of these. Results are codes
-@ from 0 to 255; there are two columns of them at least.
+@ from 0 to 255; there are two columns of them at least. `_stride2`: windows two steps apart. `_shift`: every multiplier is a
+@ shift by 12 bits.
 .set    BND_INPUT, 0
 .set    BND_HEIGHT, 4
 .set    BND_PITCH, 8
@@ -105,9 +106,26 @@
         smlabt  \row0, \p1, \b, \row0
 .endm
 
+@ A sum to a code: by the multiplier in r3, or by \shift bits, which what rounds was added to before.
+.macro BND_SCALE sum, shift
+.if \shift
+        usat    \sum, #8, \sum, asr #\shift
+.else
+        smmulr  \sum, \sum, r3
+        usat    \sum, #8, \sum
+.endif
+.endm
+.macro BND_BELOW_AND_MULTIPLIER shift
+.if \shift
+        ldr     r2, [sp, #BND_BELOW]
+.else
+        ldrd    r2, r3, [sp, #BND_BELOW]
+.endif
+.endm
+
 @ One channel of two rows of results: weights in r4 to r9, pairs from r0 on, results from r1 on. Two columns at a time, r10 and r11
 @ the first, r12 and lr the second; then an odd last one.
-.macro BND_ROWS2 p0, p1
+.macro BND_ROWS2 p0, p1, shift
 4:
         ldr     lr, [sp, #BND_START]
         ldrd    r2, r3, [r0]
@@ -120,12 +138,9 @@
         BND_TAPS2 r12, lr, \p0, \p1, r5, r8, r12, lr
         ldrd    r2, r3, [r0, #32]
         BND_TAPS2 r12, lr, \p0, \p1, r6, r9, r12, lr
-        ldrd    r2, r3, [sp, #BND_BELOW]        @ and multiplier
+        BND_BELOW_AND_MULTIPLIER \shift
 .irp    sum, r10, r11, r12, lr
-        smmulr  \sum, \sum, r3
-.endr
-.irp    sum, r10, r11, r12, lr
-        usat    \sum, #8, \sum
+        BND_SCALE \sum, \shift
 .endr
         @ Where there is no row below, the row itself is written last.
         strb    r11, [r1, r2]
@@ -140,17 +155,15 @@
         BND_TAPS2 r10, r11, \p0, \p1, r5, r8, r10, r11
         ldrd    r2, r3, [r0, #64]
         BND_TAPS2 r10, r11, \p0, \p1, r6, r9, r10, r11
-        ldrd    r2, r3, [sp, #BND_BELOW]
-        smmulr  r10, r10, r3
-        smmulr  r11, r11, r3
-        usat    r10, #8, r10
-        usat    r11, #8, r11
+        BND_BELOW_AND_MULTIPLIER \shift
+        BND_SCALE r10, \shift
+        BND_SCALE r11, \shift
         strb    r11, [r1, r2]
         strb    r10, [r1]
 5:
 .endm
 @ One row of results, windows two steps apart.
-.macro BND_ROWS1 p0, p1
+.macro BND_ROWS1 p0, p1, shift
 4:
         ldr     r11, [sp, #BND_START]
         ldrd    r2, r3, [r0]
@@ -164,11 +177,11 @@
         BND_TAPS1 r11, \p0, \p1, r5, r8, r11
         ldrd    r2, r3, [r0, #128]!
         BND_TAPS1 r11, \p0, \p1, r6, r9, r11
+.if \shift == 0
         ldr     r3, [sp, #BND_MULTIPLIER]
-        smmulr  r10, r10, r3
-        smmulr  r11, r11, r3
-        usat    r10, #8, r10
-        usat    r11, #8, r11
+.endif
+        BND_SCALE r10, \shift
+        BND_SCALE r11, \shift
         strb    r10, [r1], #4
         strb    r11, [r1], #4
         BND_MORE 128
@@ -179,9 +192,10 @@
         BND_TAPS1 r10, \p0, \p1, r5, r8, r10
         ldrd    r2, r3, [r0, #64]
         BND_TAPS1 r10, \p0, \p1, r6, r9, r10
+.if \shift == 0
         ldr     r3, [sp, #BND_MULTIPLIER]
-        smmulr  r10, r10, r3
-        usat    r10, #8, r10
+.endif
+        BND_SCALE r10, \shift
         strb    r10, [r1]
 5:
 .endm
@@ -196,7 +210,7 @@
 .endm
 
 @ All four channels of \rows rows of results.
-.macro BND_CHANNELS rows, p0, p1
+.macro BND_CHANNELS rows, p0, p1, shift
         ldrd    r12, r1, [sp, #BND_STREAM]      @ and output
         ldrd    r0, r2, [sp, #BND_FIRST]        @ and last
         add     r3, r12, #128
@@ -210,12 +224,15 @@
         str     r3, [sp, #BND_NEXT_OUTPUT]
         ldm     r12!, {r4-r9}
         ldrd    r2, r3, [r12], #8
+.if \shift
+        add     r2, #(1 << (\shift - 1))        @ rounds
+.endif
         str     r2, [sp, #BND_START]
         strd    r3, r12, [sp, #BND_MULTIPLIER]  @ and next stream
 .if \rows == 2
-        BND_ROWS2 \p0, \p1
+        BND_ROWS2 \p0, \p1, \shift
 .else
-        BND_ROWS1 \p0, \p1
+        BND_ROWS1 \p0, \p1, \shift
 .endif
         ldrd    r12, r3, [sp, #BND_NEXT_STREAM] @ and end
         ldrd    r0, r2, [sp, #BND_NEXT_FIRST]
@@ -245,7 +262,7 @@
 .endif
 .endm
 
-.macro BND_LAYER name, rows
+.macro BND_LAYER name, rows, shift
         .section .text.\name, "ax", %progbits
         .global \name
         .type   \name, %function
@@ -262,11 +279,11 @@
 7:
         BND_PAIRS_OF 1
         BND_BELOW_OF \rows
-        BND_CHANNELS \rows, r2, r3
+        BND_CHANNELS \rows, r2, r3, \shift
         BND_NEXT \rows
         BND_PAIRS_OF 0
         BND_BELOW_OF \rows
-        BND_CHANNELS \rows, r3, r2
+        BND_CHANNELS \rows, r3, r2, \shift
         BND_NEXT \rows
         b.w     7b
 9:
@@ -274,5 +291,7 @@
         pop     {r4-r11, pc}
         .size   \name, . - \name
 .endm
-        BND_LAYER bn_lenet_depthwise3, 2
-        BND_LAYER bn_lenet_depthwise3_stride2, 1
+        BND_LAYER bn_lenet_depthwise3, 2, 0
+        BND_LAYER bn_lenet_depthwise3_stride2, 1, 0
+        BND_LAYER bn_lenet_depthwise3_shift, 2, 12
+        BND_LAYER bn_lenet_depthwise3_stride2_shift, 1, 12
