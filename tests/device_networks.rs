@@ -8,13 +8,14 @@ use std::sync::Arc;
 use bn_core::file::WeightsFile;
 use bn_core::plan::Family;
 use clap::{Parser as _, ValueEnum as _};
+use host_trainer::Result;
 use host_trainer::cli::{Cli, run};
 use host_trainer::data::{Inputs, Split};
 use host_trainer::device::board::Board;
 use host_trainer::device::emulate::{EmulateReport, EmulateRequest, Machine, emulate, emulate_built};
 use host_trainer::device::firmware::{self, Build, Program};
 use host_trainer::engine::init::kaiming_parameters;
-use host_trainer::export::{ExportRequest, export_weights};
+use host_trainer::export::{Channels, ExportRequest, export_weights};
 use host_trainer::model::parameters::Variance;
 use host_trainer::network::text;
 
@@ -47,14 +48,18 @@ flatten | linear 2
 
 /// An untrained network's integers, and noise.
 fn made(network: &str, seed: u64) -> (WeightsFile, Split) {
+    let (file, calibration) = exported(network, seed, Channels::Live);
+    (file.expect("integers"), calibration.first(16))
+}
+
+/// Likewise, with those channels.
+fn exported(network: &str, seed: u64, channels: Channels<'_>) -> (Result<WeightsFile>, Split) {
     let network = Arc::new(text::parse(network).expect("a network"));
     let inputs = Inputs::noise(&network, seed);
     let parameters = kaiming_parameters(&network, seed, Variance::Biased);
     let calibration = Split { inputs, labels: Vec::new() };
-    let request =
-        ExportRequest { calibration: &calibration, accuracy_limit: 100.0, fine_tuning: None, keep_dead: false };
-    let file = export_weights(&parameters, &request).expect("integers");
-    (file, calibration.first(16))
+    let request = ExportRequest { calibration: &calibration, accuracy_limit: 100.0, fine_tuning: None, channels };
+    (export_weights(&parameters, &request), calibration)
 }
 
 /// A run on a machine whose every output is the host's.
@@ -83,6 +88,19 @@ fn every_family_gives_the_hosts_bits_on_every_machine() {
             checked(machine, &file, &images);
         }
     }
+}
+
+#[test]
+fn a_retrained_model_keeps_the_plan_of_the_old_one_or_is_refused() {
+    let (old, _) = made(EVERY_FAMILY, 1);
+    let new = exported(EVERY_FAMILY, 4, Channels::Of(&old)).0.expect("the same network");
+    assert_eq!((old.header().plan, new.steps().len()), (new.header().plan, old.steps().len()));
+    assert_ne!(old.checksum(), new.checksum());
+    let wider = EVERY_FAMILY.replace("conv2d 5 3x3", "conv2d 8 3x3");
+    let refused = exported(&wider, 4, Channels::Of(&old)).0.unwrap_err();
+    assert_eq!(refused.exit_code(), 2);
+    let text = refused.to_string();
+    assert!(text.starts_with("layer ") && text.contains("and in the file of --plan 5x"), "{text}");
 }
 
 #[test]

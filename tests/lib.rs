@@ -13,7 +13,7 @@ use host_trainer::Error;
 use host_trainer::data::{self, Dataset, Inputs, Request, Split};
 use host_trainer::device::firmware::shipped_weights;
 use host_trainer::engine::init::kaiming_parameters;
-use host_trainer::export::{ExportRequest, export_weights};
+use host_trainer::export::{Channels, ExportRequest, export_weights};
 use host_trainer::model::parameters::{Parameters, Variance};
 use host_trainer::model::weights;
 use host_trainer::network::{Network, text};
@@ -131,6 +131,7 @@ pub fn any_network() -> (WeightsFile, Split) {
     let network = Arc::new(text::parse(TEXT).expect("a sound description"));
     let parameters = kaiming_parameters(&network, 7, Variance::Biased);
     let noise = Split { inputs: Inputs::noise(&network, 7), labels: Vec::new() };
-    let request = ExportRequest { calibration: &noise, accuracy_limit: 100.0, fine_tuning: None, keep_dead: false };
+    let request =
+        ExportRequest { calibration: &noise, accuracy_limit: 100.0, fine_tuning: None, channels: Channels::Live };
     (export_weights(&parameters, &request).expect("integers"), noise)
 }

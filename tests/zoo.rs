@@ -8,7 +8,7 @@ use std::process::Command;
 use bn_core::network::{Conv2d, Op};
 use host_trainer::data::{Inputs, Split, Values};
 use host_trainer::exchange::{Form, Format, GivenPreprocessing, ImportOptions, Imported, import, to_bytes};
-use host_trainer::export::{ExportRequest, export, export_weights};
+use host_trainer::export::{Channels, ExportRequest, export, export_weights};
 use host_trainer::model::fold::fold;
 use host_trainer::model::inference::{
     Outputs, dequantized, folded_outputs, int8, outputs, reconstruction_error, samples,
@@ -140,8 +140,12 @@ fn integers_are_nearer_than_onnx_runtimes() {
         let data = Data::of(&folder, name, &parameters);
         let [even, odd] = [0, 1].map(|first| (first..data.inputs.len()).step_by(2).collect::<Vec<_>>());
         let calibration = Split { inputs: data.inputs.select(&even), labels: Vec::new() };
-        let request =
-            ExportRequest { calibration: &calibration, accuracy_limit: 100.0, fine_tuning: None, keep_dead: false };
+        let request = ExportRequest {
+            calibration: &calibration,
+            accuracy_limit: 100.0,
+            fine_tuning: None,
+            channels: Channels::Live,
+        };
         let file = export_weights(&parameters, &request).unwrap();
         let judged = data.inputs.select(&odd);
         let given = dequantized(&file, &int8(&file, &judged));
@@ -168,9 +172,9 @@ fn a_network_without_its_dead_channels_keeps_every_bit() {
         let data = Data::of(&folder, name, &parameters);
         let even: Vec<usize> = (0..data.inputs.len()).step_by(2).collect();
         let calibration = Split { inputs: data.inputs.select(&even), labels: Vec::new() };
-        let [whole, reduced] = [true, false].map(|keep_dead| {
+        let [whole, reduced] = [Channels::All, Channels::Live].map(|channels| {
             let request =
-                ExportRequest { calibration: &calibration, accuracy_limit: 100.0, fine_tuning: None, keep_dead };
+                ExportRequest { calibration: &calibration, accuracy_limit: 100.0, fine_tuning: None, channels };
             export(&parameters, &request).unwrap()
         });
         // Half of these inputs were not there when the exporter compared both.

@@ -11,7 +11,7 @@ use crate::engine::select::create;
 use crate::engine::{EngineName, initial_parameters};
 use crate::error::Result;
 use crate::evaluate::{EvaluateReport, Request, evaluate};
-use crate::export::{DEFAULT_LIMIT, ExportReport, ExportRequest, export};
+use crate::export::{Channels, DEFAULT_LIMIT, ExportReport, ExportRequest, export};
 use crate::files;
 use crate::model::inference::{self, Prediction};
 use crate::model::parameters::Variance;
@@ -93,7 +93,7 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
         calibration: &dataset.train,
         accuracy_limit: DEFAULT_LIMIT,
         fine_tuning: None,
-        keep_dead: false,
+        channels: Channels::Live,
     };
     let exported = export(&checkpoint.parameters, &calibration)?;
     let path = directory.weights();

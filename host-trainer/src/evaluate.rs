@@ -11,7 +11,7 @@ use crate::by_class::{ClassFigures, ClassMean, by_class, mean};
 use crate::data::{Dataset, Split};
 use crate::engine::Task;
 use crate::error::{Error, Result};
-use crate::export::{ExportRequest, export_weights};
+use crate::export::{Channels, ExportRequest, export_weights};
 use crate::model::fold::fold;
 use crate::model::inference::{self, Outputs};
 use crate::model::input::check;
@@ -121,7 +121,7 @@ pub fn evaluate(request: &Request<'_>, dataset: &Dataset) -> Result<Evaluated> {
                 calibration: &dataset.train,
                 accuracy_limit: 100.0,
                 fine_tuning: None,
-                keep_dead: false,
+                channels: Channels::Live,
             };
             report.hint(checkpoint);
             match export_weights(&checkpoint.parameters, &calibration) {

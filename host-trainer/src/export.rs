@@ -1,9 +1,9 @@
 //! From a trained model to a `weights.bin` that is proved to say the same: check the statistics, fold, calibrate,
 //! quantise, re-read with the device's parser, compare. A file that would lie is refused with the reason.
 
-use bn_core::file::WeightsFile;
+use bn_core::file::{FileStep, WeightsFile};
 use bn_core::format::FormatError;
-use bn_core::network::Role;
+use bn_core::network::{Role, Shape};
 use bn_core::{CLASSES, FoldedLeNet, LeNet};
 use serde::Serialize;
 
@@ -42,8 +42,19 @@ pub struct ExportRequest<'a> {
     pub accuracy_limit: f64,
     /// Quantisation-aware fine-tuning on all of `calibration`, at least two examples.
     pub fine_tuning: Option<FineTuning>,
-    /// Whether channels stay that have one integer value for every input.
-    pub keep_dead: bool,
+    /// What becomes of channels that have one integer value for every input.
+    pub channels: Channels<'a>,
+}
+
+/// Which channels a file has.
+#[derive(Clone, Copy, Debug)]
+pub enum Channels<'a> {
+    /// Those that some input moves.
+    Live,
+    /// All.
+    All,
+    /// Those of another file, whose plan is kept: a device that runs it takes the new one.
+    Of(&'a WeightsFile),
 }
 
 /// How the three forms of a model compare on some examples. Shares are of a network with classes.
@@ -192,6 +203,9 @@ fn prove(parameters: &Parameters, sample: &Split, request: &ExportRequest<'_>) -
         }
         None => of_any(parameters, sample, request)?,
     };
+    if let Channels::Of(old) = request.channels {
+        check_plan(&made.file, old)?;
+    }
     let forms = Forms::new(parameters, &sample.inputs);
     forms.check_fold()?;
     let comparison = forms.compare(&made.file, sample, &parameters.network);
@@ -204,6 +218,27 @@ fn prove(parameters: &Parameters, sample: &Split, request: &ExportRequest<'_>) -
         ));
     }
     Ok(Proved { made, comparison })
+}
+
+/// Checks that a file has another's plan, so that a device that was made for that one takes it.
+fn check_plan(file: &WeightsFile, old: &WeightsFile) -> Result<()> {
+    if file.header().plan == old.header().plan {
+        return Ok(());
+    }
+    let steps =
+        |file: &WeightsFile| (0..file.steps().len()).map(|at| (file.steps()[at], file.step_shape(at))).collect();
+    let (ours, theirs): (Vec<(FileStep, Shape)>, Vec<_>) = (steps(file), steps(old));
+    let differs = ours.iter().zip(&theirs).position(|((ours, shape), (theirs, old_shape))| {
+        (ours.step, ours.family, shape) != (theirs.step, theirs.family, old_shape)
+    });
+    let problem = match differs {
+        Some(at) if ours[at].1 != theirs[at].1 => {
+            format!("layer {} gives {} and in the file of --plan {}", file.step_name(at), ours[at].1, theirs[at].1)
+        }
+        Some(at) => format!("layer {} has another kernel or place than in the file of --plan", file.step_name(at)),
+        None => format!("the network has {} layers and the file of --plan {}", ours.len(), theirs.len()),
+    };
+    Err(refused(problem, "export it without --plan and build the firmware with that file"))
 }
 
 /// LeNet's integers, whose families have a form of their own.
@@ -228,9 +263,14 @@ fn of_any(parameters: &Parameters, sample: &Split, request: &ExportRequest<'_>) 
         let problem = format!("--qat fine-tunes LeNet alone, and the network is {}", network.name());
         return Err(refused(problem, "leave --qat away"));
     }
-    let steps = plan::steps(network)?;
-    let General { file, layers, activations, dead } =
-        general::quantize(parameters, &steps, &sample.inputs, request.keep_dead)?;
+    let (steps, keep_dead) = match request.channels {
+        Channels::Of(old) if old.network().topology.digest() == network.topology().digest() => {
+            (old.steps().iter().map(|step| step.step).collect(), true)
+        }
+        Channels::All => (plan::steps(network)?, true),
+        Channels::Of(_) | Channels::Live => (plan::steps(network)?, false),
+    };
+    let General { file, layers, activations, dead } = general::quantize(parameters, &steps, &sample.inputs, keep_dead)?;
     Ok(Made { file, layers, activations, fine_tuned: None, dead: Some(dead) })
 }
 
@@ -367,7 +407,7 @@ mod tests {
         change(&mut parameters);
         let error = export(
             &parameters,
-            &ExportRequest { calibration: &split, accuracy_limit: 1.0, fine_tuning: None, keep_dead: false },
+            &ExportRequest { calibration: &split, accuracy_limit: 1.0, fine_tuning: None, channels: Channels::Live },
         )
         .unwrap_err();
         assert!(matches!(error, Error::Refused { .. }), "{error}");
@@ -382,7 +422,7 @@ mod tests {
         let (parameters, split) = model();
         let exported = export(
             &parameters,
-            &ExportRequest { calibration: &split, accuracy_limit: 5.0, fine_tuning: None, keep_dead: false },
+            &ExportRequest { calibration: &split, accuracy_limit: 5.0, fine_tuning: None, channels: Channels::Live },
         )
         .unwrap();
         assert_eq!(exported.weights.steps().len(), 5);
@@ -418,7 +458,8 @@ mod tests {
         let (parameters, mut split) = model();
         split.labels = split.labels.iter().map(|l| (l + 1) % 10).collect();
         // Nothing to lose at accuracy 0; a negative limit asks for a gain that cannot be.
-        let request = ExportRequest { calibration: &split, accuracy_limit: -50.0, fine_tuning: None, keep_dead: false };
+        let request =
+            ExportRequest { calibration: &split, accuracy_limit: -50.0, fine_tuning: None, channels: Channels::Live };
         assert!(export(&parameters, &request).unwrap_err().to_string().contains("points of accuracy"));
     }
 }

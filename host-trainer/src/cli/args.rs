@@ -175,6 +175,10 @@ pub struct ExportArgs {
     /// of the others changes
     #[arg(long)]
     pub keep_dead: bool,
+    /// With a weights.bin: keep the plan of this one, so that a firmware built with it takes the new file as well. Refused, with the
+    /// layer, where the network has another shape
+    #[arg(long, value_name = "OLD.bin", conflicts_with = "keep_dead")]
+    pub plan: Option<PathBuf>,
     #[command(flatten)]
     pub qat: QatArgs,
     /// Print one JSON object on stdout instead of text

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::path::Path;
 
+use bn_core::file::WeightsFile;
+
 use super::args::ExportArgs;
 use super::output::{self, Table, percent, thousands};
 use crate::data::own::{self, Wanted, arrays};
@@ -10,7 +12,7 @@ use crate::data::{Inputs, Split};
 use crate::error::{Error, Result};
 use crate::evaluate::{EvaluateReport, Request, evaluate};
 use crate::exchange::{self, Form, Format};
-use crate::export::{ExportReport, ExportRequest, export};
+use crate::export::{Channels, ExportReport, ExportRequest, export};
 use crate::files;
 use crate::model::weights;
 use crate::model_file::ModelFile;
@@ -74,8 +76,13 @@ fn integers(args: &ExportArgs, checkpoint: &Checkpoint, out: &mut dyn Write) -> 
         Some(with) => (calibration(with, network)?, None),
     };
     let fine_tuning = args.qat.request(checkpoint);
-    let request =
-        ExportRequest { calibration: &calibration, accuracy_limit: args.limit, fine_tuning, keep_dead: args.keep_dead };
+    let old = args.plan.as_deref().map(plan_of).transpose()?;
+    let channels = match &old {
+        Some(old) => Channels::Of(old),
+        None if args.keep_dead => Channels::All,
+        None => Channels::Live,
+    };
+    let request = ExportRequest { calibration: &calibration, accuracy_limit: args.limit, fine_tuning, channels };
     let exported = export(&checkpoint.parameters, &request)?;
     // What is reported is the file that now lies on the disk.
     let file = ModelFile::Weights(Box::new(weights::write(&args.out, &exported.weights)?));
@@ -86,6 +93,17 @@ fn integers(args: &ExportArgs, checkpoint: &Checkpoint, out: &mut dyn Write) -> 
         return output::json(out, &report);
     }
     output::text(out, &figures(args, &exported.report, test.as_ref()))
+}
+
+/// The file whose plan is kept.
+fn plan_of(path: &Path) -> Result<WeightsFile> {
+    match ModelFile::read(path)? {
+        ModelFile::Weights(file) => Ok(*file),
+        ModelFile::Checkpoint(_) => Err(Error::BadArgument {
+            problem: format!("{} is a checkpoint, and --plan takes a weights.bin", path.display()),
+            remedy: "name the weights.bin that the firmware was built with".into(),
+        }),
+    }
 }
 
 /// Examples that calibrate in place of a data set's.

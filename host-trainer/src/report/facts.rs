@@ -6,7 +6,7 @@ use crate::device::emulate::{EmulateReport, EmulateRequest, Machine, emulate};
 use crate::device::firmware::Build;
 use crate::engine::Task;
 use crate::error::{Error, Result};
-use crate::export::{ExportReport, ExportRequest, export};
+use crate::export::{Channels, ExportReport, ExportRequest, export};
 use crate::files;
 use crate::model::fold::fold;
 use crate::model::inference::{self, Outputs};
@@ -168,7 +168,7 @@ pub fn gather<'a>(request: &ReportRequest<'a>) -> Result<Facts<'a>> {
         calibration: &dataset.train,
         accuracy_limit: 100.0,
         fine_tuning: request.fine_tuning,
-        keep_dead: false,
+        channels: Channels::Live,
     };
     let facts = |int8, device| Facts {
         checkpoint,

@@ -16,7 +16,7 @@ use bn_core::{FoldedLeNet, Image};
 use host_trainer::data::{Dataset, Request, Split, load};
 use host_trainer::engine::Engine;
 use host_trainer::engine::cpu::Cpu;
-use host_trainer::export::{ExportRequest, export};
+use host_trainer::export::{Channels, ExportRequest, export};
 use host_trainer::import::{ImportOptions, import};
 use host_trainer::model::lenet::to_lenet;
 use host_trainer::model::parameters::{Parameters, Variance};
@@ -97,7 +97,7 @@ fn write_inputs(dir: &Path, weights: &Path, dataset: &Dataset) -> Result<()> {
 
 fn inference(dir: &Path, parameters: &Parameters, dataset: &Dataset) -> Result<()> {
     let folded: Box<FoldedLeNet> = Box::new(to_lenet(parameters).ok_or("the model is not LeNet")?.fold());
-    let exported = export(parameters, &ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0, fine_tuning: None, keep_dead: false })?;
+    let exported = export(parameters, &ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0, fine_tuning: None, channels: Channels::Live })?;
     let streams = Streams::of(&exported.weights).ok_or("the model is not LeNet")?;
 
     let wide = Box::new(WideLeNet::new(&folded));
