@@ -100,7 +100,7 @@ fn a_retrained_model_keeps_the_plan_of_the_old_one_or_is_refused() {
     let refused = exported(&wider, 4, Channels::Of(&old)).0.unwrap_err();
     assert_eq!(refused.exit_code(), 2);
     let text = refused.to_string();
-    assert!(text.starts_with("layer ") && text.contains("and in the file of --plan 5x"), "{text}");
+    assert!(text.starts_with("refused: layer ") && text.contains("and in the file of --plan 5x"), "{text}");
 }
 
 #[test]
