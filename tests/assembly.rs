@@ -15,7 +15,8 @@ use crate::emulator::ready;
 /// The second assembler.
 const ASSEMBLER: &str = "arm-none-eabi-as";
 /// In the order in which `kernels/assembly.rs` includes them.
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
+    "kernels/function",
     "kernels/winograd5/cortex_m_dsp/transform",
     "kernels/winograd5/cortex_m_dsp/inverse",
     "kernels/winograd5/cortex_m_dsp/conv1",

@@ -236,10 +236,10 @@ fn places_fit(topology: &Topology<'_>, before: &[FileStep], step: &Step, shapes:
     // What was written before and is read by this step or a later one.
     let fits = |from: &FileStep| {
         let value = Value::Node(from.step.last.into());
-        let (from_place, mut readers) = (from.step.output as usize, topology.readers(value));
-        let is_read_later = readers.any(|reader| reader > shapes.last);
-        let is_read = is_read_later || topology.readers(value).any(|reader| reader >= first);
+        let (from_place, last_reader) = (from.step.output as usize, topology.readers(value).max());
+        let is_read = last_reader.is_some_and(|reader| reader >= first);
         // A value that nobody reads later may be replaced by the step that reads it once.
+        let is_read_later = last_reader.is_some_and(|reader| reader > shapes.last);
         let once = !is_read_later && (reads == value) != (shapes.other == Some(value));
         let replaces = (reads == value && shapes.may_share(from_place, output))
             || (shapes.other == Some(value) && shapes.other_in_place && from_place == output);

@@ -13,6 +13,7 @@ global_asm!(".cpu cortex-m33");
 
 #[cfg(bn_lenet_arch = "cortex_m_dsp")]
 global_asm!(
+    include_str!("function.s"),
     include_str!("winograd5/cortex_m_dsp/transform.s"),
     include_str!("winograd5/cortex_m_dsp/inverse.s"),
     include_str!("winograd5/cortex_m_dsp/conv1.s"),
@@ -28,6 +29,7 @@ global_asm!(
 );
 #[cfg(bn_lenet_arch = "armv7m")]
 global_asm!(
+    include_str!("function.s"),
     include_str!("winograd5/armv7m/transform.s"),
     include_str!("winograd5/armv7m/conv.s"),
     include_str!("linear/armv7m/linear.s"),

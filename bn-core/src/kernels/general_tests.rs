@@ -469,7 +469,7 @@ fn streams_that_could_go_wrong_are_refused() {
         check(stream)
     };
     // The fourth channel of the one group only pads.
-    let (first, group) = (shape.preamble(), shape.group());
+    let (first, group) = (shape.window.preamble_words(), shape.group());
     assert_eq!(change(first + 3, 0), Ok(()));
     assert_eq!(change(first + shape.group_words() - 1, 7), Err(Fault::Multiplier { channel: 3 }));
     assert_eq!(change(first + group + 3, 7), Err(Fault::WeightRange { channel: 3 }));

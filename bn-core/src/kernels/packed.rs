@@ -133,6 +133,23 @@ impl Window {
         planes * rows * self.row_words()
     }
 
+    /// Words of a stream before the first channel: range of the results; the code of zero, of bytes one for each channel.
+    pub const fn preamble_words(&self) -> usize {
+        2 + if self.bytes { self.input.channels } else { 1 }
+    }
+
+    /// These words: smallest and largest result, the code of zero by input channel.
+    #[cfg(feature = "build")]
+    pub(super) fn preamble(&self, range: [i32; 2], zeros: &[u8]) -> std::vec::Vec<u32> {
+        let mut words = std::vec::Vec::from(range.map(|end| end as u32));
+        if self.bytes {
+            words.extend(zeros.iter().map(|&zero| u32::from(zero)));
+        } else {
+            words.push(u32::from_ne_bytes([zeros.first().copied().unwrap_or(0); LANES]));
+        }
+        words
+    }
+
     /// Rows and columns that so many neighbouring windows, below and beside each other, reach over.
     pub const fn reach(&self, [down, across]: [usize; 2]) -> [usize; 2] {
         [(down - 1) * self.stride[0] + self.kernel[0], (across - 1) * self.stride[1] + self.kernel[1]]
@@ -154,13 +171,6 @@ impl Window {
             (row * self.stride[0]) as isize - self.before[0] as isize,
             (column * self.stride[1]) as isize - self.before[1] as isize,
         ]
-    }
-
-    /// Position in the map of a row and a column, where they are some of the map's.
-    #[inline(always)]
-    pub fn position(&self, [row, column]: [isize; 2]) -> Option<usize> {
-        let (row, column) = (usize::try_from(row).ok()?, usize::try_from(column).ok()?);
-        (row < self.input.height && column < self.input.width).then(|| row * self.input.width + column)
     }
 
     /// Words of a copy of what so many neighbouring windows reach over; of bytes a little more, so that words can be read at each.
@@ -264,6 +274,33 @@ impl<'a> Maps<'a> {
     pub fn added(&self) -> Input<'_> {
         self.added.unwrap_or(Input::Packed(self.output))
     }
+
+    /// A sum with what is added to it: so many times the code of that channel at that position of so many. Nothing is where that is 0.
+    #[inline(always)]
+    pub(super) fn add(&self, sum: i32, factor: i32, [channel, position]: [usize; 2], positions: usize) -> i32 {
+        if factor == 0 {
+            return sum;
+        }
+        sum.wrapping_add(i32::from(self.added().code(channel, positions, position)).wrapping_mul(factor))
+    }
+}
+
+/// Proves a channel's multiplier, and the factor of what is added to it: positive or none, and none of a channel that only pads.
+///
+/// # Errors
+/// [`Fault::Multiplier`].
+pub(super) fn check_multiplier(channel: usize, is_there: bool, multiplier: i32, adds: i32) -> Result<(), Fault> {
+    let sound = if is_there { multiplier > 0 && adds >= 0 } else { multiplier == 0 && adds == 0 };
+    if sound { Ok(()) } else { Err(Fault::Multiplier { channel }) }
+}
+
+/// Proves that a channel's sums fit, given the smallest and the largest.
+///
+/// # Errors
+/// [`Fault::Accumulator`].
+pub(super) fn check_sums(channel: usize, ends: [i64; 2]) -> Result<(), Fault> {
+    let fit = ends.iter().all(|&end| i32::try_from(end).is_ok());
+    if fit { Ok(()) } else { Err(Fault::Accumulator { channel }) }
 }
 
 /// What stands behind a sum: the range of the result, and a table that it is an index of.

@@ -22,20 +22,14 @@ struct Piece {
 /// Pieces that lie at fixed distances from each other: by number, and from where on.
 type Group = Vec<(usize, isize)>;
 
-/// What a step's output may take the place of.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Share {
-    /// Nothing.
-    Nothing,
-    /// The output of that step, at that distance from it.
-    Of(usize, isize),
-}
+/// The step whose output a step's own takes the place of, if any, and at what distance from it.
+type Share = Option<(usize, isize)>;
 
 /// Where each step's output and scratch lie.
 pub(super) fn places(topology: &Topology<'_>, chosen: &[Chosen]) -> Vec<(u32, u32)> {
     let arena = Arena::new(topology, chosen);
     let possible: Vec<Share> = (0..chosen.len()).map(|step| arena.share(step)).collect();
-    let nothing = std::vec![Share::Nothing; chosen.len()];
+    let nothing = std::vec![None; chosen.len()];
     let starts = [&possible, &nothing].map(|start| arena.improve(start.clone(), &possible));
     let best = if starts[0].0 <= starts[1].0 { &starts[0].1 } else { &starts[1].1 };
     let places = arena.place(best);
@@ -70,11 +64,11 @@ impl<'a> Arena<'a> {
         // Replaced by the last step that reads it, and that reads it once.
         let ends_here = |from: &usize| self.pieces[*from].to == step && shapes.other != Some(reads);
         if let Some(from) = shapes.other.filter(|_| shapes.other_in_place).and_then(gives).filter(ends_here) {
-            return Share::Of(from, 0);
+            return Some((from, 0));
         }
         match gives(reads).filter(ends_here) {
-            Some(from) if shapes.in_place => Share::Of(from, 0.min(shapes.input as isize - shapes.output as isize)),
-            _ => Share::Nothing,
+            Some(from) if shapes.in_place => Some((from, 0.min(shapes.input as isize - shapes.output as isize))),
+            _ => None,
         }
     }
 
@@ -82,9 +76,9 @@ impl<'a> Arena<'a> {
     fn improve(&self, mut shares: Vec<Share>, possible: &[Share]) -> (usize, Vec<Share>) {
         let mut words = self.words(&shares);
         loop {
-            let turned = (0..shares.len()).filter(|&step| possible[step] != Share::Nothing).map(|step| {
+            let turned = (0..shares.len()).filter(|&step| possible[step].is_some()).map(|step| {
                 let mut other = shares.clone();
-                other[step] = if shares[step] == Share::Nothing { possible[step] } else { Share::Nothing };
+                other[step] = if shares[step].is_none() { possible[step] } else { None };
                 (self.words(&other), other)
             });
             match turned.min_by_key(|(words, _)| *words) {
@@ -105,7 +99,7 @@ impl<'a> Arena<'a> {
         // A step shares with one before it, so whatever that shares with is known.
         let mut homes: Vec<(usize, isize)> = (0..self.pieces.len()).map(|piece| (piece, 0)).collect();
         for (step, share) in shares.iter().enumerate() {
-            if let Share::Of(from, distance) = *share {
+            if let Some((from, distance)) = *share {
                 let (home, at) = homes[from];
                 homes[step] = (home, at + distance);
                 groups[step].clear();

@@ -2,7 +2,7 @@
 
 use std::vec::Vec;
 
-use super::{Family, Form, Kernel, NONE, Shapes, Step, arena};
+use super::{Family, Form, NONE, Shapes, Step, arena};
 use crate::network::{Topology, Value};
 
 /// A plan for a network.
@@ -101,11 +101,8 @@ impl Search<'_> {
             Family::Winograd3 => Family::Conv,
             _ => return true,
         };
-        let kernel = |family: Family| family.layer(self.topology, first).map(|layer| layer.kernel);
-        match (kernel(family), kernel(plain)) {
-            (Some(Kernel::Winograd3(special)), Some(Kernel::Conv(plain))) => special.cost() < plain.cost(),
-            _ => true,
-        }
+        let cost = |family: Family| Some(family.layer(self.topology, first)?.kernel.cost());
+        cost(family) < cost(plain)
     }
 
     /// Whether what a step reads has the form that it takes.

@@ -16,7 +16,7 @@ mod cortex_m;
 pub mod portable;
 
 use super::Fault;
-use super::packed::{Epilogue, Input, LANES, Window};
+use super::packed::{Epilogue, Input, LANES, Window, check_multiplier, check_sums};
 use crate::quant::LINEAR_WEIGHT_MAX;
 
 #[cfg(any(bn_lenet_arch = "cortex_m_dsp", bn_lenet_arch = "armv7m"))]
@@ -69,11 +69,6 @@ impl Conv {
         if self.window.positions() == 1 { quads.next_multiple_of(2) } else { quads }
     }
 
-    /// Words before the first channel: range of the results, then the code of zero, for bytes one for each channel.
-    pub const fn preamble(&self) -> usize {
-        2 + if self.window.bytes { self.window.input.channels } else { 1 }
-    }
-
     /// Words of a group of channels.
     pub const fn group_words(&self) -> usize {
         self.group() * (2 + self.quads() + self.adds as usize)
@@ -86,7 +81,7 @@ impl Conv {
 
     /// Words of its stream.
     pub const fn stream_words(&self) -> usize {
-        self.preamble() + self.groups() * self.group_words()
+        self.window.preamble_words() + self.groups() * self.group_words()
     }
 
     /// Words that a patch takes: for each word of four codes two halves of the unpacked codes at each position.
@@ -191,7 +186,7 @@ impl Conv {
     /// The stream of these channels: range of the results, the code of zero by input channel. `None` for a start value that the
     /// packing of the weights drives out of i32.
     pub fn stream(&self, range: [i32; 2], zeros: &[u8], channels: &[Channel]) -> Option<std::vec::Vec<u32>> {
-        let mut stream = super::depthwise::preamble_of(&self.window, range, zeros);
+        let mut stream = self.window.preamble(range, zeros);
         let (group, quads) = (self.group(), self.quads());
         for at in 0..self.groups() {
             let channels = channels.get(group * at..).unwrap_or_default();
@@ -226,7 +221,8 @@ impl Conv {
 pub fn check(shape: &Conv, stream: &[u32]) -> Result<(), Fault> {
     let [low, high, ..] = *stream else { return Err(Fault::Range) };
     Epilogue::check(low, high, shape.table, shape.words)?;
-    let groups = stream.get(shape.preamble()..).unwrap_or_default().chunks_exact(shape.group_words().max(1));
+    let groups =
+        stream.get(shape.window.preamble_words()..).unwrap_or_default().chunks_exact(shape.group_words().max(1));
     for (at, words) in groups.enumerate() {
         for o in 0..shape.group() {
             check_channel(shape, shape.group() * at + o, words, o)?;
@@ -256,16 +252,10 @@ fn check_channel(shape: &Conv, channel: usize, group: &[u32], o: usize) -> Resul
         }
     }
     let (multiplier, adds) = (words.next().unwrap_or(0), words.next().unwrap_or(0));
-    if is_there != (multiplier > 0) || (!is_there && multiplier != 0) || adds < 0 || (!is_there && adds != 0) {
-        return Err(Fault::Multiplier { channel });
-    }
+    check_multiplier(channel, is_there, multiplier, adds)?;
     let base = i64::from(start) - i64::from(ODD) * odd;
     let most = i64::from(UNIT) * 255;
-    let range = [base + most * down, base + most * up + 255 * i64::from(adds)];
-    if range.iter().any(|&end| i32::try_from(end).is_err()) {
-        return Err(Fault::Accumulator { channel });
-    }
-    Ok(())
+    check_sums(channel, [base + most * down, base + most * up + 255 * i64::from(adds)])
 }
 
 /// A group of channels of a stream.

@@ -38,7 +38,7 @@ pub(super) struct Run<'a, const GROUP: usize> {
 impl<'a, const GROUP: usize> Run<'a, GROUP> {
     pub(super) fn new(shape: &'a Conv, stream: &'a [u32], table: Option<&'a Table>, maps: Maps<'a>) -> Self {
         let range = stream.first_chunk().copied().unwrap_or([0; 2]);
-        let (preamble, channels) = stream.split_at_checked(shape.preamble()).unwrap_or_default();
+        let (preamble, channels) = stream.split_at_checked(shape.window.preamble_words()).unwrap_or_default();
         let zeros = preamble.get(2..).unwrap_or_default();
         Self { shape, zeros, channels, epilogue: Epilogue::new(range[0], range[1], table), maps }
     }
@@ -87,12 +87,8 @@ impl<'a, const GROUP: usize> Run<'a, GROUP> {
             return;
         }
         for (p, &sum) in sums.iter().enumerate() {
-            let added = if self.shape.adds {
-                i32::from(self.maps.added().code(channel, positions, position + p)).wrapping_mul(adds as i32)
-            } else {
-                0
-            };
-            let value = self.epilogue.of(sum.wrapping_add(added), multiplier as i32);
+            let sum = self.maps.add(sum, adds as i32, [channel, position + p], positions);
+            let value = self.epilogue.of(sum, multiplier as i32);
             Output::new(self.maps.output, self.shape.words).put(channel, positions, position + p, value);
         }
     }

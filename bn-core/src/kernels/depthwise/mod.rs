@@ -7,7 +7,7 @@
 pub mod portable;
 
 use super::Fault;
-use super::packed::{Epilogue, Input, LANES, Window};
+use super::packed::{Epilogue, Input, LANES, Window, check_multiplier, check_sums};
 
 pub use portable::depthwise;
 
@@ -35,11 +35,6 @@ impl Depthwise {
         self.window.input.channels * self.multiplier
     }
 
-    /// Words before the first channels.
-    pub const fn preamble(&self) -> usize {
-        2 + if self.window.bytes { self.window.input.channels } else { 1 }
-    }
-
     /// Words of four channels.
     pub const fn quad_words(&self) -> usize {
         HEAD + TAP * self.window.taps()
@@ -59,7 +54,7 @@ impl Depthwise {
 
     /// Words of its stream.
     pub const fn stream_words(&self) -> usize {
-        self.preamble() + self.channels().div_ceil(LANES) * self.quad_words()
+        self.window.preamble_words() + self.channels().div_ceil(LANES) * self.quad_words()
     }
 }
 
@@ -79,7 +74,7 @@ pub struct Channel {
 impl Depthwise {
     /// The stream of these channels: range of the results, the code of zero by input channel.
     pub fn stream(&self, range: [i32; 2], zeros: &[u8], channels: &[Channel]) -> std::vec::Vec<u32> {
-        let mut stream = preamble_of(&self.window, range, zeros);
+        let mut stream = self.window.preamble(range, zeros);
         for four in channels.chunks(LANES) {
             let mut words = std::vec![0; self.quad_words()];
             for (lane, channel) in four.iter().enumerate() {
@@ -92,18 +87,6 @@ impl Depthwise {
         }
         stream
     }
-}
-
-/// What stands before a layer's weights: range of the results; the code of zero, of bytes one for each channel.
-#[cfg(feature = "build")]
-pub(super) fn preamble_of(window: &Window, range: [i32; 2], zeros: &[u8]) -> std::vec::Vec<u32> {
-    let mut words = std::vec::Vec::from(range.map(|end| end as u32));
-    if window.bytes {
-        words.extend(zeros.iter().map(|&zero| u32::from(zero)));
-    } else {
-        words.push(u32::from_ne_bytes([zeros.first().copied().unwrap_or(0); LANES]));
-    }
-    words
 }
 
 /// The weight of a lane in the two words of a tap.
@@ -119,7 +102,7 @@ const fn weight(tap: &[u32; TAP], lane: usize) -> i32 {
 pub fn check(shape: &Depthwise, stream: &[u32]) -> Result<(), Fault> {
     let [low, high, ..] = *stream else { return Err(Fault::Range) };
     Epilogue::check(low, high, shape.table, shape.words)?;
-    let quads = stream.get(shape.preamble()..).unwrap_or_default().chunks_exact(shape.quad_words().max(1));
+    let quads = stream.get(shape.window.preamble_words()..).unwrap_or_default().chunks_exact(shape.quad_words().max(1));
     for (at, quad) in quads.enumerate() {
         let Some((head, weights)) = quad.split_first_chunk::<HEAD>() else { return Err(Fault::Range) };
         for lane in 0..LANES {
@@ -131,12 +114,8 @@ pub fn check(shape: &Depthwise, stream: &[u32]) -> Result<(), Fault> {
             if !is_there && (up, down) != (0, 0) {
                 return Err(Fault::WeightRange { channel });
             }
-            if is_there != (multiplier > 0) || (!is_there && multiplier != 0) {
-                return Err(Fault::Multiplier { channel });
-            }
-            if [start + 255 * down, start + 255 * up].iter().any(|&end| i32::try_from(end).is_err()) {
-                return Err(Fault::Accumulator { channel });
-            }
+            check_multiplier(channel, is_there, multiplier, 0)?;
+            check_sums(channel, [start + 255 * down, start + 255 * up])?;
         }
     }
     Ok(())

@@ -16,7 +16,9 @@ pub fn depthwise(
 ) {
     let [low, high, ..] = *stream else { return };
     let epilogue = Epilogue::new(low, high, table);
-    let Some((zeros, quads)) = stream.get(2..).and_then(|rest| rest.split_at_checked(shape.preamble() - 2)) else {
+    let Some((zeros, quads)) =
+        stream.get(2..).and_then(|rest| rest.split_at_checked(shape.window.preamble_words() - 2))
+    else {
         return;
     };
     let mut output = Output::new(output, shape.words);

@@ -11,10 +11,10 @@ mod cortex_m_dsp;
 pub mod portable;
 
 use super::Fault;
-use super::depthwise::Depthwise;
 #[cfg(feature = "build")]
-use super::depthwise::{Channel, preamble_of};
-use super::packed::{Epilogue, LANES, Window};
+use super::depthwise::Channel;
+use super::depthwise::Depthwise;
+use super::packed::{Epilogue, LANES, Window, check_multiplier, check_sums};
 
 #[cfg(bn_lenet_arch = "cortex_m_dsp")]
 pub use cortex_m_dsp::depthwise3;
@@ -94,7 +94,7 @@ impl Depthwise3 {
 impl Depthwise3 {
     /// The stream of these channels: range of the results, the code of zero by input channel.
     pub fn stream(&self, range: [i32; 2], zeros: &[u8], channels: &[Channel]) -> std::vec::Vec<u32> {
-        let mut stream = preamble_of(&self.window, range, zeros);
+        let mut stream = self.window.preamble(range, zeros);
         for channel in channels {
             let of = |row: usize, column: usize| u32::from(channel.weights[SIDE * row + column] as u16);
             for row in 0..2 {
@@ -141,15 +141,11 @@ pub fn check(shape: &Depthwise3, stream: &[u32]) -> Result<(), Fault> {
         if !is_there && [a, b, c, d, e, f] != [0; 6] {
             return Err(Fault::WeightRange { channel });
         }
-        if is_there != (multiplier as i32 > 0) || (!is_there && multiplier != 0) {
-            return Err(Fault::Multiplier { channel });
-        }
+        check_multiplier(channel, is_there, multiplier as i32, 0)?;
         let start = i64::from(start as i32);
         let taps = weights(words).into_iter().flatten().map(i64::from);
         let (up, down) = taps.fold((0, 0), |(up, down), w| (up + w.max(0), down + w.min(0)));
-        if [start + 255 * down, start + 255 * up + HALF].iter().any(|&end| i32::try_from(end).is_err()) {
-            return Err(Fault::Accumulator { channel });
-        }
+        check_sums(channel, [start + 255 * down, start + 255 * up + HALF])?;
     }
     Ok(())
 }

@@ -44,7 +44,7 @@ pub fn winograd3(shape: &Winograd3, stream: &[u32], maps: Maps<'_>, scratch: &mu
         && maps.input.is_some()
         && shape.is_sound()
         && is_read;
-    let parts = stream.get(2..).and_then(|rest| rest.split_at_checked(shape.preamble() - 2));
+    let parts = stream.get(2..).and_then(|rest| rest.split_at_checked(shape.window.preamble_words() - 2));
     let (true, &[0, 255, ..], Some((zeros, channels)), Some(input)) = (sized, stream, parts, maps.input) else {
         return portable::winograd3(shape, stream, maps, scratch);
     };

@@ -7,7 +7,7 @@
 //! | | along a row | down a column |
 //! |---|---|---|
 //! | weights | `6 g0, -4 (g0 + g1 + g2), -4 (g0 - g1 + g2), g0 + 2 g1 + 4 g2, g0 - 2 g1 + 4 g2, 24 g2` | `2 g0, g0 + g1 + g2, g0 - g1 + g2, 2 g2` |
-//! | codes | [`along`](portable) | `d0 - d2, d1 + d2, d2 - d1, d3 - d1` |
+//! | codes | `4 d0 - 5 d2 + d4, e + o, e - o, p + q, p - q, 4 d1 - 5 d3 + d5` with `e = d4 - 4 d2, o = d3 - 4 d1, p = d4 - d2, q = 2 (d3 - d1)` | `d0 - d2, d1 + d2, d2 - d1, d3 - d1` |
 //! | results | `m0 + m1 + m2 + m3 + m4, m1 - m2 + 2 (m3 - m4), m1 + m2 + 4 (m3 + m4), m1 - m2 + 8 (m3 - m4) + m5` | `m0 + m1 + m2, m1 - m2 + m3` |
 //!
 //! A tile is four columns by four rows of results: two times F(4x2), one above the other. Sums may wrap on the way: the last step is
@@ -23,7 +23,7 @@ pub mod portable;
 
 use super::Fault;
 use super::conv::{Conv, PAIR};
-use super::packed::{Epilogue, Input, LANES, Window};
+use super::packed::{Epilogue, Input, LANES, Window, check_multiplier, check_sums};
 use crate::network::Shape;
 use crate::quant::LINEAR_WEIGHT_MAX;
 
@@ -78,11 +78,6 @@ impl Winograd3 {
         self.window.input.channels.div_ceil(LANES)
     }
 
-    /// Words before the first channel.
-    pub const fn preamble(&self) -> usize {
-        2 + if self.window.bytes { self.window.input.channels } else { 1 }
-    }
-
     /// Words of the weights of two channels.
     const fn weight_words(&self) -> usize {
         POINTS[0] * POINTS[1] * self.quads() * 2 * PAIR
@@ -95,7 +90,7 @@ impl Winograd3 {
 
     /// Words of its stream.
     pub const fn stream_words(&self) -> usize {
-        self.preamble() + self.channels.div_ceil(PAIR) * self.pair_words()
+        self.window.preamble_words() + self.channels.div_ceil(PAIR) * self.pair_words()
     }
 
     /// Words of the transformed codes of a tile: of each point two rows of results, codes 0 and 2, 1 and 3.
@@ -174,7 +169,7 @@ fn contract(points: &Expanded) -> Option<[[i32; SIDE]; SIDE]> {
 impl Winograd3 {
     /// The stream of these channels: range of the results, the code of zero by input channel.
     pub fn stream(&self, range: [i32; 2], zeros: &[u8], channels: &[super::conv::Channel]) -> std::vec::Vec<u32> {
-        let mut stream = super::depthwise::preamble_of(&self.window, range, zeros);
+        let mut stream = self.window.preamble(range, zeros);
         for pair in channels.chunks(PAIR) {
             let mut halves = std::vec![0_u16; 2 * self.weight_words()];
             for (o, channel) in pair.iter().enumerate() {
@@ -229,7 +224,7 @@ impl<'a> Pair<'a> {
 pub fn check(shape: &Winograd3, stream: &[u32]) -> Result<(), Fault> {
     let [low, high, ..] = *stream else { return Err(Fault::Range) };
     Epilogue::check(low, high, false, false)?;
-    let pairs = stream.get(shape.preamble()..).unwrap_or_default().chunks_exact(shape.pair_words().max(1));
+    let pairs = stream.get(shape.window.preamble_words()..).unwrap_or_default().chunks_exact(shape.pair_words().max(1));
     for (at, pair) in pairs.enumerate() {
         let Some(pair) = Pair::of(shape, pair) else { return Err(Fault::Range) };
         for o in 0..PAIR {
@@ -261,15 +256,9 @@ fn check_channel(shape: &Winograd3, channel: usize, pair: &Pair<'_>, o: usize) -
         }
     }
     let (multiplier, adds) = (pair.multiplier[o], pair.adds[o]);
-    if is_there != (multiplier > 0) || (!is_there && multiplier != 0) || adds < 0 || (!is_there && adds != 0) {
-        return Err(Fault::Multiplier { channel });
-    }
+    check_multiplier(channel, is_there, multiplier, adds)?;
     let (start, unit) = (i64::from(pair.start[o]), i64::from(UNIT));
-    let range = [start + unit * 255 * down, start + 255 * (unit * up + i64::from(adds))];
-    if range.iter().any(|&end| i32::try_from(end).is_err()) {
-        return Err(Fault::Accumulator { channel });
-    }
-    Ok(())
+    check_sums(channel, [start + unit * 255 * down, start + 255 * (unit * up + i64::from(adds))])
 }
 
 /// Where a tile's results go: all of them, or so many rows and columns.

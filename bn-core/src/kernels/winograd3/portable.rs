@@ -11,7 +11,9 @@ type Sums = [[[i32; 2]; POINTS[1]]; POINTS[0]];
 #[inline(never)]
 pub fn winograd3(shape: &Winograd3, stream: &[u32], maps: Maps<'_>, scratch: &mut [u32]) {
     let [low, high, ..] = *stream else { return };
-    let Some((zeros, channels)) = stream.get(2..).and_then(|rest| rest.split_at_checked(shape.preamble() - 2)) else {
+    let Some((zeros, channels)) =
+        stream.get(2..).and_then(|rest| rest.split_at_checked(shape.window.preamble_words() - 2))
+    else {
         return;
     };
     let Some((window, rest)) = scratch.split_at_mut_checked(shape.window_words()) else { return };
@@ -156,12 +158,8 @@ impl Run<'_> {
         for (row, results) in results(sums).iter().take(tile.rows).enumerate() {
             for (column, &sum) in results.iter().take(tile.columns).enumerate() {
                 let position = (tile.row + row) * width + tile.column + column;
-                let added = if self.shape.adds {
-                    i32::from(self.maps.added().code(channel, positions, position)).wrapping_mul(adds)
-                } else {
-                    0
-                };
-                let value = self.epilogue.of(sum.wrapping_add(added), multiplier);
+                let sum = self.maps.add(sum, adds, [channel, position], positions);
+                let value = self.epilogue.of(sum, multiplier);
                 Output::new(self.maps.output, false).put(channel, positions, position, value);
             }
         }

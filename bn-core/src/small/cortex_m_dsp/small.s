@@ -7,12 +7,7 @@
 
 @ void bn_lenet_small_transform_channels(const uint32_t *map, uint32_t *window): 8 rows of 12 words, of which the 8 from `map`
 @ on.
-        .section .text.bn_lenet_small_transform_channels, "ax", %progbits
-        .global bn_lenet_small_transform_channels
-        .type   bn_lenet_small_transform_channels, %function
-        .thumb_func
-bn_lenet_small_transform_channels:
-        push    {r4-r11, lr}
+        BN_FUNCTION bn_lenet_small_transform_channels
         sub     sp, #12
         movs    r2, #8
         str     r2, [sp]
@@ -25,9 +20,7 @@ bn_lenet_small_transform_channels:
         subs    r2, #1
         str     r2, [sp]
         bne     1b
-        add     sp, #12
-        pop     {r4-r11, pc}
-        .size   bn_lenet_small_transform_channels, . - bn_lenet_small_transform_channels
+        BN_RETURN bn_lenet_small_transform_channels, 12
 
 @ Eight sums of an output row in r2-r9, in the order of the file, to indices of the table in r8, r6, r7, r9.
 .macro BN2_INDICES
@@ -62,12 +55,7 @@ bn_lenet_small_transform_channels:
 .set    BNS_RETURN, 156
 .set    BNS_FRAME, 164                          @ with the nine registers saved, 8-aligned
 
-        .section .text.bn_lenet_small_conv2, "ax", %progbits
-        .global bn_lenet_small_conv2
-        .type   bn_lenet_small_conv2, %function
-        .thumb_func
-bn_lenet_small_conv2:
-        push    {r4-r11, lr}
+        BN_FUNCTION bn_lenet_small_conv2
         sub     sp, #BNS_FRAME
         ldm     r2, {r3, r4, r5}
         add     r2, sp, #BNS_BIAS

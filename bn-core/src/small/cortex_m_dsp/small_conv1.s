@@ -12,12 +12,7 @@
 
 @ void bn_lenet_transform_rows(const uint8_t *rows, uint32_t *window): two rows of pixels become the third pair of every
 @ tile's window, whose other two move up. Reads 56 bytes at any address, LDR may be unaligned.
-        .section .text.bn_lenet_transform_rows, "ax", %progbits
-        .global bn_lenet_transform_rows
-        .type   bn_lenet_transform_rows, %function
-        .thumb_func
-bn_lenet_transform_rows:
-        push    {r4-r11, lr}
+        BN_FUNCTION bn_lenet_transform_rows
         add     t0, r1, #576                    @ the window's end
         push    {t0, lr}                        @ lr only keeps the stack 8-aligned
 
@@ -103,12 +98,7 @@ bn_lenet_transform_rows:
 .endr
 .endm
 
-        .section .text.bn_lenet_small_conv1_row, "ax", %progbits
-        .global bn_lenet_small_conv1_row
-        .type   bn_lenet_small_conv1_row, %function
-        .thumb_func
-bn_lenet_small_conv1_row:
-        push    {r4-r11, lr}
+        BN_FUNCTION bn_lenet_small_conv1_row
         sub     sp, #BNS1_FRAME
         ldm     r2, {r3, r4, r5}
         str     r3, [sp, #BNS1_NEXT_BIAS]
@@ -181,6 +171,4 @@ bn_lenet_small_conv1_row:
         subs    r4, #1
         str     r4, [sp, #BNS1_CHANNELS]
         bne     1b
-        add     sp, #BNS1_FRAME
-        pop     {r4-r11, pc}
-        .size   bn_lenet_small_conv1_row, . - bn_lenet_small_conv1_row
+        BN_RETURN bn_lenet_small_conv1_row, BNS1_FRAME

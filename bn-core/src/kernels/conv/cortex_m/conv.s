@@ -7,15 +7,15 @@
 @       BNC_SCALE               a sum times its multiplier, rounded to the upper 32 bits; r0 is free
 @
 @ Sums begin at r4, channel by channel. Behind a first block stands a chain of BNC_CHAIN: a patch enters it so far before its end
-@ that whole chains are left, and where that is lies on the stack. The stream's `check` has proved that no sum leaves 32 bits in the end; on
-@ the way it may.
+@ that whole chains are left, and where that is lies on the stack. The stream's `check` has proved that no sum leaves 32 bits in the
+@ end; on the way it may.
 
 @ void bn_lenet_conv_three(const struct { const uint32_t *patch, *patch_end; uint32_t quads; const uint32_t *stream, *stream_end;
 @     uint8_t *output; uint32_t plane, added; } *)
-@ `stream` is at the first group of channels, `output` at the first of the positions, `plane` the bytes from a word of channels to
-@ the next. Results are codes from 0 to 255; `_add` adds a code that lies `added` bytes behind each result's place, times
-@ the channel's factor; `_sums` stores the sums of one group, channel by channel; `_values`
-@ stores results as they are, a word each. `bn_lenet_conv_one` and `_four` likewise.
+@ `stream` is at the first group of channels, `output` at the first of the positions, `plane` the bytes from a word of channels to the
+@ next. Results are codes from 0 to 255; `_add` adds a code that lies `added` bytes behind each result's place, times the channel's
+@ factor; `_sums` stores the sums of one group, channel by channel; `_values` stores results as they are, a word each.
+@ `bn_lenet_conv_one` and `_four` likewise.
 .set    BNC_PATCH, 0
 .set    BNC_PATCH_END, 4
 .set    BNC_ENTRY, 8                            @ quads, until the entry is known
@@ -29,13 +29,7 @@
 
 @ \log: of how many words of codes a block takes; \size: its bytes; \chains: how many chains there are, up to the labels 61 and 62.
 .macro BNC_ENTER name, log, size, chains
-        .section .text.\name, "ax", %progbits
-        .p2align 2                              @ ADR counts from whole words
-        .global \name
-        .type   \name, %function
-        .thumb_func
-\name:
-        push    {r4-r11, lr}
+        BN_FUNCTION \name, 2                    @ ADR counts from whole words
         sub     sp, #BNC_FRAME
         ldm     r0, {r1-r8}
         stm     sp, {r1-r8}
@@ -63,10 +57,7 @@
         ldr     r3, [sp, #BNC_STREAM_END]
         cmp     r1, r3
         bne.w   1b
-        add     sp, #BNC_FRAME
-        pop     {r4-r11, pc}
-        .p2align 2
-        .size   \name, . - \name
+        BN_RETURN \name, BNC_FRAME, 2
 .endm
 
 @ What stands behind the products, \kind: 0 for codes, 1 for codes with a map added, 2 for sums, 3 for results as they are. Two
@@ -74,10 +65,7 @@
 .macro BNC_SUMS name, first, last
         ldr     r2, [sp, #BNC_OUTPUT]
         stm     r2, {\first-\last}
-        add     sp, #BNC_FRAME
-        pop     {r4-r11, pc}
-        .p2align 2
-        .size   \name, . - \name
+        BN_RETURN \name, BNC_FRAME, 2
 .endm
 .macro BNC_NEXT half
 .if \half
@@ -86,25 +74,40 @@
 .endif
 .endm
 
-.macro BNC_THREE_PAIR kind, half, first, last, entry
-        ldrd    r0, lr, [sp, #BNC_PATCH]
-        ldrd    r4, r7, [r1], #8
-        BNC_THREE_BLOCK r4, r4, r4, r7, r7, r7
+@ The blocks behind the first: \first and \last are labels, \end is the patch's end, or the register to load it in.
+.macro BNC_CHAIN_OF block, first, last, entry, end
         ldr     pc, [sp, #\entry]
 \first:
 .rept BNC_CHAIN
-        BNC_THREE_BLOCK r5, r6, r4, r8, r9, r7
+        \block
 .endr
 \last:
-        cmp     r0, lr
+.ifnc \end, lr
+        ldr     \end, [sp, #BNC_PATCH_END]
+.endif
+        cmp     r0, \end
         bne.w   \first\()b
-.if \kind < 2
-        ldrd    r2, r3, [r1], #8
-.if \kind == 1
+.endm
+@ Two channels' factors of what is added to r10 and r11, its place to r12.
+.macro BNC_ADDED_OF
         ldrd    r10, r11, [r1], #8
         ldr     r12, [sp, #BNC_OUTPUT]
         ldr     lr, [sp, #BNC_ADDED]
         add     r12, lr
+.endm
+
+.macro BNC_THREE_NEXT
+        BNC_THREE_BLOCK r5, r6, r4, r8, r9, r7
+.endm
+.macro BNC_THREE_PAIR kind, half, first, last, entry
+        ldrd    r0, lr, [sp, #BNC_PATCH]
+        ldrd    r4, r7, [r1], #8
+        BNC_THREE_BLOCK r4, r4, r4, r7, r7, r7
+        BNC_CHAIN_OF BNC_THREE_NEXT, \first, \last, \entry, lr
+.if \kind < 2
+        ldrd    r2, r3, [r1], #8
+.if \kind == 1
+        BNC_ADDED_OF
         ldrb    lr, [r12, #(2 * \half)]
         ldrb    r0, [r12, #(2 * \half + 4)]
         mla     r4, lr, r10, r4
@@ -154,21 +157,11 @@
         ldrd    r0, lr, [sp, #BNC_PATCH]
         ldrd    r4, r5, [r1], #8
         BNC_ONE_BLOCK
-        ldr     pc, [sp, #\entry]
-\first:
-.rept BNC_CHAIN
-        BNC_ONE_BLOCK
-.endr
-\last:
-        cmp     r0, lr
-        bne.w   \first\()b
+        BNC_CHAIN_OF BNC_ONE_BLOCK, \first, \last, \entry, lr
 .if \kind < 2
         ldrd    r2, r3, [r1], #8
 .if \kind == 1
-        ldrd    r10, r11, [r1], #8
-        ldr     r12, [sp, #BNC_OUTPUT]
-        ldr     lr, [sp, #BNC_ADDED]
-        add     r12, lr
+        BNC_ADDED_OF
         ldrb    lr, [r12, #(2 * \half)]
         ldrb    r0, [r12, #(2 * \half + 1)]
         mla     r4, lr, r10, r4
@@ -203,15 +196,7 @@
         ldr     r0, [sp, #BNC_PATCH]
         ldm     r1!, {r4-r7}
         BNC_FOUR_BLOCK
-        ldr     pc, [sp, #BNC_ENTRY]
-51:
-.rept BNC_CHAIN
-        BNC_FOUR_BLOCK
-.endr
-61:
-        ldr     r2, [sp, #BNC_PATCH_END]
-        cmp     r0, r2
-        bne.w   51b
+        BNC_CHAIN_OF BNC_FOUR_BLOCK, 51, 61, BNC_ENTRY, r2
 .if \kind == 2
         BNC_SUMS \name, r4, r7
 .else
@@ -252,12 +237,7 @@
 .set    BNC_G_PLANE_SKIP, 16
 .set    BNC_G_FRAME, 20
 .macro BNC_GATHER name, lanes
-        .section .text.\name, "ax", %progbits
-        .global \name
-        .type   \name, %function
-        .thumb_func
-\name:
-        push    {r4-r11, lr}
+        BN_FUNCTION \name
         sub     sp, #BNC_G_FRAME
         ldm     r1, {r2-r9}
         stm     sp, {r5-r9}
@@ -308,9 +288,7 @@
         subs    r4, #1
         str     r4, [sp, #BNC_G_PLANES]
         bne     1b
-        add     sp, #BNC_G_FRAME
-        pop     {r4-r11, pc}
-        .size   \name, . - \name
+        BN_RETURN \name, BNC_G_FRAME
 .endm
         BNC_GATHER bn_lenet_conv_gather3, 3
         BNC_GATHER bn_lenet_conv_gather1, 1

@@ -263,12 +263,7 @@
 .endm
 
 .macro BND_LAYER name, rows, shift
-        .section .text.\name, "ax", %progbits
-        .global \name
-        .type   \name, %function
-        .thumb_func
-\name:
-        push    {r4-r11, lr}
+        BN_FUNCTION \name
         sub     sp, #BND_FRAME
         ldm     r0, {r1-r12}
         stm     sp, {r1-r12}
@@ -287,9 +282,7 @@
         BND_NEXT \rows
         b.w     7b
 9:
-        add     sp, #BND_FRAME
-        pop     {r4-r11, pc}
-        .size   \name, . - \name
+        BN_RETURN \name, BND_FRAME
 .endm
         BND_LAYER bn_lenet_depthwise3, 2, 0
         BND_LAYER bn_lenet_depthwise3_stride2, 1, 0

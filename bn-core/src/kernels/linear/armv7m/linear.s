@@ -56,6 +56,4 @@ bn_lenet_linear_blocks:
         bne.w   1b
         ldr     h, [sp, #8]
         stm     h, {r6-r12, lr}
-        add     sp, #12
-        pop     {r4-r11, pc}
-        .size   bn_lenet_linear_blocks, . - bn_lenet_linear_blocks
+        BN_RETURN bn_lenet_linear_blocks, 12

@@ -48,12 +48,7 @@ in_even1        .req lr
 
 @ The function itself. \small: a loop over the quads, and half a table.
 .macro BNL_LAYER name, small
-        .section .text.\name, "ax", %progbits
-        .global \name
-        .type   \name, %function
-        .thumb_func
-\name:
-        push    {r4-r11, lr}
+        BN_FUNCTION \name
         sub     sp, #BNL_FRAME
         ldm     r0, {r1-r8}
         stm     sp, {r1-r8}
@@ -123,9 +118,7 @@ in_even1        .req lr
         subs    r3, #1
         str     r3, [sp, #BNL_BLOCKS]
         bne.w   1b
-        add     sp, #BNL_FRAME
-        pop     {r4-r11, pc}
-        .size   \name, . - \name
+        BN_RETURN \name, BNL_FRAME
 .endm
         BNL_LAYER bn_lenet_linear, 0
         BNL_LAYER bn_lenet_small_linear, 1

@@ -263,13 +263,7 @@
 .endm
 
 .macro BNW_TILE name, add
-        .section .text.\name, "ax", %progbits
-        .p2align 2                              @ ADR counts from whole words
-        .global \name
-        .type   \name, %function
-        .thumb_func
-\name:
-        push    {r4-r11, lr}
+        BN_FUNCTION \name, 2                    @ ADR counts from whole words
         sub     sp, #(BNW_SLOTS + BNW_VARIABLES)
         ldm     r0, {r1-r8}
         ldrd    r9, r10, [r0, #32]
@@ -361,10 +355,7 @@
         ldrd    r1, r3, [sp, #(BNW_SLOTS + BNW_STREAM)]         @ and its end
         cmp     r1, r3
         bne.w   3b
-        add     sp, #(BNW_SLOTS + BNW_VARIABLES)
-        pop     {r4-r11, pc}
-        .p2align 2
-        .size   \name, . - \name
+        BN_RETURN \name, (BNW_SLOTS + BNW_VARIABLES), 2
 .endm
         BNW_TILE bn_lenet_winograd3, 0
         BNW_TILE bn_lenet_winograd3_add, 1

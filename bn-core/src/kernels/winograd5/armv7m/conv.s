@@ -167,9 +167,7 @@ bn_lenet_conv1_channel:
         ldr     r3, [sp, #BN_WINDOW_END]
         cmp     r0, r3
         bne     1b
-        add     sp, #BN_FRAME
-        pop     {r4-r11, pc}
-        .size   bn_lenet_conv1_channel, . - bn_lenet_conv1_channel
+        BN_RETURN bn_lenet_conv1_channel, BN_FRAME
 
 @ void bn_lenet_conv2_channel(const int32_t *window, const int16_t *lanes, const struct { int32_t bias; const int8_t *sigmoid;
 @     int16_t *flat; } *)

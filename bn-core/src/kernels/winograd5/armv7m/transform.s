@@ -68,12 +68,7 @@ t3      .req lr
 
 @ void bn_lenet_transform_row(const uint8_t *row, int32_t *window): a row of 28 pixels, 6 tiles four columns apart, into one slot of
 @ each tile's eight columns of eight words.
-        .section .text.bn_lenet_transform_row, "ax", %progbits
-        .global bn_lenet_transform_row
-        .type   bn_lenet_transform_row, %function
-        .thumb_func
-bn_lenet_transform_row:
-        push    {r4-r11, lr}
+        BN_FUNCTION bn_lenet_transform_row
         add     t0, r1, #6 * 256                @ past the last tile
         push    {t0, lr}                        @ lr only keeps the stack 8-aligned
 .macro BN_STORE_ROW result, point, free
@@ -99,12 +94,7 @@ bn_lenet_transform_row:
 
 @ void bn_lenet_transform_channels(const uint32_t *map, int32_t *window): 8 rows, 12 words apart, of 8 words of two channels, into
 @ the slots of these two channels' columns; a point is 6 columns of eight words.
-        .section .text.bn_lenet_transform_channels, "ax", %progbits
-        .global bn_lenet_transform_channels
-        .type   bn_lenet_transform_channels, %function
-        .thumb_func
-bn_lenet_transform_channels:
-        push    {r4-r11, lr}
+        BN_FUNCTION bn_lenet_transform_channels
         add     t0, r1, #32                     @ past the last row
         push    {t0, lr}
 @ The inputs are 508 too large, and of all rows of the matrix only that of point 1 does not sum to zero but to -18.

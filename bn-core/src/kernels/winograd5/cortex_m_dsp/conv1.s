@@ -37,12 +37,7 @@
         str     \result, [r1, #16 * \point + 12]
 .endm
 .macro BN_TRANSFORM_ROWS name, store
-        .section .text.\name, "ax", %progbits
-        .global \name
-        .type   \name, %function
-        .thumb_func
-\name:
-        push    {r4-r11, lr}
+        BN_FUNCTION \name
         add     t0, r1, #768                    @ the window's end
         push    {t0, lr}                        @ lr only keeps the stack 8-aligned
 1:
@@ -87,12 +82,7 @@ x3      .req r12
 .set    BN1_CHANNELS, 24
 .set    BN1_FRAME, 28                           @ with the nine registers saved, 8-aligned
 
-        .section .text.bn_lenet_conv1_rows, "ax", %progbits
-        .global bn_lenet_conv1_rows
-        .type   bn_lenet_conv1_rows, %function
-        .thumb_func
-bn_lenet_conv1_rows:
-        push    {r4-r11, lr}
+        BN_FUNCTION bn_lenet_conv1_rows
         sub     sp, #BN1_FRAME
         ldm     r2, {r3, r4, r5}
         str     r3, [sp, #BN1_NEXT_BIAS]
@@ -177,6 +167,4 @@ bn_lenet_conv1_rows:
         subs    r4, #1
         str     r4, [sp, #BN1_CHANNELS]
         bne     1b
-        add     sp, #BN1_FRAME
-        pop     {r4-r11, pc}
-        .size   bn_lenet_conv1_rows, . - bn_lenet_conv1_rows
+        BN_RETURN bn_lenet_conv1_rows, BN1_FRAME

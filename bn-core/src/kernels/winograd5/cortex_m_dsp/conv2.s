@@ -13,12 +13,7 @@
 
 @ void bn_lenet_transform_channels(const uint32_t *map, uint32_t *window): 12 rows of 12 words, of which the 8 from `map` on,
 @ into both halves of the window; half 1 begins at row 4.
-        .section .text.bn_lenet_transform_channels, "ax", %progbits
-        .global bn_lenet_transform_channels
-        .type   bn_lenet_transform_channels, %function
-        .thumb_func
-bn_lenet_transform_channels:
-        push    {r4-r11, lr}
+        BN_FUNCTION bn_lenet_transform_channels
         sub     sp, #12
 
 .macro BN_STORE_FIRST result, point, u, v
@@ -44,9 +39,7 @@ bn_lenet_transform_channels:
         str     r2, [sp]
         bne     1b
 .endr
-        add     sp, #12
-        pop     {r4-r11, pc}
-        .size   bn_lenet_transform_channels, . - bn_lenet_transform_channels
+        BN_RETURN bn_lenet_transform_channels, 12
 
 k0      .req r2
 k1      .req r3
@@ -72,12 +65,7 @@ x_c     .req lr
 .set    BN2_END, 20
 .set    BN2_FRAME, 28                           @ with the nine registers saved, 8-aligned
 
-        .section .text.bn_lenet_conv2_tile, "ax", %progbits
-        .global bn_lenet_conv2_tile
-        .type   bn_lenet_conv2_tile, %function
-        .thumb_func
-bn_lenet_conv2_tile:
-        push    {r4-r11, lr}
+        BN_FUNCTION bn_lenet_conv2_tile
         sub     sp, #BN2_FRAME
         ldm     r2, {r3, r4, r5}
         str     r3, [sp, #BN2_NEXT_BIAS]
@@ -177,6 +165,4 @@ bn_lenet_conv2_tile:
         subs    r3, #1
         str     r3, [sp, #BN2_CHANNELS]
         bne     1b
-        add     sp, #BN2_FRAME
-        pop     {r4-r11, pc}
-        .size   bn_lenet_conv2_tile, . - bn_lenet_conv2_tile
+        BN_RETURN bn_lenet_conv2_tile, BN2_FRAME
