@@ -43,8 +43,8 @@ pub use format::FormatError;
 pub use infer::Prediction;
 pub use lenet::{CLASS_NAMES, CLASSES, FoldedLeNet, Image, LeNet};
 
-/// Brings in the module that `build` generated in a build script, as `pub mod model`, or under the name that the
-/// build script gave it: `include_model!(name)`.
+/// Brings in the module that `build::model` generated in a build script, as `pub mod model`, or that of `build::model_as` under its
+/// name: `include_model!(name)`. `docs/own-firmware.md` says what it holds.
 #[macro_export]
 macro_rules! include_model {
     () => {
@@ -53,6 +53,12 @@ macro_rules! include_model {
     ($name:ident) => {
         /// A network's code, generated for one plan.
         #[allow(dead_code, unreachable_pub, reason = "a program takes what it needs of it")]
+        #[allow(
+            clippy::nursery,
+            clippy::pedantic,
+            clippy::restriction,
+            reason = "it keeps to the lints of its own crate"
+        )]
         pub mod $name {
             include!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".rs"));
         }

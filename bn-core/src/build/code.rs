@@ -1,4 +1,4 @@
-//! The text of a generated module.
+//! The text of a generated module: constants, the parser, and each step. Its types are in `types`.
 
 use std::borrow::ToOwned as _;
 use std::fmt::Write as _;
@@ -14,12 +14,12 @@ use crate::quant::Quad;
 /// The module of a file's plan. Beside it, `NAME.bin` holds the file without its texts.
 pub fn generate(file: &WeightsFile, name: &str) -> String {
     let module = Module { file, name };
-    let parts = [module.head(), module.types(), module.parse(), module.predict(), module.steps()];
+    let parts = [module.head(), module.types(), module.parse(), module.predict(), module.run(), module.steps()];
     parts.join("\n")
 }
 
-struct Module<'a> {
-    file: &'a WeightsFile,
+pub(super) struct Module<'a> {
+    pub(super) file: &'a WeightsFile,
     name: &'a str,
 }
 
@@ -45,6 +45,7 @@ impl Module<'_> {
         format!(
             "// The network {network:?} by its plan: made by bn_core::build, to be read, not to be changed.
 
+use bn_core::format::Scale;
 #[allow(unused_imports, reason = \"each plan uses some of them\")]
 use bn_core::generated::{{cast, cast_mut, in_step, open, part, split}};
 #[allow(unused_imports, reason = \"each plan uses some of them\")]
@@ -72,6 +73,8 @@ pub const STEP_NAMES: [&str; STEPS] = [{names}];
 pub const STEP_WORDS: [usize; STEPS] = [{words}];
 /// Where values lie among these words.
 pub const STEP_FILLED: [Filled; STEPS] = [{filled}];
+/// What the bytes of an input mean, for `bn_core::quant::quantize_input` of a sensor's f32. Bytes of pixels go in as they are.
+pub const INPUT_SCALE: Scale = Scale {{ scale: f32::from_bits({input_scale:#010x}), zero_point: {input_zero} }};
 /// A logit is its integer times this.
 pub const OUTPUT_SCALE: f32 = f32::from_bits({scale:#010x});
 /// Bytes of a model.
@@ -87,49 +90,10 @@ pub const WEIGHTS: Weights = Weights(*include_bytes!(concat!(env!(\"OUT_DIR\"), 
             names = of_steps(&|step| format!("{:?}", file.step_name(step))),
             words = of_steps(&|step| format!("{}", file.steps()[step].shapes.output)),
             filled = of_steps(&|step| format!("{:?}", file.step_filled(step))),
+            input_scale = file.input_scale().scale.to_bits(),
+            input_zero = file.input_scale().zero_point,
             scale = file.output_scale().scale.to_bits(),
             bytes = self.words() * WORD,
-        )
-    }
-
-    fn types(&self) -> String {
-        format!(
-            "/// A model, as it lies in flash: words are read in place, so it begins at one.
-#[repr(C, align(4))]
-pub struct Weights(pub [u8; WEIGHTS_BYTES]);
-
-/// An input, channel, row, column.
-pub type Input = [u8; INPUT_BYTES];
-
-/// All memory of an inference. Contents need not be cleared between inputs.
-#[derive(Clone, Debug)]
-pub struct Arena([u32; {arena}]);
-
-impl Arena {{
-    /// All zero.
-    pub const fn new() -> Self {{
-        Self([0; {arena}])
-    }}
-}}
-
-impl Default for Arena {{
-    fn default() -> Self {{
-        Self::new()
-    }}
-}}
-
-/// A model that [`parse`] has accepted: every range is proved, inference cannot fail.
-#[derive(Clone, Copy, Debug)]
-pub struct Model<'a>(&'a [u32; WORDS]);
-
-impl Model<'_> {{
-    /// The checksum in the file: which model this is.
-    pub fn checksum(&self) -> u32 {{
-        self.0[2]
-    }}
-}}
-",
-            arena = self.file.arena_words(),
         )
     }
 
@@ -149,16 +113,20 @@ pub fn parse(bytes: &[u8]) -> Result<Model<'_>, FormatError> {
         text + "    Ok(model)\n}\n"
     }
 
+    /// What the function of a step is called with.
+    pub(super) fn arguments(step: &FileStep) -> &'static str {
+        let reads_input = step.step.input == NONE || step.other == Some(NONE);
+        if reads_input { "model, input, arena" } else { "model, arena" }
+    }
+
     fn predict(&self) -> String {
         let steps = self.file.steps();
-        let reads_input = |step: &FileStep| step.step.input == NONE || step.other == Some(NONE);
-        let arguments = |step: &FileStep| if reads_input(step) { "model, input, arena" } else { "model, arena" };
         let plain: String =
-            steps.iter().enumerate().map(|(at, step)| format!("    step_{at}({});\n", arguments(step))).collect();
+            steps.iter().enumerate().map(|(at, step)| format!("    step_{at}({});\n", Self::arguments(step))).collect();
         let observed: String = steps
             .iter()
             .enumerate()
-            .map(|(at, step)| format!("    observe({at}, arena, &|arena| step_{at}({}));\n", arguments(step)))
+            .map(|(at, step)| format!("    observe({at}, arena, &|arena| step_{at}({}));\n", Self::arguments(step)))
             .collect();
         let outputs: String = steps.iter().enumerate().map(|(at, step)| self.step_output(at, step)).collect();
         let last = steps.last().map_or(0, |step| step.step.output);

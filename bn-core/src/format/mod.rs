@@ -19,12 +19,14 @@
 //! Version rule: [`FORMAT_VERSION`] changes with the layout. A [`Family`](crate::plan::Family) whose stream or arithmetic changes gets
 //! another number. A reader takes exactly its own.
 
+mod code;
 mod error;
 #[cfg(test)]
 mod tests;
 
 use bytemuck::{Pod, Zeroable};
 
+pub use code::CODES;
 pub use error::FormatError;
 
 /// First eight bytes of the file.

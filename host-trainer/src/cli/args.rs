@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use super::classify::ClassifyArgs;
 use super::compare::CompareArgs;
 use super::init::InitArgs;
+use super::library::LibraryArgs;
 use super::predict::PredictArgs;
 use super::recipe_args::{RecipeArgs, TeachingArgs};
 use super::reestimate::ReestimateArgs;
@@ -70,6 +71,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Run a weights.bin in the emulated microcontroller and compare every layer's every output with the host's
     Emulate(EmulateArgs),
+    /// Write a weights.bin as a static library for C, with its header
+    Library(LibraryArgs),
     /// Flash the demo onto a connected board and show its log
     Board(BoardArgs),
     /// Everything: data, training, export, firmware, emulator, and a few classified images. Takes the built-in garments where

@@ -13,6 +13,7 @@ mod export;
 mod import;
 mod init;
 mod inspect;
+mod library;
 mod output;
 mod plan;
 mod predict;
@@ -46,6 +47,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<()> {
         Command::Evaluate(args) => evaluate::run(args, out),
         Command::Export(args) => export::run(args, out),
         Command::Inspect(args) => inspect::run(args, out),
+        Command::Library(args) => library::run(&args, out),
         Command::Plan(args) => plan::run(args, out),
         Command::Report(args) => report::run(args, out),
         Command::Emulate(args) => emulate::run(args, out),

@@ -3,6 +3,7 @@
 
 mod cargo;
 mod fits;
+mod library;
 mod patch;
 
 use std::fs::{self, File};
@@ -24,6 +25,7 @@ use crate::model::weights;
 use crate::notice::notice;
 
 pub use crate::device::builds::Build;
+pub use library::{Library, LibraryRequest, build_library};
 pub use patch::{change_weights, replace_networks, replace_weights};
 
 /// What is baked into the firmware; `None` is what the repository ships.
@@ -153,11 +155,8 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
     fits::check(weights, inputs)?;
     setup::ensure_target_of(target)?;
     let folder = cargo::target_directory(&root)?.join("firmware-inputs");
-    fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-    // Held until the ELFs are copied: another process may build with other weights at the same time.
-    let lock = folder.join("lock");
-    let guard = File::create(&lock).map_err(Error::io("create", &lock))?;
-    guard.lock().map_err(Error::io("lock", &lock))?;
+    // Held until the ELFs are copied.
+    let _guard = exclusive(&folder)?;
 
     let baked = bake(weights, &shipped, inputs.images, &folder)?;
     let build = cargo::build(&root, &cargo::Request { target, board, build: inputs.build, programs, baked: &baked });
@@ -174,6 +173,15 @@ pub fn build_programs(inputs: &Inputs<'_>, programs: &[Program]) -> Result<Firmw
         fs::copy(built, firmware.elf(*program)).map_err(Error::io("copy", built))?;
     }
     Ok(firmware)
+}
+
+/// Makes a folder and locks it: another process may build with other weights at the same time.
+fn exclusive(folder: &Path) -> Result<File> {
+    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    let lock = folder.join("lock");
+    let guard = File::create(&lock).map_err(Error::io("create", &lock))?;
+    guard.lock().map_err(Error::io("lock", &lock))?;
+    Ok(guard)
 }
 
 /// Writes what is baked in into `folder`, and says by which variables the firmware's build script finds it.

@@ -32,12 +32,27 @@ pub(super) fn build(root: &Path, request: &Request<'_>) -> Command {
         .args(["build", "--profile", build.profile(), "--target", target, "--package", "firmware-demo"])
         .args(programs.iter().flat_map(|program| [kind(*program), program.name()]))
         .args(["--message-format=json-render-diagnostics", "--no-default-features"])
-        .args(features.flat_map(|feature| ["--features", feature]))
-        // Set, even to nothing, it stands in place of all flags that a configuration file has.
-        .env("CARGO_ENCODED_RUSTFLAGS", build.compiler_flags().join("\x1f"))
-        .env("RUSTC_WRAPPER", "")
-        .env("RUSTC_WORKSPACE_WRAPPER", "");
+        .args(features.flat_map(|feature| ["--features", feature]));
+    let command = unbent(command, build.compiler_flags());
     baked.iter().fold(command, |command, (name, path)| command.env(name, path))
+}
+
+/// The build of the package `bn-c`.
+pub(super) fn library(root: &Path, target: &str, dsp: bool) -> Command {
+    let command = cargo(root)
+        .args(["rustc", "--profile", Build::Default.profile(), "--target", target, "--package", "bn-c", "--lib"])
+        .args(["--crate-type", "staticlib", "--message-format=json-render-diagnostics"])
+        .args(dsp.then_some(["--features", "dsp"]).into_iter().flatten());
+    unbent(command, &[])
+}
+
+/// These compiler's flags and no others.
+fn unbent(command: Command, flags: &[&str]) -> Command {
+    // Set, even to nothing, it stands in place of all flags that a configuration file has.
+    command
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        .env("RUSTC_WRAPPER", "")
+        .env("RUSTC_WORKSPACE_WRAPPER", "")
 }
 
 /// Runs a build, with the compiler's words on our stderr, and returns the executables it made.
@@ -45,12 +60,27 @@ pub(super) fn build(root: &Path, request: &Request<'_>) -> Command {
 /// # Errors
 /// [`Error::Tool`] with the compiler's reason, [`Error::Missing`] without cargo.
 pub(super) fn executables(build: Command) -> Result<Vec<PathBuf>> {
-    let finished = build.finish(Shown::Errors)?.succeeded("the build of the firmware")?;
-    let executable = |line: &str| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        message["executable"].as_str().map(PathBuf::from)
-    };
-    Ok(finished.stdout.lines().filter_map(executable).collect())
+    let messages = messages(build, "the build of the firmware")?;
+    Ok(messages.iter().filter_map(|message| message["executable"].as_str().map(PathBuf::from)).collect())
+}
+
+/// The same of [`library`].
+///
+/// # Errors
+/// As [`executables`].
+pub(super) fn library_of(build: Command) -> Result<PathBuf> {
+    let messages = messages(build, "the build of the library")?;
+    let made = messages.iter().filter_map(|message| message["filenames"].as_array()).flatten();
+    let mut archives = made.filter_map(|name| name.as_str().filter(|name| name.ends_with(".a")));
+    archives
+        .next_back()
+        .map(PathBuf::from)
+        .ok_or_else(|| Error::Tool { tool: "cargo".into(), problem: "it made no library".into() })
+}
+
+fn messages(build: Command, what: &str) -> Result<Vec<serde_json::Value>> {
+    let finished = build.finish(Shown::Errors)?.succeeded(what)?;
+    Ok(finished.stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
 /// Where cargo builds this workspace; asking respects every way to configure it.
