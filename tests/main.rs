@@ -20,6 +20,7 @@
 //! | [`kill`] | training that is killed at random moments and resumed ends in the same bits, on every engine |
 //! | [`networks`] | networks of other kinds than LeNet: 20 steps of PyTorch in f64 |
 //! | [`onnx_runtime`] | ONNX Runtime in Python, for the tests that need it |
+//! | [`own_firmware`] | crates and C programs outside the workspace give the host's logits; mistakes of a build script are one line |
 //! | [`profile`] | what each layer takes: the log of executed instructions agrees with the counter |
 //! | [`proofs`] | what the machine code proves: no panic is reachable, bounds of stack and flash |
 //! | [`readme`] | what README and documents say that code can check |
@@ -47,6 +48,7 @@ mod house;
 mod kill;
 mod networks;
 mod onnx_runtime;
+mod own_firmware;
 mod profile;
 mod proofs;
 mod readme;

@@ -46,6 +46,20 @@ fn the_format_table_is_the_format() {
     assert!(document.contains(&bytes), "docs/format.md names the file's length, {bytes}");
 }
 
+/// What a stranger copies from the page is what the tests run.
+#[test]
+fn the_page_about_firmware_shows_its_examples() {
+    let page = text("docs/own-firmware.md");
+    for file in ["own-firmware/build.rs", "own-firmware/src/main.rs"] {
+        let code = text(&format!("docs/examples/{file}"));
+        assert!(page.contains(&format!("```rust\n{code}```")), "put {file} into docs/own-firmware.md:\n\n{code}");
+    }
+    let embassy = text("docs/examples/embassy/src/main.rs");
+    let task = page.split("```rust\n").find(|part| part.starts_with("#[embassy_executor::task]")).expect("a task");
+    let task = task.split("```").next().unwrap_or_default();
+    assert!(embassy.contains(task), "{task} is not in the example");
+}
+
 #[test]
 fn sizes_of_the_network_are_its_own() {
     let readme = text("README.md");

@@ -1,0 +1,3 @@
+fn main() {
+    bn_core::build::model("weights.bin");
+}
