@@ -89,6 +89,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 /// ticks.
 fn watchdog_ticks(file: &WeightsFile) -> usize {
     const SECOND: usize = 25_000_000;
+    const MINUTE: usize = 60 * SECOND;
     const A_PRODUCT: usize = 64;
     const A_VALUE: usize = 800;
     const A_BYTE: usize = 400;
@@ -96,7 +97,9 @@ fn watchdog_ticks(file: &WeightsFile) -> usize {
     let macs: usize = steps.clone().map(|step| file.step_macs(step)).sum();
     let values: usize = steps.map(|step| file.step_shape(step).len()).sum();
     let inference = A_PRODUCT * macs + A_VALUE * (values + file.network().topology.input.len());
-    SECOND.max(inference).max(A_BYTE * file.model_bytes().len()).min(u32::MAX as usize)
+    // `layers` runs others than the file's.
+    let least = if env::var_os("CARGO_FEATURE_LAYERS").is_some() { MINUTE } else { SECOND };
+    least.max(inference).max(A_BYTE * file.model_bytes().len()).min(u32::MAX as usize)
 }
 
 /// What the small build has in flash.
@@ -218,8 +221,9 @@ fn link(out: &Path, file: &WeightsFile) {
     write(&out.join("memory.x"), &[ram.into_bytes(), map, stack].concat());
     println!("cargo::rustc-link-search={}", out.display());
     // Without --nmagic the linker pads the ELF's segments to whole pages.
-    let float = env::var_os("CARGO_FEATURE_FLOAT").map(|_| "float");
-    for program in ["demo", "evaluate", "crash", "damage"].into_iter().chain(float) {
+    let own = [("CARGO_FEATURE_FLOAT", "float"), ("CARGO_FEATURE_LAYERS", "layers")];
+    let own = own.into_iter().filter(|(feature, _)| env::var_os(feature).is_some()).map(|(_, program)| program);
+    for program in ["demo", "evaluate", "crash", "damage"].into_iter().chain(own) {
         for argument in ["--nmagic", "-Tlink.x", "-Tdefmt.x"] {
             println!("cargo::rustc-link-arg-bin={program}={argument}");
         }

@@ -31,9 +31,11 @@ depthwise 3x3 pad 1 | batch_norm | sigmoid
 conv2d 6 1x1 | batch_norm | relu6 as before
 conv2d 6 3x3 pad 1 | add before | relu as again
 depthwise 3x3 pad 1 | batch_norm | relu
-conv2d 6 1x1 | add again | relu6
+conv2d 6 1x1 | add again | relu6 as wide
+conv2d 6 5x5 pad 2 | add wide | relu
 conv2d 5 3x3 pad 0,1,2,0 | relu as third
 avg_pool2d 3x3 stride 1 pad 1 | add third | relu
+conv2d 7 3x3 stride 2 pad 1 | relu
 depthwise 3x3 stride 2 pad 1 | relu
 max_pool2d 2x2 stride 1
 flatten | relu | linear 7

@@ -42,6 +42,7 @@ mod emulator;
 mod engine_suite;
 mod engines;
 mod exchange;
+mod families;
 mod hostile_input;
 mod house;
 #[cfg(unix)]
@@ -56,3 +57,4 @@ mod report;
 mod schedule;
 mod trained;
 mod zoo;
+mod zoo_devices;

@@ -28,8 +28,8 @@ const ILL_CONDITIONED: f64 = 1e-2;
 const RECONSTRUCTION: f64 = 1e-3;
 
 /// A network of the folder.
-struct Stored {
-    name: &'static str,
+pub(crate) struct Stored {
+    pub(crate) name: &'static str,
     /// Divisor, mean and standard deviation of raw values.
     preprocessing: Option<(f32, f32, f32)>,
     /// Examples that are compared with the outputs in f64, as the folder's README says.
@@ -41,7 +41,7 @@ const fn stored(name: &'static str, preprocessing: Option<(f32, f32, f32)>) -> S
     Stored { name, preprocessing, ill_conditioned: &[], has_classes: true }
 }
 
-const STORED: [Stored; 7] = [
+pub(crate) const STORED: [Stored; 7] = [
     stored("resnet8", None),
     stored("mobilenet_v1_025_vww96", Some((255.0, 0.0, 1.0))),
     stored("ds_cnn", None),
@@ -52,7 +52,7 @@ const STORED: [Stored; 7] = [
 ];
 
 impl Stored {
-    fn import(&self, file: &Path) -> Imported {
+    pub(crate) fn import(&self, file: &Path) -> Imported {
         let given = |(divide, mean, std)| GivenPreprocessing {
             scale: Some((1.0, divide)),
             mean: Some(vec![mean]),
@@ -84,14 +84,14 @@ impl Stored {
 }
 
 /// Inputs and outputs of a network.
-struct Data {
-    inputs: Inputs,
+pub(crate) struct Data {
+    pub(crate) inputs: Inputs,
     logits: Vec<f32>,
     exact: Vec<f64>,
 }
 
 impl Data {
-    fn of(folder: &Path, name: &str, parameters: &Parameters) -> Self {
+    pub(crate) fn of(folder: &Path, name: &str, parameters: &Parameters) -> Self {
         let bytes = std::fs::read(folder.join(format!("{name}.data.safetensors"))).unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();
         let input = file.tensor("input").unwrap();

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `demo` | classifies the images that were baked in and logs what it thinks of each |
 //! | `evaluate` | classifies images that an emulator's host streams in, and returns every logit, and a digest of what each layer gave |
+//! | `layers` | runs single layers that an emulator's host streams in, of shapes that no network has; feature `layers` |
 //! | `float` | runs an f32 network instead, BatchNorm unfolded and folded, to compare what that costs; feature `float` |
 //! | `inference` | the inference and nothing else, for the tests that prove what it takes; it is never run |
 //! | `crash` | panics, faults or hangs on purpose, to prove that a broken firmware is noticed |

@@ -7,6 +7,8 @@
 //! | images, streamed to `evaluate` and `float` | for each: its input, a byte a value |
 //! | results, written by `evaluate` | for each image a [`record`], then eight bytes a step of the plan, what it took of all images together, then a [`Trailer`] |
 //! | outputs, written by `evaluate` when its third argument is [`OUTPUTS`] | for each image the output of each step, four bytes a word |
+//! | layers, streamed to `layers` | for each [`LAYER_WORDS`] words, its table if it has one, its stream, what it reads, what is added, and what its results replace |
+//! | results, written by `layers` | for each what its results replaced, and twice [`LAYER_GUARDS`] words that lie behind that and behind what it works in |
 //! | results, written by `float` | for each image a [`FloatRecord`] |
 
 use bn_core::lenet::CLASSES;
@@ -28,6 +30,17 @@ pub const EXIT_WATCHDOG: i32 = 104;
 pub const UNKNOWN_LABEL: u8 = u8::MAX;
 /// The argument that asks `evaluate`, or the module's host, for the outputs of all steps.
 pub const OUTPUTS: &str = "outputs";
+
+/// Words of a layer's head: its family's number; its input's channels, height and width; of its windows height, width, steps down
+/// and to the right, rows above and columns to the left of the map; rows and columns of results; whether it reads bytes; channels
+/// that it gives, or of a depthwise layer for each that it reads; whether it adds a map, gives words, has a table, counts padding;
+/// words that it works in; whether a table follows; words of the stream, of what it reads, of what is added (none where that lies
+/// in the place of the results), and of that place.
+pub const LAYER_WORDS: usize = 24;
+/// Words that no layer may change behind its own.
+pub const LAYER_GUARDS: usize = 8;
+/// What they hold.
+pub const LAYER_GUARD: u32 = 0xA5A5_5A5A;
 
 /// Words of a [`record`].
 pub const fn record_words(outputs: usize, steps: usize) -> usize {

@@ -49,7 +49,9 @@ use bn_core::format::Scale;
 #[allow(unused_imports, reason = \"each plan uses some of them\")]
 use bn_core::generated::{{cast, cast_mut, in_step, open, part, split}};
 #[allow(unused_imports, reason = \"each plan uses some of them\")]
-use bn_core::kernels::{{add, conv, depthwise, depthwise3, linear, packed, pool, winograd3, winograd5}};
+use bn_core::kernels::{{
+    add, conv, depthwise, depthwise3, linear, packed, pointwise, polyphase3, pool, winograd3, winograd5,
+}};
 #[allow(unused_imports, reason = \"each plan uses some of them\")]
 use bn_core::network::Shape;
 use bn_core::plan::Filled;
@@ -176,6 +178,8 @@ fn output(arena: &Arena) -> Prediction<OUTPUTS> {{
         let Some(layer) = self.file.layer(at) else { return String::new() };
         let (kind, sizes) = match layer.kernel {
             Kernel::Winograd3(shape) => ("winograd3::Winograd3", format!("{shape:?}")),
+            Kernel::Pointwise(shape) => ("pointwise::Pointwise", format!("{shape:?}")),
+            Kernel::Polyphase3(shape) => ("polyphase3::Polyphase3", format!("{shape:?}")),
             Kernel::Conv(shape) => ("conv::Conv", format!("{shape:?}")),
             Kernel::Depthwise3(shape) => ("depthwise3::Depthwise3", format!("{shape:?}")),
             Kernel::Depthwise(shape) => ("depthwise::Depthwise", format!("{shape:?}")),
@@ -288,7 +292,14 @@ fn step_{at}({model}: &Model<'_>, {input}arena: &mut Arena) {{
         }
         let scratch = if shapes.scratch == 0 { "&mut []" } else { "scratch" };
         match family {
-            Family::Conv | Family::ConvAdd | Family::Winograd3 | Family::Winograd3Add | Family::Depthwise3 => {
+            Family::Conv
+            | Family::ConvAdd
+            | Family::Winograd3
+            | Family::Winograd3Add
+            | Family::Pointwise
+            | Family::PointwiseAdd
+            | Family::Polyphase3
+            | Family::Depthwise3 => {
                 let or_none = |is_shared: bool, term: Option<String>| {
                     term.filter(|_| !is_shared).map_or("None".into(), |term| format!("Some({term})"))
                 };
@@ -349,6 +360,8 @@ fn step_{at}({model}: &Model<'_>, {input}arena: &mut Arena) {{
 fn function(family: Family) -> &'static str {
     match family {
         Family::Winograd3 | Family::Winograd3Add => "winograd3::winograd3",
+        Family::Pointwise | Family::PointwiseAdd => "pointwise::pointwise",
+        Family::Polyphase3 => "polyphase3::polyphase3",
         Family::Conv | Family::ConvAdd => "conv::conv",
         Family::Depthwise3 => "depthwise3::depthwise3",
         Family::Depthwise => "depthwise::depthwise",

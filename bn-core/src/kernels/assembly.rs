@@ -14,6 +14,7 @@ global_asm!(".cpu cortex-m33");
 #[cfg(bn_lenet_arch = "cortex_m_dsp")]
 global_asm!(
     include_str!("function.s"),
+    include_str!("products.s"),
     include_str!("winograd5/cortex_m_dsp/transform.s"),
     include_str!("winograd5/cortex_m_dsp/inverse.s"),
     include_str!("winograd5/cortex_m_dsp/conv1.s"),
@@ -21,7 +22,10 @@ global_asm!(
     include_str!("linear/cortex_m_dsp/linear.s"),
     include_str!("conv/cortex_m/dsp.s"),
     include_str!("conv/cortex_m/conv.s"),
+    include_str!("tiles/cortex_m_dsp/strip.s"),
     include_str!("winograd3/cortex_m_dsp/winograd3.s"),
+    include_str!("polyphase3/cortex_m_dsp/polyphase3.s"),
+    include_str!("pointwise/cortex_m_dsp/pointwise.s"),
     include_str!("depthwise3/cortex_m_dsp/depthwise3.s"),
     include_str!("../small/cortex_m_dsp/small_conv1.s"),
     include_str!("../small/cortex_m_dsp/small.s"),

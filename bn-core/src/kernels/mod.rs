@@ -9,7 +9,9 @@
 //! | [`winograd5`] | the two 5x5 convolutions of LeNet, with sigmoid and pool, by F(4, 5) |
 //! | [`linear`] | a linear layer with int8 weights, with or without a table behind it |
 //! | [`conv`] | a convolution of any kernel, or a linear layer, with int8 weights |
+//! | [`pointwise`] | a convolution of single positions with int16 weights, in place |
 //! | [`winograd3`] | a convolution of 3x3 windows by F(4x2, 3x3) |
+//! | [`polyphase3`] | a convolution of 3x3 windows two steps apart by polyphase Winograd |
 //! | [`depthwise`] | a depthwise convolution of any kernel, a BatchNorm or an activation on its own |
 //! | [`depthwise3`] | depthwise convolutions of 3x3 windows, in place |
 //! | [`pool`] | means and maxima of any windows |
@@ -27,9 +29,12 @@ pub mod depthwise3;
 mod general_tests;
 pub mod linear;
 pub mod packed;
+pub mod pointwise;
+pub mod polyphase3;
 pub mod pool;
 #[cfg(all(test, target_endian = "little"))]
 pub(crate) mod tests;
+pub mod tiles;
 pub mod winograd3;
 pub mod winograd5;
 

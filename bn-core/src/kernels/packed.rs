@@ -5,7 +5,11 @@
 
 use super::{Fault, Table};
 use crate::network::Shape;
-use crate::quant::{SIGMOID_LEN, requantize};
+use crate::quant::SIGMOID_LEN;
+#[cfg(not(bn_lenet_arch = "armv6m"))]
+use crate::quant::requantize as scale;
+#[cfg(bn_lenet_arch = "armv6m")]
+use crate::quant::requantize_by_halves as scale;
 
 /// Channels of a word.
 pub const LANES: usize = 4;
@@ -153,6 +157,14 @@ impl Window {
     /// Rows and columns that so many neighbouring windows, below and beside each other, reach over.
     pub const fn reach(&self, [down, across]: [usize; 2]) -> [usize; 2] {
         [(down - 1) * self.stride[0] + self.kernel[0], (across - 1) * self.stride[1] + self.kernel[1]]
+    }
+
+    /// Whether that is such a map, in its form and its size.
+    pub const fn reads(&self, input: Input<'_>) -> bool {
+        match input {
+            Input::Packed(words) => !self.bytes && words.len() == words_of(self.input),
+            Input::Bytes(bytes) => self.bytes && bytes.len() == self.input.len(),
+        }
     }
 
     /// Bytes of a value of the map.
@@ -324,7 +336,7 @@ impl<'a> Epilogue<'a> {
     /// The result of a sum.
     #[inline(always)]
     pub fn of(self, accumulator: i32, multiplier: i32) -> i32 {
-        self.finish(requantize(accumulator, multiplier))
+        self.finish(scale(accumulator, multiplier))
     }
 
     /// The result of a value that is scaled already.

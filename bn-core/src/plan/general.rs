@@ -1,106 +1,16 @@
 //! What the families that take any shape make of neighbouring nodes.
 
-use super::{Family, Form, Run, Shapes, words};
-use crate::kernels::add::{self, Add};
-use crate::kernels::conv::{self, Conv};
-use crate::kernels::depthwise::{self, Depthwise};
-use crate::kernels::depthwise3::{self, Depthwise3};
-use crate::kernels::packed::{Input, Maps, Window, words_of};
-use crate::kernels::pool::{self, Pool};
-use crate::kernels::winograd3::{self, Winograd3};
-use crate::kernels::{Fault, Table};
+use super::{Family, Form, Kernel, Run, Shapes, words};
+use crate::kernels::add::Add;
+use crate::kernels::conv::Conv;
+use crate::kernels::depthwise::Depthwise;
+use crate::kernels::depthwise3::Depthwise3;
+use crate::kernels::packed::{Window, words_of};
+use crate::kernels::pointwise::Pointwise;
+use crate::kernels::polyphase3::Polyphase3;
+use crate::kernels::pool::Pool;
+use crate::kernels::winograd3::Winograd3;
 use crate::network::{Activation, Conv2d, Op, Pads, Shape, Topology, Value};
-
-/// Sizes of a step's kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Kernel {
-    Winograd3(Winograd3),
-    Conv(Conv),
-    Depthwise3(Depthwise3),
-    Depthwise(Depthwise),
-    MeanPool(Pool),
-    MaxPool(Pool),
-    Add(Add),
-    Flatten(Shape),
-}
-
-impl Kernel {
-    /// What an accumulator counts the product of a weight and a code as; 1 where there are no weights.
-    pub const fn unit(&self) -> i32 {
-        match self {
-            Kernel::Winograd3(_) => winograd3::UNIT,
-            Kernel::Conv(_) => conv::UNIT,
-            _ => 1,
-        }
-    }
-
-    /// Words that it works in, and words of its stream.
-    pub const fn words(&self) -> [usize; 2] {
-        match self {
-            Kernel::Winograd3(shape) => [shape.scratch_words(), shape.stream_words()],
-            Kernel::Conv(shape) => [shape.scratch_words(), shape.stream_words()],
-            Kernel::Depthwise3(shape) => [shape.scratch_words(), shape.stream_words()],
-            Kernel::Depthwise(shape) => [shape.scratch_words(), shape.stream_words()],
-            Kernel::MeanPool(shape) => [0, shape.mean_words()],
-            Kernel::Add(_) => [0, add::STREAM],
-            Kernel::MaxPool(_) | Kernel::Flatten(_) => [0, 0],
-        }
-    }
-
-    /// Proves a stream.
-    ///
-    /// # Errors
-    /// [`Fault`] with what could go wrong.
-    pub fn check(&self, stream: &[u32]) -> Result<(), Fault> {
-        match self {
-            Kernel::Winograd3(shape) => winograd3::check(shape, stream),
-            Kernel::Conv(shape) => conv::check(shape, stream),
-            Kernel::Depthwise3(shape) => depthwise3::check(shape, stream),
-            Kernel::Depthwise(shape) => depthwise::check(shape, stream),
-            Kernel::MeanPool(shape) => pool::check_mean(shape, stream),
-            Kernel::Add(shape) => add::check(shape, stream),
-            Kernel::MaxPool(_) | Kernel::Flatten(_) => Ok(()),
-        }
-    }
-
-    /// Computes the step.
-    pub fn run(&self, stream: &[u32], table: Option<&Table>, maps: Maps<'_>, scratch: &mut [u32]) {
-        let (input, added) = (maps.input.unwrap_or(Input::Packed(&[])), maps.added.unwrap_or(Input::Packed(&[])));
-        match self {
-            Kernel::Winograd3(shape) => winograd3::winograd3(shape, stream, maps, scratch),
-            Kernel::Conv(shape) => conv::conv(shape, stream, table, maps, scratch),
-            Kernel::Depthwise3(shape) => depthwise3::depthwise3(shape, stream, maps, scratch),
-            Kernel::Depthwise(shape) => depthwise::depthwise(shape, stream, table, input, scratch, maps.output),
-            Kernel::MeanPool(shape) => pool::mean(shape, stream, input, maps.output),
-            Kernel::MaxPool(shape) => pool::max(shape, input, maps.output),
-            Kernel::Add(shape) => add::add(shape, stream, table, [input, added], maps.output),
-            Kernel::Flatten(shape) => add::flatten(shape, input, maps.output),
-        }
-    }
-
-    /// About how many instructions it takes on a core with the DSP extension.
-    pub const fn cost(&self) -> usize {
-        match self {
-            Kernel::Winograd3(shape) => shape.cost(),
-            Kernel::Conv(shape) => shape.cost(),
-            Kernel::Depthwise3(shape) => shape.cost(),
-            Kernel::Depthwise(shape) => shape.cost(),
-            Kernel::MeanPool(shape) | Kernel::MaxPool(shape) => shape.cost(),
-            Kernel::Add(shape) => 16 * shape.shape.len(),
-            Kernel::Flatten(shape) => 24 * shape.len(),
-        }
-    }
-
-    /// Whether its output may lie where its input does.
-    const fn in_place(&self) -> bool {
-        match self {
-            Kernel::Conv(shape) => shape.in_place(),
-            Kernel::Depthwise3(shape) => shape.in_place(),
-            _ => false,
-        }
-    }
-}
 
 /// A step of a family that takes any shape: its nodes by what they are for, and its kernel's sizes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -167,10 +77,12 @@ impl Family {
         let run = Run { topology, next: first, reads };
         match self {
             Family::Winograd3Add | Family::Winograd3 => {
-                let layer = run.conv(first, self == Family::Winograd3Add)?;
-                let Kernel::Conv(conv) = layer.kernel else { return None };
-                Winograd3::of(&conv).map(|shape| Layer { kernel: Kernel::Winograd3(shape), ..layer })
+                run.convolution(first, self == Family::Winograd3Add, |conv| Winograd3::of(conv).map(Kernel::Winograd3))
             }
+            Family::PointwiseAdd | Family::Pointwise => {
+                run.convolution(first, self == Family::PointwiseAdd, |conv| Pointwise::of(conv).map(Kernel::Pointwise))
+            }
+            Family::Polyphase3 => run.convolution(first, false, |conv| Polyphase3::of(conv).map(Kernel::Polyphase3)),
             Family::ConvAdd | Family::Conv => run.conv(first, self == Family::ConvAdd),
             Family::Depthwise3 => {
                 let layer = run.depthwise(first)?;
@@ -294,6 +206,13 @@ impl Run<'_> {
         let kernel = Conv { window, channels, adds, words: self.ends(), table: needs_table(activation) };
         let layer = self.layer(first, [before, Some(node), after], activation, Kernel::Conv(kernel));
         Some(Layer { sum, other, ..layer })
+    }
+
+    /// Likewise, where another family takes the convolution.
+    fn convolution(self, first: usize, adds: bool, of: impl Fn(&Conv) -> Option<Kernel>) -> Option<Layer> {
+        let layer = self.conv(first, adds)?;
+        let Kernel::Conv(conv) = layer.kernel else { return None };
+        of(&conv).map(|kernel| Layer { kernel, ..layer })
     }
 
     /// `conv2d groups=channels [batch_norm] [activation]`, `batch_norm [activation]` or `activation`.

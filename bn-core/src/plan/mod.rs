@@ -8,6 +8,7 @@
 mod arena;
 mod filled;
 mod general;
+mod kernel;
 #[cfg(feature = "build")]
 mod planner;
 
@@ -21,7 +22,8 @@ use crate::network::{Activation, Conv2d, Op, Pool, Shape, Topology, Value};
 use crate::quant::{Quad, SIGMOID_LEN};
 
 pub use filled::Filled;
-pub use general::{Kernel, Layer, needs_table};
+pub use general::{Layer, needs_table};
+pub use kernel::Kernel;
 #[cfg(feature = "build")]
 pub use planner::{plan, plan_by};
 
@@ -48,6 +50,12 @@ pub enum Family {
     Winograd3Add,
     /// [`winograd3::winograd3`](crate::kernels::winograd3::winograd3)
     Winograd3,
+    /// [`pointwise::pointwise`](crate::kernels::pointwise::pointwise), and the sum behind it
+    PointwiseAdd,
+    /// [`pointwise::pointwise`](crate::kernels::pointwise::pointwise)
+    Pointwise,
+    /// [`polyphase3::polyphase3`](crate::kernels::polyphase3::polyphase3)
+    Polyphase3,
     /// [`conv::conv`](crate::kernels::conv::conv), and the sum behind it
     ConvAdd,
     /// [`conv::conv`](crate::kernels::conv::conv)
@@ -69,13 +77,16 @@ pub enum Family {
 impl Family {
     /// Every family and its number in a file, from 1 on; the more special ones first. A family whose arithmetic or stream changes gets
     /// another number.
-    const NUMBERED: [(Family, u16); 14] = [
+    const NUMBERED: [(Family, u16); 17] = [
         (Family::Winograd5Image, 1),
         (Family::Winograd5Maps, 2),
         (Family::LinearSigmoid, 3),
         (Family::LinearLogits, 4),
         (Family::Winograd3Add, 14),
         (Family::Winograd3, 13),
+        (Family::PointwiseAdd, 18),
+        (Family::Pointwise, 17),
+        (Family::Polyphase3, 16),
         (Family::ConvAdd, 12),
         (Family::Conv, 11),
         (Family::Depthwise3, 15),
@@ -122,6 +133,9 @@ impl Family {
             Family::LinearLogits => "linear::logits",
             Family::Winograd3Add => "winograd3::add",
             Family::Winograd3 => "winograd3::conv",
+            Family::PointwiseAdd => "pointwise::add",
+            Family::Pointwise => "pointwise::conv",
+            Family::Polyphase3 => "polyphase3::conv",
             Family::ConvAdd => "conv::add",
             Family::Conv => "conv::conv",
             Family::Depthwise3 => "depthwise3::conv",

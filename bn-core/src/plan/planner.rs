@@ -97,8 +97,8 @@ impl Search<'_> {
     /// Whether a family that is another way to compute the same takes fewer instructions.
     fn pays(&self, family: Family, first: usize) -> bool {
         let plain = match family {
-            Family::Winograd3Add => Family::ConvAdd,
-            Family::Winograd3 => Family::Conv,
+            Family::Winograd3Add | Family::PointwiseAdd => Family::ConvAdd,
+            Family::Winograd3 | Family::Pointwise | Family::Polyphase3 => Family::Conv,
             _ => return true,
         };
         let cost = |family: Family| Some(family.layer(self.topology, first)?.kernel.cost());

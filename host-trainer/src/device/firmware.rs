@@ -53,6 +53,8 @@ pub enum Program {
     /// Runs f32 networks that [`replace_networks`] puts into it. Too large for small chips, so not one of those that
     /// [`build`] builds.
     Float,
+    /// Runs single layers that the host streams in. Takes more RAM than small chips have, so not one of those either.
+    Layers,
     /// Panics, faults or hangs on purpose.
     Crash,
     /// Flips bits of its weights and reads them.
@@ -70,6 +72,7 @@ impl Program {
             Program::Demo => "demo",
             Program::Evaluate => "evaluate",
             Program::Float => "float",
+            Program::Layers => "layers",
             Program::Crash => "crash",
             Program::Damage => "damage",
             Program::Module => "module",

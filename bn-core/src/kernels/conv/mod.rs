@@ -177,8 +177,8 @@ pub struct Channel {
     pub multiplier: i32,
     /// What a code of the map that is added counts in the sum; 0 where none is.
     pub adds: i32,
-    /// Weights in [-127, 127], in PyTorch's order: channel, row, column.
-    pub weights: std::vec::Vec<i8>,
+    /// Weights in PyTorch's order: channel, row, column; in [-127, 127], of [`pointwise`](super::pointwise) any.
+    pub weights: std::vec::Vec<i16>,
 }
 
 #[cfg(feature = "build")]
@@ -195,7 +195,7 @@ impl Conv {
             for (o, channel) in channels.iter().enumerate() {
                 let mut weights = std::vec![0; LANES * quads];
                 for (k, &weight) in channel.weights.iter().enumerate() {
-                    weights[self.place(k)] = weight;
+                    weights[self.place(k)] = weight as i8;
                 }
                 let odd: i32 = weights.iter().skip(1).step_by(2).map(|&w| i32::from(w)).sum();
                 words[o] = channel.start.checked_add(ODD.checked_mul(odd)?)? as u32;

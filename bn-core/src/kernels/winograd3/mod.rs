@@ -23,8 +23,8 @@ pub mod portable;
 
 use super::Fault;
 use super::conv::{Conv, PAIR};
-use super::packed::{Epilogue, Input, LANES, Window, check_multiplier, check_sums};
-use crate::network::Shape;
+use super::packed::{Epilogue, LANES, Window, check_multiplier, check_sums};
+use super::tiles::Tiling;
 use crate::quant::LINEAR_WEIGHT_MAX;
 
 #[cfg(bn_lenet_arch = "cortex_m_dsp")]
@@ -75,7 +75,7 @@ impl Winograd3 {
 
     /// Words of four codes of a position.
     pub const fn quads(&self) -> usize {
-        self.window.input.channels.div_ceil(LANES)
+        self.tiling().quads()
     }
 
     /// Words of the weights of two channels.
@@ -98,27 +98,17 @@ impl Winograd3 {
         POINTS[0] * POINTS[1] * self.quads() * 4
     }
 
-    /// Words of what a tile reaches over.
-    const fn patch_words(&self) -> usize {
-        self.quads() * REACH * REACH
+    /// Its tiles.
+    #[inline(always)]
+    pub const fn tiling(&self) -> Tiling {
+        Tiling::new(self.window, [TILE; 2])
     }
 
-    /// Words of a tile's results.
-    const fn tile_words(&self) -> usize {
-        self.channels.div_ceil(LANES) * TILE * TILE
-    }
-
-    /// Whether some tile has fewer than four rows or columns of results.
-    const fn has_parts(&self) -> bool {
-        !self.window.output[0].is_multiple_of(TILE) || !self.window.output[1].is_multiple_of(TILE)
-    }
-
-    /// Words that it works in: transformed codes; a copy of what a tile reaches over, where it reaches beyond the map; its results,
-    /// where some of them lie beyond.
+    /// Words that it works in: transformed codes, the codes of a row of tiles, and results of a tile that lacks some.
     pub const fn scratch_words(&self) -> usize {
-        let copies = self.window.is_padded() || self.window.bytes || self.has_parts();
-        let patch = if copies { self.patch_words() } else { 0 };
-        self.window_words() + patch + if self.has_parts() { self.tile_words() } else { 0 }
+        let tiling = self.tiling();
+        let part = if tiling.has_parts() { tiling.part_words(self.channels) } else { 0 };
+        self.window_words() + part + tiling.strip_words()
     }
 
     /// About how many instructions it takes on a core with the DSP extension.
@@ -259,72 +249,4 @@ fn check_channel(shape: &Winograd3, channel: usize, pair: &Pair<'_>, o: usize) -
     check_multiplier(channel, is_there, multiplier, adds)?;
     let (start, unit) = (i64::from(pair.start[o]), i64::from(UNIT));
     check_sums(channel, [start + unit * 255 * down, start + 255 * (unit * up + i64::from(adds))])
-}
-
-/// Where a tile's results go: all of them, or so many rows and columns.
-#[derive(Clone, Copy)]
-struct Tile {
-    row: usize,
-    column: usize,
-    rows: usize,
-    columns: usize,
-}
-
-impl Winograd3 {
-    /// The tiles, row by row.
-    fn tiles(&self) -> impl Iterator<Item = Tile> + use<> {
-        let [height, width] = self.window.output;
-        let rows = (0..height).step_by(TILE);
-        rows.flat_map(move |row| {
-            (0..width).step_by(TILE).map(move |column| Tile {
-                row,
-                column,
-                rows: TILE.min(height - row),
-                columns: TILE.min(width - column),
-            })
-        })
-    }
-
-    /// The codes that a tile reaches over, from its first row and column on, `[word of four channels][row][column]`, and the words
-    /// of a row and of four channels: of the map, or of a copy.
-    fn codes<'a>(&self, input: Input<'a>, zeros: &[u32], tile: Tile, copy: &'a mut [u32]) -> (&'a [u32], [usize; 2]) {
-        let Shape { height, width, .. } = self.window.input;
-        let [top, left] = self.window.start([tile.row, tile.column]);
-        if let (Input::Packed(map), Ok(top), Ok(left)) = (input, usize::try_from(top), usize::try_from(left))
-            && top + REACH <= height
-            && left + REACH <= width
-        {
-            return (map.get(top * width + left..).unwrap_or_default(), [width, height * width]);
-        }
-        self.copy(input, zeros, tile, copy);
-        (copy, [REACH, REACH * REACH])
-    }
-
-    /// Copies what a tile reaches over, `[word of four channels][row][column]`.
-    fn copy(&self, input: Input<'_>, zeros: &[u32], tile: Tile, patch: &mut [u32]) {
-        let (window, from) = (&self.window, self.window.start([tile.row, tile.column]));
-        let Input::Bytes(bytes) = input else { return window.copy(input, zeros, from, [REACH; 2], patch) };
-        let Shape { channels, height, width } = window.input;
-        let zero = |channel: usize| zeros.get(channel).copied().unwrap_or(0) & 0xFF;
-        for (quad, patch) in patch.chunks_exact_mut(REACH * REACH).take(self.quads()).enumerate() {
-            let of = |lane: usize| LANES * quad + lane;
-            let beyond = (0..LANES).fold(0, |word, lane| word | zero(of(lane)) << (8 * lane));
-            for (y, to) in patch.as_chunks_mut::<REACH>().0.iter_mut().enumerate() {
-                *to = [beyond; REACH];
-                let Some(row) = usize::try_from(from[0] + y as isize).ok().filter(|&row| row < height) else {
-                    continue;
-                };
-                // Columns of the row that lie in the map.
-                let before = (-from[1]).max(0) as usize;
-                let to = to.get_mut(before..).unwrap_or_default();
-                let start = (from[1] + before as isize) as usize;
-                for lane in 0..LANES.min(channels.saturating_sub(of(0))) {
-                    let plane = bytes.get((of(lane) * height + row) * width..).unwrap_or_default();
-                    let codes = plane.get(..width).and_then(|row| row.get(start..)).unwrap_or_default();
-                    let (shift, keep) = (8 * lane, !(0xFF << (8 * lane)));
-                    to.iter_mut().zip(codes).for_each(|(to, &code)| *to = *to & keep | u32::from(code) << shift);
-                }
-            }
-        }
-    }
 }

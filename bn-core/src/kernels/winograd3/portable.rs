@@ -1,8 +1,9 @@
 //! F(4x2, 3x3) in plain Rust: the specification of every faster path.
 
-use super::{PLACES, POINTS, Pair, REACH, TILE, Tile, Winograd3};
+use super::{PLACES, POINTS, Pair, REACH, TILE, Winograd3};
 use crate::kernels::conv::PAIR;
 use crate::kernels::packed::{Epilogue, LANES, Maps, Output};
+use crate::kernels::tiles::{Strip, Tile, add_products, put_row};
 
 /// Sums of one channel: by point along a row; at the points 1, 1 and -1, 1 and -1 and 0, infinity down a column; by row of tiles.
 type Sums = [[[i32; 2]; POINTS[1]]; POINTS[0]];
@@ -20,23 +21,26 @@ pub fn winograd3(shape: &Winograd3, stream: &[u32], maps: Maps<'_>, scratch: &mu
     // It reads each position several times, so results never take its place.
     let Some(input) = maps.input else { return };
     let mut run = Run { shape, epilogue: Epilogue::new(low, high, None), maps };
-    for tile in shape.tiles() {
-        let (codes, sizes) = shape.codes(input, zeros, tile, rest);
-        transform(shape, codes, sizes, window);
-        for (at, words) in channels.chunks_exact(shape.pair_words().max(1)).enumerate() {
-            run.pair(tile, PAIR * at, window, words);
+    let tiling = shape.tiling();
+    for row in (0..shape.window.output[0]).step_by(TILE) {
+        let strip = tiling.strip(input, zeros, row, rest);
+        for tile in tiling.row(row) {
+            transform(shape, strip.from(tile.column), window);
+            for (at, words) in channels.chunks_exact(shape.pair_words().max(1)).enumerate() {
+                run.pair(tile, PAIR * at, window, words);
+            }
         }
     }
     Output::new(run.maps.output, false).clear_rest(shape.channels, shape.window.positions());
 }
 
-/// Transforms what a tile reaches over. `pitch` is the words of a row of the codes, `plane` those of four channels.
+/// Transforms what a tile reaches over.
 #[inline(never)]
-fn transform(shape: &Winograd3, codes: &[u32], [pitch, plane]: [usize; 2], window: &mut [u32]) {
+fn transform(shape: &Winograd3, Strip { codes, pitch, plane }: Strip<'_>, window: &mut [u32]) {
     let halves = bytemuck::cast_slice_mut::<u32, i16>(window);
+    let mut rows = [[0; POINTS[0]]; REACH];
     for quad in 0..shape.quads() {
         for lane in 0..LANES {
-            let mut rows = [[0; POINTS[0]]; REACH];
             for (y, row) in rows.iter_mut().enumerate() {
                 *row = along(codes.get(plane * quad + pitch * y..).unwrap_or_default(), lane);
             }
@@ -81,52 +85,33 @@ fn products(shape: &Winograd3, window: &[u32], pair: &Pair<'_>, [first, second]:
                 own = [[0; 2]; PAIR];
             }
             let Some((codes, weights)) = points.next() else { break };
-            add(&mut own, codes, weights);
+            add_products(&mut own, codes, weights);
             (sums.0[place], sums.1[place]) = (own[0], own[1]);
         }
     }
 }
 
-/// Adds the products of one point.
+/// A row of a tile's results of one channel.
 #[inline(always)]
-fn add(sums: &mut [[i32; 2]; PAIR], codes: &[u32], weights: &[u32]) {
-    let codes = bytemuck::cast_slice::<u32, [i16; 2]>(codes).as_chunks::<4>().0;
-    let weights = bytemuck::cast_slice::<u32, [i16; 2]>(weights).as_chunks::<4>().0;
-    for (codes, weights) in codes.iter().zip(weights) {
-        for half in 0..2 {
-            for lane in 0..2 {
-                let tiles = [codes[2 * half][lane], codes[2 * half + 1][lane]];
-                for (sums, w) in sums.iter_mut().zip([weights[half][lane], weights[2 + half][lane]]) {
-                    for (sum, code) in sums.iter_mut().zip(tiles) {
-                        *sum = sum.wrapping_add(i32::from(w) * i32::from(code));
-                    }
-                }
-            }
+fn results(sums: &Sums, row: usize) -> [i32; TILE] {
+    let tile = (row / 2) & 1;
+    let point = |[sum, both, first, last]: &[[i32; 2]; POINTS[1]]| {
+        if row.is_multiple_of(2) {
+            first[tile]
+        } else {
+            sum[tile].wrapping_mul(2).wrapping_sub(both[tile]).wrapping_add(last[tile])
         }
-    }
-}
-
-/// A tile's results of one channel: rows of columns.
-#[inline(always)]
-fn results(sums: &Sums) -> [[i32; TILE]; TILE] {
-    core::array::from_fn(|row| {
-        let m = sums.map(|[sum, both, first, last]| {
-            let tile = (row / 2) & 1;
-            if row % 2 == 0 {
-                first[tile]
-            } else {
-                sum[tile].wrapping_mul(2).wrapping_sub(both[tile]).wrapping_add(last[tile])
-            }
-        });
-        let (sum1, sum2) = (m[1].wrapping_add(m[2]), m[3].wrapping_add(m[4]));
-        let (off1, off2) = (m[1].wrapping_sub(m[2]), m[3].wrapping_sub(m[4]));
-        [
-            m[0].wrapping_add(sum1).wrapping_add(sum2),
-            off1.wrapping_add(off2.wrapping_mul(2)),
-            sum1.wrapping_add(sum2.wrapping_mul(4)),
-            off1.wrapping_add(off2.wrapping_mul(8)).wrapping_add(m[5]),
-        ]
-    })
+    };
+    let [m0, m1, m2, m3, m4, m5] = sums;
+    let (m0, m1, m2, m3, m4, m5) = (point(m0), point(m1), point(m2), point(m3), point(m4), point(m5));
+    let (sum1, sum2) = (m1.wrapping_add(m2), m3.wrapping_add(m4));
+    let (off1, off2) = (m1.wrapping_sub(m2), m3.wrapping_sub(m4));
+    [
+        m0.wrapping_add(sum1).wrapping_add(sum2),
+        off1.wrapping_add(off2.wrapping_mul(2)),
+        sum1.wrapping_add(sum2.wrapping_mul(4)),
+        off1.wrapping_add(off2.wrapping_mul(8)).wrapping_add(m5),
+    ]
 }
 
 struct Run<'a> {
@@ -150,18 +135,15 @@ impl Run<'_> {
     /// What stands behind the sums of a channel.
     #[inline(never)]
     fn put(&mut self, tile: Tile, channel: usize, sums: &Sums, [multiplier, adds]: [i32; 2]) {
-        let [_, width] = self.shape.window.output;
-        let positions = self.shape.window.positions();
         if channel >= self.shape.channels {
             return;
         }
-        for (row, results) in results(sums).iter().take(tile.rows).enumerate() {
-            for (column, &sum) in results.iter().take(tile.columns).enumerate() {
-                let position = (tile.row + row) * width + tile.column + column;
-                let sum = self.maps.add(sum, adds, [channel, position], positions);
-                let value = self.epilogue.of(sum, multiplier);
-                Output::new(self.maps.output, false).put(channel, positions, position, value);
-            }
+        let positions = self.shape.window.positions();
+        for row in 0..tile.rows {
+            let first = channel / LANES * positions + tile.position(&self.shape.window, row);
+            let results = results(sums, row);
+            let results = results.get(..tile.columns).unwrap_or_default();
+            put_row(&mut self.maps, self.epilogue, [multiplier, adds], [first, channel % LANES], results);
         }
     }
 }

@@ -26,8 +26,10 @@ pub(super) struct Request<'a> {
 pub(super) fn build(root: &Path, request: &Request<'_>) -> Command {
     let Request { target, board, build, programs, baked } = *request;
     let kind = |program| if program == Program::Module { "--example" } else { "--bin" };
-    let float = programs.contains(&Program::Float).then_some("float");
-    let features = [board].into_iter().filter(|board| !board.is_empty()).chain(build.feature()).chain(float);
+    let own = [Program::Float, Program::Layers].into_iter().filter(|program| programs.contains(program));
+    let own = own.map(|program| program.name());
+    let own: Vec<&str> = own.collect();
+    let features = [board].into_iter().filter(|board| !board.is_empty()).chain(build.feature()).chain(own);
     let command = cargo(root)
         .args(["build", "--profile", build.profile(), "--target", target, "--package", "firmware-demo"])
         .args(programs.iter().flat_map(|program| [kind(*program), program.name()]))

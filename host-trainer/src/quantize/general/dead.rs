@@ -13,9 +13,8 @@ mod tests;
 
 use std::sync::Arc;
 
-use bn_core::kernels::conv::{Channel, Conv, ODD};
+use bn_core::kernels::conv::{Channel, ODD};
 use bn_core::kernels::packed::Window;
-use bn_core::kernels::winograd3::Winograd3;
 use bn_core::network::Op;
 use bn_core::plan::{Family, Kernel, plan_by};
 use serde::Serialize;
@@ -156,10 +155,8 @@ impl<'a> Search<'a> {
         let mut reads: Vec<usize> = self.model.reads(step).collect();
         // How many channels in a row come of one.
         let run = match (self.model.layer(step).kernel, &self.model.integers[step]) {
-            (
-                Kernel::Conv(Conv { window, .. }) | Kernel::Winograd3(Winograd3 { window, .. }),
-                Integers::Conv(head, rows),
-            ) => {
+            (kernel, Integers::Conv(head, rows)) => {
+                let (window, _) = kernel.convolution().expect("these are a convolution's integers");
                 // What is added behind it is read and written together.
                 self.readers[reads.remove(0)].push(Reader { step, window, head, rows });
                 1
@@ -239,7 +236,7 @@ impl<'a> Search<'a> {
 }
 
 /// A channel's weights for one that it reads.
-fn taps<'a>(window: &Window, weights: &'a [i8], channel: usize) -> &'a [i8] {
+fn taps<'a>(window: &Window, weights: &'a [i16], channel: usize) -> &'a [i16] {
     let taps = window.taps();
     &weights[channel * taps..][..taps]
 }
@@ -250,10 +247,8 @@ fn integers(model: &Model, tensors: &[Vec<Interval>], kept: &Kept) -> std::resul
         let stay = &kept[step + 1];
         let layer = model.layer(step);
         match (&model.integers[step], layer.kernel) {
-            (
-                Integers::Conv(head, rows),
-                Kernel::Conv(Conv { window, .. }) | Kernel::Winograd3(Winograd3 { window, .. }),
-            ) => {
+            (Integers::Conv(head, rows), kernel) => {
+                let (window, _) = kernel.convolution().expect("these are a convolution's integers");
                 let (from, unit) = (model.tensor(layer.reads), layer.kernel.unit().into());
                 let rows = stay.iter().map(|&row| without(&window, unit, &rows[row], &tensors[from], &kept[from]));
                 Some(Integers::Conv(head.clone(), rows.collect::<Option<_>>()?))

@@ -43,10 +43,7 @@ impl Integers {
     /// As the kernel reads them. `None` where the packing of the weights drives a start value out of i32.
     pub(super) fn stream(&self, kernel: &Kernel) -> Option<Vec<u32>> {
         match (self, kernel) {
-            (Integers::Conv(head, channels), Kernel::Conv(shape)) => shape.stream(head.range, &head.zeros, channels),
-            (Integers::Conv(head, channels), Kernel::Winograd3(shape)) => {
-                Some(shape.stream(head.range, &head.zeros, channels))
-            }
+            (Integers::Conv(head, channels), kernel) => kernel.convolution_stream(head.range, &head.zeros, channels),
             (Integers::Depthwise(head, channels), Kernel::Depthwise3(shape)) => {
                 Some(shape.stream(head.range, &head.zeros, channels))
             }

@@ -5,11 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use bn_core::kernels::conv::Conv;
 use bn_core::kernels::depthwise;
 use bn_core::kernels::packed::Window;
 use bn_core::kernels::pool::{MEAN_UNIT, Pool};
-use bn_core::kernels::winograd3::Winograd3;
 use bn_core::plan::Kernel;
 use bn_core::quant::requantize;
 
@@ -39,11 +37,9 @@ fn of_step(model: &Model, step: usize, tensors: &[Vec<Interval>]) -> Vec<Interva
     let mut terms = model.reads(step).map(|tensor| &tensors[tensor][..]);
     let input = terms.next().expect("a step reads something");
     match (&layer.kernel, &model.integers[step]) {
-        (
-            Kernel::Conv(Conv { window, .. }) | Kernel::Winograd3(Winograd3 { window, .. }),
-            Integers::Conv(head, channels),
-        ) => {
-            let weighted = Weighted { window, unit, head, table };
+        (kernel, Integers::Conv(head, channels)) => {
+            let (window, _) = kernel.convolution().expect("these are a convolution's integers");
+            let weighted = Weighted { window: &window, unit, head, table };
             let (all, other): (Vec<usize>, _) = ((0..input.len()).collect(), terms.next());
             let channels: Vec<_> = channels.iter().enumerate().collect();
             each(&channels, |&(at, c)| {

@@ -33,11 +33,9 @@ mod weights;
 use std::thread;
 
 use bn_core::file::WeightsFile;
-use bn_core::kernels::conv::Conv;
 use bn_core::kernels::depthwise::Depthwise;
 use bn_core::kernels::depthwise3::Depthwise3;
 use bn_core::kernels::packed::Maps;
-use bn_core::kernels::winograd3::Winograd3;
 use bn_core::network::{Activation, Value};
 use bn_core::plan::{Kernel, Layer, NONE, Step};
 
@@ -170,15 +168,17 @@ impl Quantizer<'_> {
     }
 
     fn step(&self, layer: &Layer, step: &Step) -> Result<Made> {
+        if let Some((window, channels)) = layer.kernel.convolution() {
+            return self.conv(layer, step, &window, channels);
+        }
         match layer.kernel {
-            Kernel::Winograd3(Winograd3 { window, channels, .. }) => self.conv(layer, step, &window, channels),
-            Kernel::Conv(Conv { window, channels, .. }) => self.conv(layer, step, &window, channels),
             Kernel::Depthwise3(Depthwise3 { window }) => self.depthwise(layer, step, &window, 1),
             Kernel::Depthwise(Depthwise { window, multiplier, .. }) => self.depthwise(layer, step, &window, multiplier),
             Kernel::MeanPool(shape) => Ok(self.mean(layer, step, &shape)),
             Kernel::Add(_) => self.add(layer, step),
             Kernel::MaxPool(_) => Ok(Made::passing(self.read(step).codes.clone())),
             Kernel::Flatten(shape) => Ok(Made::passing(self.read(step).codes.flat(shape))),
+            kernel => unreachable!("{kernel:?} is a convolution"),
         }
     }
 

@@ -25,8 +25,8 @@ const CLIPS: [f64; 9] = [1.0, 0.96, 0.92, 0.88, 0.84, 0.8, 0.75, 0.7, 0.6];
 const MULTIPLIER_MIN: f64 = 1024.0;
 /// The multiplier of a channel whose weights are all zero.
 const MULTIPLIER_OF_NONE: f64 = SHIFT_MULTIPLIER as f64;
-/// The largest integer of a depthwise weight.
-const DEPTHWISE_MAX: i32 = 32_767;
+/// The largest integer of a weight of 16 bits.
+const WIDE_MAX: i32 = 32_767;
 
 /// What a layer meets: by channel group its windows.
 struct Seen {
@@ -80,12 +80,18 @@ impl Quantizer<'_> {
         let mut affine = Affine::of(self.parameters, layer, map.channels);
         affine.take_codes(&input.codes, |_, k| k / run);
         let zeros: Vec<f64> = (0..fan_in).map(|k| input.codes.zero[k / run]).collect();
-        let seen = self.see(input, window, None);
+        // Weights of 16 bits have nothing to gain from a choice.
+        let (max, is_wide) = match layer.kernel {
+            Kernel::Pointwise(_) => (WIDE_MAX, true),
+            _ => (LINEAR_WEIGHT_MAX.into(), false),
+        };
+        let seen = self.see(input, window, None, !is_wide);
         let samples = self.sampled_means(layer, window.positions(), input.len());
         let unit: f64 = layer.kernel.unit().into();
         let words = layer.forms[1] == Form::Words;
-        let target = self.target(layer, words, || finest(&affine, unit, LINEAR_WEIGHT_MAX.into()));
-        let fit = Fit { unit, max: LINEAR_WEIGHT_MAX.into(), target: &target, zeros: &zeros, shared: None };
+        let target = self.target(layer, words, || finest(&affine, unit, max));
+        let shared = if is_wide { shared(&affine, &target) } else { None };
+        let fit = Fit { unit, max, target: &target, zeros: &zeros, shared };
         let added = self.added(layer, step, window.positions())?;
         let channels: Vec<usize> = (0..channels).collect();
         let rows = each(&channels, |&c| {
@@ -94,12 +100,12 @@ impl Quantizer<'_> {
         });
         let rows = rows.into_iter().collect::<Option<Vec<Row>>>();
         let rows = rows.ok_or_else(|| self.refuse(step, "has weights too large for an integer scale"))?;
-        let report = report(self.name(step), 8, &affine, &rows);
+        let report = report(self.name(step), if is_wide { 16 } else { 8 }, &affine, &rows);
         let made = rows.into_iter().map(|row| conv::Channel {
             start: row.start,
             multiplier: row.multiplier,
             adds: row.adds,
-            weights: row.weights.iter().map(|&w| w as i8).collect(),
+            weights: row.weights.iter().map(|&w| w as i16).collect(),
         });
         let head = Head { range: target.range, zeros: input.codes.zeros() };
         Ok(Made {
@@ -138,17 +144,14 @@ impl Quantizer<'_> {
         let samples = self.sampled_means(layer, window.positions(), input.len());
         let unit: f64 = layer.kernel.unit().into();
         let words = layer.forms[1] == Form::Words;
-        let target = self.target(layer, words, || finest(&affine, unit, DEPTHWISE_MAX));
+        let target = self.target(layer, words, || finest(&affine, unit, WIDE_MAX));
         let channels: Vec<usize> = (0..given).collect();
-        // Weights of 16 bits have room for a scale that all channels share and whose multiplier is a shift.
-        let shift = f64::from(SHIFT_MULTIPLIER) / MULTIPLIER_ONE * target.unit;
-        let largest = affine.weight.iter().flatten().fold(0.0, |max, w| f64::max(max, w.abs()));
-        let is_shift = matches!(layer.kernel, Kernel::Depthwise3(_)) && largest <= shift * f64::from(DEPTHWISE_MAX);
+        let may_shift = matches!(layer.kernel, Kernel::Depthwise3(_));
+        let shared = if may_shift { shared(&affine, &target) } else { None };
         let rows = each(&channels, |&c| {
             let zeros = vec![input.codes.zero[of(c)]; window.taps()];
-            let shared = is_shift.then_some(shift);
-            let fit = Fit { unit, max: DEPTHWISE_MAX, target: &target, zeros: &zeros, shared };
-            let seen = self.see(input, window, Some(of(c)));
+            let fit = Fit { unit, max: WIDE_MAX, target: &target, zeros: &zeros, shared };
+            let seen = self.see(input, window, Some(of(c)), false);
             fit.row(&affine.weight[c], affine.bias[c], samples[c], &seen, None)
         });
         let rows = rows.into_iter().collect::<Option<Vec<Row>>>();
@@ -168,8 +171,8 @@ impl Quantizer<'_> {
         })
     }
 
-    /// What windows show, of all channels or of one.
-    fn see(&self, input: &Tensor, window: &Window, channel: Option<usize>) -> Seen {
+    /// What windows show, of all channels or of one; how codes move together only where integers are chosen by it.
+    fn see(&self, input: &Tensor, window: &Window, channel: Option<usize>, chooses: bool) -> Seen {
         let channels = channel.map_or(0..window.input.channels, |c| c..c + 1);
         let fan_in = channels.len() * window.taps();
         let mut rows = Vec::new();
@@ -191,8 +194,7 @@ impl Quantizer<'_> {
         }
         // The fewer windows, the less is known of how inputs move together.
         let own = fan_in as f64 / (fan_in + count) as f64;
-        // One tap at 16 bits has nothing to gain.
-        let is_worth = channel.is_none() && fan_in <= MOST_FAN_IN;
+        let is_worth = chooses && fan_in <= MOST_FAN_IN;
         let covariance = is_worth.then(|| Covariance::of(&rows, fan_in).towards_its_diagonal(own));
         Seen { means, covariance }
     }
@@ -219,6 +221,13 @@ fn sampled(positions: usize, examples: usize) -> impl Iterator<Item = (usize, us
     // Odd, so that it meets every column and row of the even sizes that maps have.
     let stride = (all / WINDOWS).max(1) | 1;
     (0..all).step_by(stride).map(move |at| (at / positions, at % positions))
+}
+
+/// The scale of weights of 16 bits with which the multiplier of every channel is a shift, where there is room for it.
+fn shared(affine: &Affine, target: &Target) -> Option<f64> {
+    let shift = f64::from(SHIFT_MULTIPLIER) / MULTIPLIER_ONE * target.unit;
+    let largest = affine.weight.iter().flatten().fold(0.0, |max, w| f64::max(max, w.abs()));
+    (largest <= shift * f64::from(WIDE_MAX)).then_some(shift)
 }
 
 /// The smallest unit of an output with which every multiplier fits i32, were the largest weight the largest integer.

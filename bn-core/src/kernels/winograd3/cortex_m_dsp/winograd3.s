@@ -1,13 +1,12 @@
-@ A tile of a 3x3 convolution by F(4x2, 3x3), for cores with the DSP extension: four columns by four rows of results of each channel,
-@ which is two rows of tiles.
+@ Tiles of a 3x3 convolution by F(4x2, 3x3), for cores with the DSP extension: four columns by four rows of results of each channel,
+@ which is two rows of tiles; one after the other along a row.
 @
 @       1. transform    each word of four codes: six rows of six, along the rows, then down the columns
 @       2. products     of two channels: 24 points, each a dot product over the words, for both rows of tiles
 @       3. results      of these two channels: down the columns, along the rows, requantised
 @
-@ A block of products takes four words of codes (rows of tiles 0 and 1 of codes 0 and 2, likewise of codes 1 and 3) and four of
-@ weights (channel 0 and 1 likewise): 8 SMLAD of 10 instructions for 16 products. Blocks stand in a chain as long as most words can
-@ be many; a point enters it so far before its end that as many are left as the layer has.
+@ Blocks of products (see products.s: both rows of tiles, two channels) stand in a chain as long as most words can be many; a point
+@ enters it so far before its end that as many are left as the layer has.
 @
 @ The sums at the points 1, -1 and 0 down a column go on from one to the next, each pushed: S1, E = S1 + S2, R = E + S0; then S3
 @ anew. R is a result's row 0, and row 1 is  2 S1 - E + S3. The stream's `check` has proved that no result leaves 32 bits; on the
@@ -17,14 +16,14 @@
 @ in one of 24 slots: where it enters the chain; at the first point of a column the start values; at its last, whether more follow.
 
 @ void bn_lenet_winograd3(const struct { const uint32_t *codes; uint32_t pitch, plane, quads; uint32_t *window; const uint32_t *stream,
-@     *stream_end; uint8_t *output; uint32_t rows, next; } *)
-@ `codes` is at the first code that the tile reaches, `pitch` the bytes of a row of them, `plane` those of four channels, `quads` how
-@ many words of four channels there are, from 1 to BNW_CHAIN. `rows` is the bytes of two rows of results, `next` those from a word of
-@ channels to the next, less 4. Results are codes from 0 to 255; `_add` adds what lies there, times the channel's factor.
+@     *stream_end; uint8_t *output; uint32_t rows, next, tiles; } *)
+@ `codes` is at the first code that the first tile reaches, `pitch` the bytes of a row of them, `plane` those of four channels, `quads`
+@ how many words of four channels there are, from 1 to BNW_CHAIN. `rows` is the bytes of two rows of results, `next` those from a word
+@ of channels to the next, less 4; `tiles` how many there are. Results are codes from 0 to 255; `_add` adds what lies there, times the
+@ channel's factor.
 .set    BNW_SUMS, 24 * 16
 .set    BNW_SLOTS, 24 * 16
 .set    BNW_CHAIN, 16
-.set    BNW_BLOCK, 40                           @ bytes of a block
 .set    BNW_SLOT, BNW_SLOTS - 16                @ of the next point
 .set    BNW_MORE, BNW_SLOTS + 12                @ of the last point
 
@@ -44,7 +43,11 @@
 .set    BNW_PLACE, 52                           @ of the word of codes in the window
 .set    BNW_LEFT, 56
 .set    BNW_ADDS, 60                            @ two factors
-.set    BNW_VARIABLES, 68
+.set    BNW_TILES, 68
+.set    BNW_TILE_CODES, 72                      @ of the tile,
+.set    BNW_TILE_OUTPUT, 76                     @ and where its results begin
+.set    BNW_CHANNELS, 80                        @ of the stream
+.set    BNW_VARIABLES, 84
 
 @ Six words in r2 to r7, of which the two codes at \ror are meant, to six points in r2 to r7.
 .macro BNW_ALONG ror
@@ -112,40 +115,13 @@
 .endr
 .endm
 
-@ A block of products. \kind: 0 goes on, 1 begins with the start values in r5 and r7, 2 begins with nothing.
-.macro BNW_PRODUCTS kind
-        ldm     r1!, {r2, r3, r8, r9}
-        ldm     r0!, {r10-r12, lr}
-.if \kind == 0
-        smlad   r4, r10, r2, r4
-        smlad   r5, r11, r2, r5
-        smlad   r6, r10, r8, r6
-        smlad   r7, r11, r8, r7
-.endif
-.if \kind == 1
-        smlad   r4, r10, r2, r5
-        smlad   r5, r11, r2, r5
-        smlad   r6, r10, r8, r7
-        smlad   r7, r11, r8, r7
-.endif
-.if \kind == 2
-        smuad   r4, r10, r2
-        smuad   r5, r11, r2
-        smuad   r6, r10, r8
-        smuad   r7, r11, r8
-.endif
-        smlad   r4, r12, r3, r4
-        smlad   r5, lr, r3, r5
-        smlad   r6, r12, r9, r6
-        smlad   r7, lr, r9, r7
-.endm
 .macro BNW_POINT kind, last
 .if \kind
-        BNW_PRODUCTS \kind
+        BN_PRODUCTS \kind
 .endif
         ldr     pc, [sp, #BNW_SLOT]
 .rept BNW_CHAIN
-        BNW_PRODUCTS 0
+        BN_PRODUCTS 0
 .endr
 \last:
         push    {r4-r7}
@@ -229,10 +205,9 @@
         BNW_PUT r10, r11, \multiplier, \rows, \add
 .endm
 
-@ Fills the slots.
+@ Fills the slots. r6: words of four channels.
 .macro BNW_SLOTS_OF
-        ldr     r6, [sp, #(BNW_SLOTS + BNW_QUADS)]
-        mov     r7, #BNW_BLOCK
+        mov     r7, #BN_PRODUCTS_SIZE
         adr.w   r2, 61f
         adr.w   r3, 62f
         adr.w   r4, 63f
@@ -262,22 +237,34 @@
 .endr
 .endm
 
-.macro BNW_TILE name, add
+.macro BNW_TILES_OF name, add
         BN_FUNCTION \name, 2                    @ ADR counts from whole words
         sub     sp, #(BNW_SLOTS + BNW_VARIABLES)
         ldm     r0, {r1-r8}
         ldrd    r9, r10, [r0, #32]
+        ldr     r11, [r0, #40]
         add     r0, sp, #BNW_SLOTS
         stm     r0, {r1-r8}
         str     r9, [r0, #BNW_ROWS]
         str     r10, [r0, #BNW_NEXT]
         lsl     r4, r4, #4
         str     r4, [r0, #BNW_STRIDE]
-        add     r5, r5, r4, lsl #1
-        str     r5, [r0, #BNW_PLACE]
-        lsr     r4, r4, #4
-        str     r4, [r0, #BNW_LEFT]
+        str     r11, [r0, #BNW_TILES]
+        strd    r1, r8, [r0, #BNW_TILE_CODES]
+        str     r6, [r0, #BNW_CHANNELS]
+        ldr     r6, [r0, #BNW_QUADS]
+        BNW_SLOTS_OF
 
+5:      @ a tile
+        add     r0, sp, #BNW_SLOTS
+        ldr     r1, [r0, #BNW_STRIDE]
+        ldrd    r2, r3, [r0, #BNW_TILE_CODES]   @ and its output
+        ldr     r4, [r0, #BNW_WINDOW]
+        ldr     r5, [r0, #BNW_QUADS]
+        str     r2, [r0, #BNW_CODES]
+        str     r3, [r0, #BNW_OUTPUT]
+        add     r4, r4, r1, lsl #1
+        strd    r4, r5, [r0, #BNW_PLACE]        @ and left
         sub     sp, #BNW_SUMS
 1:      @ a word of four codes
         ldr     r0, [sp, #(BNW_SUMS + BNW_SLOTS + BNW_CODES)]
@@ -311,9 +298,8 @@
         strd    r3, r4, [r12, #BNW_PLACE]
         bne.w   1b
         add     sp, #BNW_SUMS
-        BNW_SLOTS_OF
 
-        ldr     r1, [sp, #(BNW_SLOTS + BNW_STREAM)]
+        ldr     r1, [sp, #(BNW_SLOTS + BNW_CHANNELS)]
 3:      @ two channels
         ldrd    r2, r3, [r1], #8
         strd    r2, r3, [sp, #(16 * (23 - 4) + 4)]
@@ -355,7 +341,16 @@
         ldrd    r1, r3, [sp, #(BNW_SLOTS + BNW_STREAM)]         @ and its end
         cmp     r1, r3
         bne.w   3b
+        add     r0, sp, #BNW_SLOTS
+        ldrd    r2, r3, [r0, #BNW_TILE_CODES]   @ and its output
+        ldr     r1, [r0, #BNW_TILES]
+        add     r2, #16
+        add     r3, #16
+        subs    r1, #1
+        strd    r2, r3, [r0, #BNW_TILE_CODES]
+        str     r1, [r0, #BNW_TILES]
+        bne.w   5b
         BN_RETURN \name, (BNW_SLOTS + BNW_VARIABLES), 2
 .endm
-        BNW_TILE bn_lenet_winograd3, 0
-        BNW_TILE bn_lenet_winograd3_add, 1
+        BNW_TILES_OF bn_lenet_winograd3, 0
+        BNW_TILES_OF bn_lenet_winograd3_add, 1

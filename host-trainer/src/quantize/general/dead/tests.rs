@@ -4,7 +4,6 @@ use bn_core::file::Arena;
 use bn_core::format::Scale;
 use bn_core::kernels::depthwise::{self, Depthwise};
 use bn_core::kernels::depthwise3::Depthwise3;
-use bn_core::kernels::winograd3::Winograd3;
 use bn_core::plan::{needs_table, plan};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -50,17 +49,16 @@ impl Drawn {
             zeros: vec![if layer.reads == bn_core::network::Value::Input { 3 } else { ZERO }; channels],
         };
         let unit = layer.kernel.unit();
+        if let Some((window, channels)) = layer.kernel.convolution() {
+            let rows = (0..channels).map(|_| {
+                let fan_in = window.taps() * window.input.channels;
+                let (start, multiplier, weights) = self.row(unit, fan_in, most);
+                let adds = if layer.sum.is_some() { self.rng.random_range(0..=3 * unit) } else { 0 };
+                Channel { start, multiplier, adds, weights: weights.into_iter().map(|w| w as i16).collect() }
+            });
+            return Integers::Conv(head(window.input.channels), rows.collect());
+        }
         match layer.kernel {
-            Kernel::Conv(Conv { window, channels, adds, .. })
-            | Kernel::Winograd3(Winograd3 { window, channels, adds }) => {
-                let rows = (0..channels).map(|_| {
-                    let fan_in = window.taps() * window.input.channels;
-                    let (start, multiplier, weights) = self.row(unit, fan_in, most);
-                    let adds = if adds { self.rng.random_range(0..=3 * unit) } else { 0 };
-                    Channel { start, multiplier, adds, weights: weights.into_iter().map(|w| w as i8).collect() }
-                });
-                Integers::Conv(head(window.input.channels), rows.collect())
-            }
             Kernel::Depthwise(Depthwise { window, .. }) | Kernel::Depthwise3(Depthwise3 { window }) => {
                 let channels =
                     if let Kernel::Depthwise(shape) = layer.kernel { shape.channels() } else { window.input.channels };
@@ -78,7 +76,7 @@ impl Drawn {
                 Integers::Alike(stream)
             }
             Kernel::Add(_) => Integers::Alike(vec![0, most as u32, 700, 500, 4000, 10]),
-            Kernel::MaxPool(_) | Kernel::Flatten(_) => Integers::Alike(Vec::new()),
+            _ => Integers::Alike(Vec::new()),
         }
     }
 
