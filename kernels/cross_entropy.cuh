@@ -1,5 +1,5 @@
-// Softmax and cross-entropy of one example. The kernel, and the formulas: cross_entropy.cu.
-// Twin: host-trainer/src/engine/reference/cross_entropy.rs.
+// Softmax and cross-entropy of one example, and what a teacher adds. The kernel, and the formulas: cross_entropy.cu.
+// Twins: host-trainer/src/engine/reference/cross_entropy.rs, host-trainer/src/engine/distill.rs.
 #pragma once
 
 #include "common.cuh"
@@ -31,4 +31,34 @@ __device__ inline Loss cross_entropy(float (&logits)[CLASSES], unsigned label, f
         logits[k] /= sum;
     }
     return {logf(sum) - ((1.0f - smoothing) * label_logit + smoothing / CLASSES * all), best == label};
+}
+
+// Logits divided by the temperature become logarithms of probabilities.
+__device__ inline void log_softmax(float (&logits)[CLASSES], float temperature) {
+    float largest = logits[0], sum = 0.0f;
+    for (unsigned k = 1; k < CLASSES; k++) {
+        largest = fmaxf(largest, logits[k]);
+    }
+    for (unsigned k = 0; k < CLASSES; k++) {
+        logits[k] = (logits[k] - largest) / temperature;
+        sum += expf(logits[k]);
+    }
+    for (unsigned k = 0; k < CLASSES; k++) {
+        logits[k] -= logf(sum);
+    }
+}
+
+// The loss of an example that also learns what a teacher says of it, from the one with its label; and in place of that one's
+// gradient by the logits, `d`, the whole gradient. `ours` and `theirs` are logits, and are not kept.
+__device__ inline float learn_from_teacher(float (&ours)[CLASSES], float (&theirs)[CLASSES], float weight, float temperature,
+                                           float loss, float (&d)[CLASSES]) {
+    log_softmax(ours, temperature);
+    log_softmax(theirs, temperature);
+    float divergence = 0.0f;
+    for (unsigned k = 0; k < CLASSES; k++) {
+        const float share = expf(theirs[k]);
+        divergence += share * (theirs[k] - ours[k]);
+        d[k] = (1.0f - weight) * d[k] + weight * temperature * (expf(ours[k]) - share);
+    }
+    return (1.0f - weight) * loss + weight * temperature * temperature * divergence;
 }

@@ -144,9 +144,10 @@ __device__ inline Team team_of(unsigned block, unsigned blocks, unsigned n) {
 struct PersistentRun {
     Global<const unsigned char> images, labels;
     Global<const unsigned> order; // of the step's batch
+    Global<const float> teacher;  // likewise, [n][CLASSES]
     Global<float> parameters, gradients, batch_mean, batch_var;
     Global<const float> settings;
-    float eps, smoothing; // two of them
+    float eps, smoothing, teacher_weight, temperature; // of them
     Global<float> workspace;
     Global<float2> exchange;
     Descent descent;

@@ -147,6 +147,44 @@ __device__ __noinline__ void persistent_linear2() {
     publish_z<LINEAR2>(run.team.linear2, PAIRS_Z4, TEAM_SLOTS4, s.within.linear.layer4.x_hat);
 }
 
+// The largest of half a warp's values, and the first lane that has it.
+__device__ inline void largest_of_half(float &largest, unsigned &at) {
+#pragma unroll
+    for (unsigned distance = TEAM_EXAMPLES / 2; distance > 0; distance /= 2) {
+        const float other = __shfl_xor_sync(ALL_LANES, largest, distance);
+        const unsigned there = __shfl_xor_sync(ALL_LANES, at, distance);
+        if (other > largest || (other == largest && there < at)) {
+            largest = other;
+            at = there;
+        }
+    }
+}
+
+// log_softmax in half a warp, a lane a class, of logits less the largest; the logarithm in this lane.
+__device__ inline float log_softmax_of_half(float above, float temperature, bool is_class) {
+    const float softened = above / temperature;
+    return softened - logf(warp_sum<TEAM_EXAMPLES>(is_class ? expf(softened) : 0.0f));
+}
+
+// learn_from_teacher in half a warp, likewise. `above` is this lane's logit less the largest; the loss, and `d` of this lane's class.
+__device__ inline float persistent_learn(unsigned e, float above, float loss, float &d) {
+    const PersistentRun &run = persistent_shared().run;
+    const float weight = run.teacher_weight, temperature = run.temperature;
+    const unsigned k = threadIdx.x % TEAM_EXAMPLES;
+    // Behind the last example and the last class the last one's: their lanes count for nothing.
+    const unsigned example = run.example(min(e, run.team.examples - 1));
+    const float logit = run.teacher[example * CLASSES + min(k, CLASSES - 1u)];
+    float largest = logit;
+    unsigned at = k;
+    largest_of_half(largest, at);
+    const float ours = log_softmax_of_half(above, temperature, k < CLASSES);
+    const float theirs = log_softmax_of_half(logit - largest, temperature, k < CLASSES);
+    const float share = expf(theirs);
+    const float divergence = warp_sum<TEAM_EXAMPLES>(k < CLASSES ? share * (theirs - ours) : 0.0f);
+    d = (1.0f - weight) * d + weight * temperature * (expf(ours) - share);
+    return (1.0f - weight) * loss + weight * temperature * temperature * divergence;
+}
+
 // Softmax and cross-entropy of one of the team's examples in half a warp, a lane a class: cross_entropy in parallel. Its loss,
 // and 1 if the largest logit is the label's, in every lane; d_logits in the logits' place.
 __device__ inline float2 persistent_cross_entropy(unsigned e, unsigned label) {
@@ -158,31 +196,26 @@ __device__ inline float2 persistent_cross_entropy(unsigned e, unsigned label) {
     const bool counts = e < run.team.examples;
     // Lanes without a class take the last one's.
     const float logit = s.within.linear.logits[e * CLASSES + min(k, CLASSES - 1u)];
-    // The largest, of equal ones the first.
     float largest = logit;
     unsigned best = k;
-#pragma unroll
-    for (unsigned distance = SEGMENT / 2; distance > 0; distance /= 2) {
-        const float other = __shfl_xor_sync(ALL_LANES, largest, distance);
-        const unsigned at = __shfl_xor_sync(ALL_LANES, best, distance);
-        if (other > largest || (other == largest && at < best)) {
-            largest = other;
-            best = at;
-        }
-    }
+    largest_of_half(largest, best);
     const float smoothing = run.smoothing, share = smoothing / CLASSES;
     const float above = logit - largest, power = k < CLASSES ? expf(above) : 0.0f;
     const float sum = warp_sum<SEGMENT>(power), all = warp_sum<SEGMENT>(k < CLASSES ? above : 0.0f);
     const float label_logit = warp_sum<SEGMENT>(k == label ? above : 0.0f);
+    float loss = logf(sum) - ((1.0f - smoothing) * label_logit + share * all);
+    float d = power / sum - (k == label ? 1.0f - smoothing + share : share);
+    if (run.teacher_weight != 0.0f) {
+        loss = persistent_learn(e, above, loss, d);
+    }
+    d /= run.n;
     __syncwarp(); // all have read their logits
     if (k < CLASSES) {
-        const float d = (power / sum - (k == label ? 1.0f - smoothing + share : share)) / run.n;
         s.within.linear.logits[e * CLASSES + k] = counts ? d : 0.0f;
         if (run.is_mine(e)) {
             run.work(WORK_D_LOGITS)[run.example(e) * D_LOGITS_ROW + k] = d;
         }
     }
-    const float loss = logf(sum) - ((1.0f - smoothing) * label_logit + share * all);
     return make_float2(counts ? loss : 0.0f, counts && best == label ? 1.0f : 0.0f);
 }
 

@@ -60,6 +60,9 @@ __device__ inline bool persistent_step() {
     s.all.arrive();
     if (thread_again() == 0) {
         run.order.pointer += run.n;
+        if (run.teacher_weight != 0.0f) {
+            run.teacher.pointer += run.n * CLASSES;
+        }
         run.descent.coefficients.pointer += COEFFICIENT_COUNT;
         run.tag ^= 1;
         run.steps--;
@@ -78,7 +81,7 @@ __device__ inline bool persistent_step() {
 struct PersistentArguments {
     const unsigned char *images, *labels;
     const unsigned *order;
-    const float *settings, *coefficients;
+    const float *teacher, *settings, *coefficients;
     const unsigned char *treatments;
     float *parameters, *first_moments, *second_moments, *gradients, *batch_mean, *batch_var;
     double *totals;
@@ -94,6 +97,7 @@ __device__ inline void persistent_begin(const PersistentArguments &a) {
     s.run = {a.images,
              a.labels,
              a.order,
+             a.teacher,
              a.parameters,
              a.gradients,
              a.batch_mean,
@@ -101,6 +105,8 @@ __device__ inline void persistent_begin(const PersistentArguments &a) {
              a.settings,
              a.settings[SETTING_EPS],
              a.settings[SETTING_LABEL_SMOOTHING],
+             a.settings[SETTING_TEACHER_WEIGHT],
+             a.settings[SETTING_TEMPERATURE],
              a.workspace,
              reinterpret_cast<float2 *>(a.exchange),
              descent,
@@ -151,11 +157,12 @@ __device__ inline void persistent_run(const PersistentArguments &arguments) {
 #define PERSISTENT_KERNEL(NAME, CLUSTERS)                                                                              \
     extern "C" __global__ void __launch_bounds__(PERSISTENT_THREADS, 1)                                               \
         NAME(const unsigned char *__restrict__ images, const unsigned char *__restrict__ labels,                      \
-             const unsigned *__restrict__ order, const float *__restrict__ settings,                                  \
-             const float *__restrict__ coefficients, const unsigned char *__restrict__ treatments, float *parameters, \
-             float *first_moments, float *second_moments, float *gradients, float *batch_mean, float *batch_var,      \
-             double *totals, float *workspace, float *exchange, unsigned is_adamw, unsigned steps, unsigned n) {      \
-        persistent_run<CLUSTERS>({images, labels, order, settings, coefficients, treatments, parameters,              \
+             const unsigned *__restrict__ order, const float *__restrict__ teacher,                                   \
+             const float *__restrict__ settings, const float *__restrict__ coefficients,                              \
+             const unsigned char *__restrict__ treatments, float *parameters, float *first_moments,                   \
+             float *second_moments, float *gradients, float *batch_mean, float *batch_var, double *totals,            \
+             float *workspace, float *exchange, unsigned is_adamw, unsigned steps, unsigned n) {                      \
+        persistent_run<CLUSTERS>({images, labels, order, teacher, settings, coefficients, treatments, parameters,     \
                                   first_moments, second_moments, gradients, batch_mean, batch_var, totals, workspace, \
                                   exchange, is_adamw, steps, n});                                                     \
     }

@@ -79,13 +79,13 @@ fn the_sanitizers_find_nothing_in_an_operation_and_a_step() {
 #[test]
 fn the_engine_suite_passes_on_the_cpu_build_of_the_graph() {
     let Some(output) = on_the_fake_driver("engines::cuda_graph::", &[]) else { return };
-    assert_passed(&output, 16);
+    assert_passed(&output, 17);
 }
 
 #[test]
 fn the_engine_suite_passes_on_the_cpu_build_of_the_persistent_kernel() {
     let Some(output) = on_the_fake_driver("engines::cuda_persistent::", &[]) else { return };
-    assert_passed(&output, 16);
+    assert_passed(&output, 17);
 }
 
 #[test]

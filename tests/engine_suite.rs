@@ -6,6 +6,7 @@ use bn_core::lenet::{CLASSES, PIXELS, TENSORS};
 use bn_core::network::Role;
 use host_trainer::data::Split;
 use host_trainer::data::augment::{self, Augmentation};
+use host_trainer::engine::distill::Soft;
 use host_trainer::engine::reference::Reference;
 use host_trainer::engine::{Engine, MOMENTUM, Optimizer, Steps, Totals};
 use host_trainer::model::parameters::{Parameters, Variance};
@@ -97,7 +98,7 @@ macro_rules! engine_suite {
                 unbiased_is_n_over_n_minus_1 batches_of_one_are_refused partial_batches_are_refused
                 a_nan_ends_the_call evaluation_counts_every_example_once samples_are_shown_as_they_say
                 optimizers_and_smoothing_are_the_references batches_of_any_size_are_the_references
-                moments_go_in_and_out);
+                moments_go_in_and_out a_teacher_is_learnt_from);
         }
     };
     (@tests $attributes:tt $($test:ident)*) => {
@@ -459,6 +460,39 @@ pub(crate) fn moments_go_in_and_out(new: New, _: &Tolerances) {
     assert!(without != with);
     first.set_parameters(&with.0);
     assert!(first.moments().is_none(), "another model, nothing to remember");
+}
+
+/// What a teacher says is learnt as the reference in f64 learns it, beside decay and smoothing; and in two calls to the same bits. Batches
+/// fill no warp and no team of blocks.
+pub(crate) fn a_teacher_is_learnt_from(new: New, tolerances: &Tolerances) {
+    const N: usize = 21;
+    let split = noise(31, 6 * N);
+    let order = all(&split);
+    let logits: Vec<f32> = (0..split.len() * CLASSES).map(|i| ((i * 37) % 101) as f32 / 20.0 - 2.5).collect();
+    let lrs: Vec<f64> = (1..=6).map(|i| 1e-3 * f64::from(i)).collect();
+    // The steps from one number up to another.
+    let train = |engine: &mut dyn Engine, from: usize, to: usize, weight: f64| {
+        let logits = &logits[from * N * CLASSES..to * N * CLASSES];
+        let soft = Some(Soft { logits, temperature: 3.0, weight });
+        let steps = Steps { batch_size: N, before: from as u64, soft, ..adamw(&lrs[from..to]) };
+        engine.train_steps(&split, &order[from * N..to * N], &steps).unwrap()
+    };
+    let variance = Variance::Biased;
+    let (mut exact, mut whole, mut halves) = (Reference::<f64>::new(1, variance), new(1, variance), new(1, variance));
+    let expected = train(&mut exact, 0, 6, 0.75);
+    let without = train(&mut Reference::<f64>::new(1, variance), 0, 6, 0.0);
+    assert!((without.loss / expected.loss - 1.0).abs() > 0.1, "the teacher shows: {expected:?} {without:?}");
+
+    let totals = train(&mut *whole, 0, 6, 0.75);
+    let off = (totals.loss / expected.loss - 1.0).abs();
+    assert!(off <= tolerances.loss, "loss off by {off:e}");
+    assert!(totals.correct.abs_diff(expected.correct) <= tolerances.correct, "{totals:?} for {expected:?}");
+    for ((spec, ours), exact) in TENSORS.iter().zip(&whole.parameters().tensors).zip(&exact.parameters().tensors) {
+        assert_close("with a teacher:", spec.name, ours, exact, tolerances.after_step20, 1e-9);
+    }
+    train(&mut *halves, 0, 2, 0.75);
+    train(&mut *halves, 2, 6, 0.75);
+    assert!(halves.parameters() == whole.parameters());
 }
 
 fn adamw(lrs: &[f64]) -> Steps<'_> {

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use host_trainer::data::{Dataset, Split};
+use host_trainer::engine::cpu::graph::GraphCpu;
 use host_trainer::engine::select::{AVAILABLE, EngineName, create};
+use host_trainer::engine::taught::Taught;
 use host_trainer::engine::{Engine, Optimizer, initial_parameters};
 use host_trainer::evaluate::{Request, evaluate};
 use host_trainer::exchange::{ImportOptions, Imported, Source, import};
@@ -85,8 +87,11 @@ impl Watcher for StopAfter {
 fn every_engine_resumes_to_the_same_bits() {
     for recipe in [short(), short_best(), short_momentum()] {
         for network in [Network::lenet(), tiny()] {
-            AVAILABLE.into_iter().for_each(|name| assert_resumes_to_the_same_bits(name, &network, &recipe));
+            AVAILABLE.into_iter().for_each(|name| assert_resumes_to_the_same_bits(name, &network, &recipe, false));
         }
+    }
+    for network in [Network::lenet(), tiny()] {
+        AVAILABLE.into_iter().for_each(|name| assert_resumes_to_the_same_bits(name, &network, &short_best(), true));
     }
 }
 
@@ -94,10 +99,11 @@ fn every_engine_resumes_to_the_same_bits() {
 #[ignore = "needs an NVIDIA GPU; `cuda::` runs it on the CPU build of the kernels"]
 fn cuda_resumes_to_the_same_bits() {
     for recipe in [short(), short_best(), short_momentum()] {
-        assert_resumes_to_the_same_bits(EngineName::CudaGraph, &Network::lenet(), &recipe);
+        assert_resumes_to_the_same_bits(EngineName::CudaGraph, &Network::lenet(), &recipe, false);
     }
-    assert_resumes_to_the_same_bits(EngineName::CudaPersistent, &Network::lenet(), &short_best());
-    assert_resumes_to_the_same_bits(EngineName::CudaPersistent, &Network::lenet(), &short_momentum());
+    assert_resumes_to_the_same_bits(EngineName::CudaGraph, &Network::lenet(), &short_best(), true);
+    assert_resumes_to_the_same_bits(EngineName::CudaPersistent, &Network::lenet(), &short_best(), true);
+    assert_resumes_to_the_same_bits(EngineName::CudaPersistent, &Network::lenet(), &short_momentum(), false);
 }
 
 /// A network that LeNet's own engines do not take.
@@ -122,11 +128,19 @@ fn short_best() -> Recipe {
 }
 
 /// Trains for two epochs of 24 steps, once in one go and once over a checkpoint file written in the middle of the second; an
-/// engine that takes a whole epoch at once stops behind the first one's steps, before its evaluation.
-fn assert_resumes_to_the_same_bits(name: EngineName, network: &Arc<Network>, recipe: &Recipe) {
+/// engine that takes a whole epoch at once stops behind the first one's steps, before its evaluation. With a teacher or without.
+fn assert_resumes_to_the_same_bits(name: EngineName, network: &Arc<Network>, recipe: &Recipe, with_teacher: bool) {
     let dataset = dataset();
     let untrained = |seed| initial_parameters(network, seed, Variance::Biased);
-    let fresh = || create(name, &untrained(3)).unwrap();
+    let engine = |seed| {
+        let student = create(name, &untrained(seed)).unwrap();
+        let teacher = GraphCpu::of(&initial_parameters(&tiny(), 7, Variance::Biased), None);
+        if !with_teacher {
+            return student;
+        }
+        Box::new(Taught { student, teacher, temperature: 3.0, weight: 0.5 }) as Box<dyn Engine>
+    };
+    let fresh = || engine(3);
     let begin = |engine: &dyn Engine| train::begin(engine.name(), &dataset, 3, recipe.clone()).unwrap();
 
     let mut whole = fresh();
@@ -147,7 +161,7 @@ fn assert_resumes_to_the_same_bits(name: EngineName, network: &Arc<Network>, rec
     };
     let read = Checkpoint::from_bytes(Path::new("memory"), &saved.to_bytes().unwrap()).unwrap();
 
-    let mut second = create(name, &untrained(99)).unwrap();
+    let mut second = engine(99);
     second.set_parameters(&read.parameters);
     read.moments.iter().for_each(|moments| second.set_moments(moments));
     let Origin::Trained(mut state) = read.origin else { unreachable!("it was written as a run") };

@@ -43,7 +43,7 @@ pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
             let teacher = args.teaching.open()?;
             // Data of one's own may change the network's classes; then the run asks again.
             if let Some(teacher) = teacher.as_ref().filter(|_| args.data.data.is_none()) {
-                teacher.check(&network, engine.name())?;
+                teacher.check(&network)?;
             }
             if let Some(path) = &args.out {
                 RunDir::new(path, args.force)?;

@@ -62,16 +62,13 @@ impl Teacher {
         Ok(found)
     }
 
-    /// Whether a network can learn from it on an engine.
+    /// Whether a network can learn from it.
     ///
     /// # Errors
     /// [`Error::BadArgument`] that says what does not fit.
-    pub fn check(&self, student: &Network, engine: &str) -> Result<()> {
+    pub fn check(&self, student: &Network) -> Result<()> {
         let teacher = &self.parameters.network;
         let bad = |problem: String, remedy: &str| Err(Error::BadArgument { problem, remedy: remedy.into() });
-        if engine.starts_with("cuda") {
-            return bad(format!("engine {engine} learns from no teacher"), "take --engine cpu");
-        }
         if Task::of(student) != Task::Classes || Task::of(teacher) != Task::Classes {
             return bad("a teacher's softened outputs are of classes".into(), "train without --teacher");
         }
@@ -103,7 +100,7 @@ impl Teacher {
     /// # Errors
     /// As [`check`](Self::check).
     pub fn teach(self, student: Box<dyn Engine>) -> Result<Box<dyn Engine>> {
-        self.check(&student.parameters().network, student.name())?;
+        self.check(&student.parameters().network)?;
         let Teaching { temperature, weight, .. } = self.teaching;
         Ok(Box::new(Taught { student, teacher: GraphCpu::of(&self.parameters, None), temperature, weight }))
     }

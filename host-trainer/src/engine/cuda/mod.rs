@@ -21,6 +21,7 @@ use self::persistent::{Form, Largest};
 use self::shapes::{COEFFICIENT_COUNT, PARAMETERS, TOTAL_CORRECT, TOTAL_COUNT, TOTAL_EXAMPLES, TOTAL_LOSS};
 use self::split::{DeviceSplit, DeviceSplits};
 use self::step::{Batch, Model};
+use super::distill::Soft;
 use super::steps::{Coefficients, Tensors};
 use super::{Engine, Moments, Optimizer, Steps, Totals, initial_parameters};
 use crate::data::Split;
@@ -58,6 +59,13 @@ pub struct Cuda {
     variance: Variance,
     /// Whether `parameters` and `moments` still have to go to the device.
     changed: bool,
+}
+
+/// What a call's losses are taken against, besides the labels.
+#[derive(Default)]
+struct Targets<'a> {
+    label_smoothing: f64,
+    soft: Option<Soft<'a>>,
 }
 
 /// Steps of the larger graph. A graph starts some microseconds after the one before it has ended, whatever it holds.
@@ -115,10 +123,10 @@ impl Cuda {
     ///
     /// Whether the split on the device is still what the caller holds is found out while the device works; in the rare case that
     /// it is not, the work is done again.
-    fn run_on(&mut self, split: &Split, label_smoothing: f64, queue: impl Fn(&mut Self) -> Result<()>) -> Result<()> {
+    fn run_on(&mut self, split: &Split, targets: &Targets<'_>, queue: impl Fn(&mut Self) -> Result<()>) -> Result<()> {
         loop {
             let certain = self.splits.find(&self.device, split)?;
-            self.prepare(label_smoothing)?;
+            self.prepare(targets)?;
             queue(self)?;
             if certain || self.splits.newest_is(split) {
                 return Ok(());
@@ -129,7 +137,7 @@ impl Cuda {
     }
 
     /// Brings what a call needs to the device: the model if it was set anew, the settings, zeroed totals.
-    fn prepare(&mut self, label_smoothing: f64) -> Result<()> {
+    fn prepare(&mut self, targets: &Targets<'_>) -> Result<()> {
         if self.changed {
             self.device.write(&self.parameters, &mut self.model.parameters)?;
             let Moments { first, second } = self.moments.clone().unwrap_or_else(|| Moments::zero(&self.network));
@@ -140,7 +148,16 @@ impl Cuda {
         }
         let unbiased = if self.variance == Variance::Unbiased { 1.0 } else { 0.0 };
         let eps = self.network.common_eps().expect("one eps for all layers");
-        self.device.write(&[eps, unbiased, label_smoothing as f32], &mut self.model.settings)?;
+        let (weight, temperature) = targets.soft.map_or((0.0, 1.0), |soft| (soft.weight, soft.temperature));
+        let of_loss = [targets.label_smoothing, weight, temperature].map(|number| number as f32);
+        self.device.write(&[&[eps, unbiased], of_loss.as_slice()].concat(), &mut self.model.settings)?;
+        if let Some(soft) = targets.soft {
+            if self.model.teacher.len() < soft.logits.len() {
+                self.graphs = None;
+                self.model.teacher = self.device.zeros(soft.logits.len())?;
+            }
+            self.device.write(soft.logits, &mut self.model.teacher)?;
+        }
         self.device.write(&[0.0; TOTAL_COUNT], &mut self.model.totals)
     }
 
@@ -263,7 +280,6 @@ impl Engine for Cuda {
     fn train_steps(&mut self, split: &Split, order: &[u32], steps: &Steps<'_>) -> Result<Totals> {
         steps.check(order);
         check_indices(split, order);
-        assert!(steps.soft.is_none(), "the kernels learn from no teacher; `Teacher::check` refuses it");
         assert!(
             steps.trains_batch_norm_as_usual(),
             "the kernels train it as usual; `Recipe::check_engine` refuses else"
@@ -275,7 +291,7 @@ impl Engine for Cuda {
         if !persistent && matches!(self.level, Level::Persistent | Level::Cluster) {
             return Err(self.largest.too_small(self.level));
         }
-        self.run_on(split, steps.label_smoothing, |engine| {
+        self.run_on(split, &Targets { label_smoothing: steps.label_smoothing, soft: steps.soft }, |engine| {
             engine.prepare_batches(order, steps.batch_size)?;
             engine.prepare_steps(steps)?;
             engine.queue(steps)
@@ -299,7 +315,7 @@ impl Engine for Cuda {
             return Ok(Totals::default());
         }
         let loss_slots = self.device.zeros(2 * split.len())?;
-        self.run_on(split, 0.0, |engine| {
+        self.run_on(split, &Targets::default(), |engine| {
             step::infer(&engine.device, &engine.model, engine.splits.newest(), &loss_slots)
         })?;
         self.totals()
@@ -309,7 +325,7 @@ impl Engine for Cuda {
         let n = batch.len();
         assert!(n > 1, "BatchNorm cannot train on a batch of {n}; use two examples or more");
         check_indices(split, batch);
-        self.run_on(split, 0.0, |engine| {
+        self.run_on(split, &Targets::default(), |engine| {
             engine.prepare_batches(batch, n)?;
             let Self { device, model, splits, batch, .. } = engine;
             let batch = batch.as_ref().expect("made above");

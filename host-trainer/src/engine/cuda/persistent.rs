@@ -156,7 +156,7 @@ pub(super) fn train(
         blocks: steps.n.div_ceil(EXAMPLES_PER_BLOCK),
         threads: PERSISTENT_THREADS,
         arguments: &[
-            Argument::from(&split.images), Argument::from(&split.labels), Argument::from(&m.order),
+            Argument::from(&split.images), Argument::from(&split.labels), Argument::from(&m.order), Argument::from(&m.teacher),
             Argument::from(&m.settings), Argument::from(&m.coefficients), Argument::from(&m.treatments),
             Argument::from(&m.parameters), Argument::from(&m.moments[0]), Argument::from(&m.moments[1]),
             Argument::from(&m.gradients), Argument::from(&m.batch_mean), Argument::from(&m.batch_var),

@@ -56,8 +56,9 @@ pub(super) const BN_CHANNELS: usize = CONV1_CHANNELS + CONV2_CHANNELS + LINEAR1 
 /// Values of all tensors, the moving statistics among them.
 pub(super) const PARAMETERS: usize = parameters();
 
-/// Floats that the host sets for every call: `eps`, 1 for unbiased statistics, and label smoothing.
-pub(super) const SETTING_COUNT: usize = 3;
+/// Floats that the host sets for every call: `eps`, 1 for unbiased statistics, label smoothing, a teacher's weight (0: none) and its
+/// temperature.
+pub(super) const SETTING_COUNT: usize = 5;
 /// Floats that the host sets for every step: `rate`, `decay` and `root` of [`Coefficients`](crate::engine::steps::Coefficients).
 pub(super) const COEFFICIENT_COUNT: usize = 3;
 /// Doubles that the host reads after every call.
@@ -130,7 +131,7 @@ const SIZES: [(&str, usize); 31] = [
 ];
 
 /// Positions in buffers that do not follow from the table of tensors.
-const POSITIONS: [(&str, usize); 16] = [
+const POSITIONS: [(&str, usize); 18] = [
     ("PARAMETERS", PARAMETERS),
     ("BN1", 0),
     ("BN2", CONV1_CHANNELS),
@@ -140,6 +141,8 @@ const POSITIONS: [(&str, usize); 16] = [
     ("SETTING_EPS", 0),
     ("SETTING_UNBIASED", 1),
     ("SETTING_LABEL_SMOOTHING", 2),
+    ("SETTING_TEACHER_WEIGHT", 3),
+    ("SETTING_TEMPERATURE", 4),
     ("COEFFICIENT_RATE", 0),
     ("COEFFICIENT_DECAY", 1),
     ("COEFFICIENT_ROOT", 2),

@@ -26,7 +26,7 @@ pub(super) struct Model {
     /// AdamW's running means of gradients and of their squares.
     pub(super) moments: [CudaSlice<f32>; 2],
     pub(super) treatments: CudaSlice<u8>,
-    /// `eps`, unbiased, label smoothing.
+    /// `eps`, unbiased, label smoothing, a teacher's weight and temperature.
     pub(super) settings: CudaSlice<f32>,
     /// `rate`, `decay` and `root` of each step of the call.
     pub(super) coefficients: CudaSlice<f32>,
@@ -36,6 +36,8 @@ pub(super) struct Model {
     pub(super) step: CudaSlice<u32>,
     /// Indices of the call's examples.
     pub(super) order: CudaSlice<u32>,
+    /// A teacher's logits of them; one that is never read without a teacher.
+    pub(super) teacher: CudaSlice<f32>,
 }
 
 impl Model {
@@ -52,6 +54,7 @@ impl Model {
             totals: device.zeros(TOTAL_COUNT)?,
             step: device.zeros(1)?,
             order: device.zeros(1)?,
+            teacher: device.zeros(1)?,
         })
     }
 }
@@ -167,7 +170,7 @@ pub(super) fn forward(device: &Device, m: &Model, b: &Batch, split: &DeviceSplit
     launch!(device, linear_2_forward, LINEAR2, LINEAR_THREADS,
         &b.y3, &m.parameters, &m.settings, &m.batch_mean, &m.batch_var, &b.x_hat4, &b.y4, b.n);
     launch!(device, cross_entropy_forward, b.n.div_ceil(LANES), LANES,
-        &b.y4, &split.labels, &m.order, &m.step, &m.parameters, &m.settings, &b.logits, &b.d_logits, &b.loss_slots, b.n);
+        &b.y4, &split.labels, &m.order, &m.step, &m.teacher, &m.parameters, &m.settings, &b.logits, &b.d_logits, &b.loss_slots, b.n);
     Ok(())
 }
 
