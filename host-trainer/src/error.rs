@@ -117,6 +117,16 @@ impl Error {
         Error::BadFile { path: path.as_ref().to_owned(), problem, remedy: remedy.into() }
     }
 
+    /// A [`Error::BadArgument`] that also says which data it is about.
+    pub(crate) fn in_data(self, source: &str) -> Self {
+        match self {
+            Error::BadArgument { problem, remedy } => {
+                Error::BadArgument { problem: format!("{source}: {problem}"), remedy }
+            }
+            other => other,
+        }
+    }
+
     /// An [`Error::Io`], for `map_err`.
     pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_owned();

@@ -67,6 +67,9 @@ pub(super) fn run(args: TrainArgs, out: &mut dyn Write) -> Result<()> {
     };
     if !args.console.quiet {
         output::notice(&run.describe(&dataset));
+        if let Some(hint) = run.hint(&dataset) {
+            output::notice(&format!("notice: {hint}"));
+        }
     }
     let report = run.train(&dataset, args.console.quiet)?;
     if args.console.json { output::json(out, &report) } else { output::text(out, &figures(&report)) }

@@ -88,7 +88,7 @@ pub const CSV: Wanted = Wanted {
 };
 /// A picture.
 pub const PICTURE: Wanted = Wanted {
-    name: "a picture (PNG, JPEG or BMP)",
+    name: "a PNG, JPEG or BMP",
     kinds: &[Kind::Picture("PNG"), Kind::Picture("JPEG"), Kind::Picture("BMP")],
     limit: 256 * MIB,
     remedy: "save it as an RGB or grey PNG, JPEG or BMP, or remove it",

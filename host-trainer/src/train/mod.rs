@@ -30,6 +30,7 @@ pub mod saves;
 pub mod teacher;
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -116,9 +117,8 @@ pub enum End {
 pub fn of_data(network: &Arc<Network>, dataset: &Dataset) -> Result<Arc<Network>> {
     let is_shipped = is_shipped(network);
     let check = |network: Arc<Network>| {
-        input::check(&network, &dataset.train)?;
-        input::check(&network, &dataset.test)?;
-        Ok(network)
+        let both = input::check(&network, &dataset.train).and_then(|()| input::check(&network, &dataset.test));
+        both.map(|()| network).map_err(|error| error.in_data(&dataset.source))
     };
     if Task::of(network) == Task::Reconstruction || (network.has_classes() && !is_shipped) {
         return check(network.clone());
@@ -229,9 +229,10 @@ pub fn begin(engine: &str, dataset: &Dataset, seed: u64, recipe: Recipe) -> Resu
 /// [`Error::BadArgument`] if the run was started on other data.
 pub fn check_resumable(dataset: &Dataset, state: &TrainingState) -> Result<()> {
     if digest(dataset) != state.dataset_digest {
+        let flag = if Path::new(&state.dataset).is_absolute() { "--data" } else { "--data-dir" };
         return Err(Error::BadArgument {
             problem: format!("{} is not the data that this run was started on ({})", dataset.source, state.dataset),
-            remedy: "name the same data with --data-dir, or start a new run".into(),
+            remedy: format!("name the same data with {flag}, or start a new run"),
         });
     }
     check_batch(dataset, &state.recipe)

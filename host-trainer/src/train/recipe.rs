@@ -147,6 +147,9 @@ pub const BEST: Recipe = Recipe {
     test_every: 0,
 };
 
+/// Fewer steps leave BatchNorm's moving statistics, and often the weights, near where they began.
+const FEW_STEPS: usize = 300;
+
 /// Every recipe that `--recipe` knows.
 pub const RECIPES: [Recipe; 3] = [SEED, D2L_1_0, BEST];
 
@@ -154,6 +157,18 @@ impl Recipe {
     /// The recipe of that name.
     pub fn named(name: &str) -> Option<Self> {
         RECIPES.into_iter().find(|recipe| recipe.name == name)
+    }
+
+    /// What to change where so many training examples make too few steps, in one line.
+    pub fn hint(&self, examples: usize) -> Option<String> {
+        let steps = examples / self.batch_size * self.epochs;
+        (steps < FEW_STEPS).then(|| {
+            format!(
+                "{examples} training examples in batches of {} make {steps} steps in {} epochs, too few to learn much; take a \
+                 smaller --batch-size, such as 32, and more --epochs",
+                self.batch_size, self.epochs
+            )
+        })
     }
 
     /// What is done to the images.
@@ -289,6 +304,17 @@ mod tests {
         assert!((0..100).all(|step| SEED.lr_at(step, 100) == 1.0));
         assert_eq!(Augmentation::default(), SEED.augmentation());
         assert_eq!(D2L_1_0.describe(), "10 epochs, batch size 128, lr 0.1");
+    }
+
+    #[test]
+    fn little_data_gets_a_hint() {
+        assert_eq!(SEED.hint(60_000), None);
+        let hint = SEED.hint(320).unwrap();
+        assert!(
+            hint.starts_with("320 training examples in batches of 256 make 10 steps in 10 epochs, too few"),
+            "{hint}"
+        );
+        assert_eq!(Recipe { batch_size: 32, epochs: 30, ..SEED }.hint(320), None);
     }
 
     #[test]

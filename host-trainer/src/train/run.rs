@@ -229,11 +229,12 @@ impl Run {
             (epoch, 0) => format!(", going on after epoch {epoch}"),
             (epoch, step) => format!(", going on in epoch {} after step {step}", epoch + 1),
         };
+        // Own data is called what it is found at.
+        let found = if dataset.name == dataset.source { String::new() } else { format!(" ({})", dataset.source) };
         format!(
-            "training {} on {} ({}) with engine {} ({}), seed {}, recipe {}: {}, {} running variance{}{}{from}",
+            "training {} on {}{found} with engine {} ({}), seed {}, recipe {}: {}, {} running variance{}{}{from}",
             self.engine.parameters().network.name(),
             dataset.name,
-            dataset.source,
             self.engine.name(),
             self.engine.device(self.state.recipe.batch_size),
             self.state.seed,
@@ -243,6 +244,12 @@ impl Run {
             taught(self.state.teacher.as_ref()),
             held_out(self.state.holdout),
         )
+    }
+
+    /// What to change where the user's own data is little; nobody needs it of data that is built in.
+    pub fn hint(&self, dataset: &Dataset) -> Option<String> {
+        let is_own = Path::new(&dataset.name).is_absolute();
+        self.state.recipe.hint(dataset.train.len()).filter(|_| is_own)
     }
 
     /// Trains to the end of the recipe. The directory stays claimed as long as the run lives.

@@ -121,14 +121,14 @@ fn train_and_test_folders_are_taken_as_they_are_and_classes_by_name() {
 fn a_mistake_in_a_folder_is_named_with_its_file() {
     let sound = png([0; 6]);
     let cases: [(&str, &[u8], &str); 8] = [
-        ("cat/notes.txt", b"some words", "cat/notes.txt: this is a text file, not a picture"),
+        ("cat/notes.txt", b"some words", "cat/notes.txt: this is a text file, not a PNG"),
         ("cat/empty.png", b"", "cat/empty.png: the file is empty"),
         ("cat/cut.png", &sound[..40], "cat/cut.png: it is a damaged PNG"),
         ("beside.png", &sound, "beside.png: it lies beside the folders of classes"),
         ("cat/deeper/x.png", &sound, "cat/deeper: this is a folder inside a class's folder"),
         ("a,b/x.png", &sound, "\"a,b\" cannot be a class's name"),
         ("train/cat/x.png", &sound, "it has train/ but no test/"),
-        ("cat/x.gif", b"GIF89a", "cat/x.gif: this is a picture (GIF), not a picture (PNG, JPEG or BMP)"),
+        ("cat/x.gif", b"GIF89a", "cat/x.gif: this is a picture (GIF), not a PNG, JPEG or BMP"),
     ];
     for (name, content, message) in cases {
         let folder = folder(&[("cat/sound.png", &sound), (name, content)]);
