@@ -17,7 +17,8 @@ use crate::model::lenet::to_lenet;
 use crate::model::parameters::Parameters;
 use crate::network::Network;
 use crate::plan;
-use crate::quantize::fine_tune::{FineTuned, FineTuning, fine_tune};
+use crate::quantize::fine_tune::lenet::fine_tune;
+use crate::quantize::fine_tune::{FineTuned, FineTuning};
 use crate::quantize::general::dead::DeadChannels;
 use crate::quantize::general::{self, General};
 use crate::quantize::measure::{Activations, measure};
@@ -248,7 +249,8 @@ fn of_lenet(parameters: &Parameters, nets: &Networks, sample: &Split, request: &
     let mut fine_tuned = None;
     if let Some(fine_tuning) = request.fine_tuning {
         write(&quantized)?;
-        let (tuned, found) = fine_tune(&quantized, &nets.folded, request.calibration, fine_tuning);
+        let model = (parameters, &*nets.folded);
+        let (tuned, found) = fine_tune(&quantized, model, request.calibration, fine_tuning)?;
         (quantized, fine_tuned) = (tuned, Some(found));
     }
     let file = write(&quantized)?;
@@ -259,10 +261,6 @@ fn of_lenet(parameters: &Parameters, nets: &Networks, sample: &Split, request: &
 /// Any other network's.
 fn of_any(parameters: &Parameters, sample: &Split, request: &ExportRequest<'_>) -> Result<Made> {
     let network = &parameters.network;
-    if request.fine_tuning.is_some() {
-        let problem = format!("--qat fine-tunes LeNet alone, and the network is {}", network.name());
-        return Err(refused(problem, "leave --qat away"));
-    }
     let (steps, keep_dead) = match request.channels {
         Channels::Of(old) if old.network().topology.digest() == network.topology().digest() => {
             (old.steps().iter().map(|step| step.step).collect(), true)
@@ -270,8 +268,10 @@ fn of_any(parameters: &Parameters, sample: &Split, request: &ExportRequest<'_>) 
         Channels::All => (plan::steps(network)?, true),
         Channels::Of(_) | Channels::Live => (plan::steps(network)?, false),
     };
-    let General { file, layers, activations, dead } = general::quantize(parameters, &steps, &sample.inputs, keep_dead)?;
-    Ok(Made { file, layers, activations, fine_tuned: None, dead: Some(dead) })
+    let fine_tuning = request.fine_tuning.map(|fine_tuning| (fine_tuning, request.calibration));
+    let asked = general::Request { parameters, steps: &steps, inputs: &sample.inputs, keep_dead, fine_tuning };
+    let General { file, layers, activations, fine_tuned, dead } = general::quantize(&asked)?;
+    Ok(Made { file, layers, activations, fine_tuned, dead: Some(dead) })
 }
 
 /// Outputs of a model's two forms in f32, one row an example.

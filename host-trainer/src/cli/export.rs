@@ -18,7 +18,7 @@ use crate::model::weights;
 use crate::model_file::ModelFile;
 use crate::network::Network;
 use crate::quantize::LayerReport;
-use crate::quantize::fine_tune::{Agreement, FineTuned};
+use crate::quantize::fine_tune::{Agreement, FineTuned, TunedLayer};
 use crate::quantize::general::dead::DeadLayer;
 use crate::train::checkpoint::Checkpoint;
 
@@ -140,22 +140,31 @@ fn weights_table(layers: &[LayerReport]) -> String {
     table
 }
 
-/// What fine-tuning found on the images that it was not shown.
+/// What fine-tuning found on the examples that it was not shown.
 fn fine_tuning_table(tuned: &FineTuned) -> String {
     let (before, after) = (&tuned.agreement[0], &tuned.agreement[tuned.kept]);
     let both = |of: &dyn Fn(&Agreement) -> String| format!("{:>9} {:>9}", of(before), of(after));
     let mut table = Table::default();
+    let closeness = match before.disagree {
+        Some(_) => "divergence from f32, nats",
+        None => "squared error, share of f32's squares",
+    };
     table
         .row(
-            format!("on {} training images held out", thousands(tuned.held_out)),
+            format!("on {} training examples held out", thousands(tuned.held_out)),
             format!("{:>9} {:>9}", "before", "after"),
         )
-        .row("divergence from f32, nats", both(&|a| format!("{:.2e}", a.divergence)))
-        .row("classified differently from f32", both(&|a| percent(a.disagree)))
-        .row("accuracy, int8", both(&|a| percent(a.accuracy)));
-    let changed: Vec<String> = (tuned.weights_changed.iter().zip(tuned.weights).enumerate())
-        .map(|(at, (&changed, all))| format!("{} of {} in linear {}", thousands(changed), thousands(all), at + 1))
-        .collect();
+        .row(closeness, both(&|a| format!("{:.2e}", a.divergence)));
+    if before.disagree.is_some() {
+        table.row("classified differently from f32", both(&|a| a.disagree.map(percent).unwrap_or_default()));
+    }
+    if before.accuracy.is_some() {
+        table.row("accuracy, int8", both(&|a| a.accuracy.map(percent).unwrap_or_default()));
+    }
+    let changed = tuned.layers.iter().map(|TunedLayer { layer, weights, changed }| {
+        format!("{} of {} in {layer}", thousands(*changed), thousands(*weights))
+    });
+    let changed: Vec<String> = changed.collect();
     let kept = match tuned.kept {
         0 => format!("none of the {} epochs made the integers better", tuned.epochs),
         epoch => format!("the integers after epoch {epoch} of {}", tuned.epochs),

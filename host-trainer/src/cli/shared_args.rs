@@ -121,7 +121,7 @@ pub struct ConsoleArgs {
 /// How integers are made of a model.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct QatArgs {
-    /// Fine-tune the integers for some epochs before they are written, so that they say what f32 says of the training images
+    /// Fine-tune the integers for some epochs before they are written, so that they say what f32 says of the training examples
     #[arg(long)]
     pub qat: bool,
     /// Epochs of --qat

@@ -6,7 +6,7 @@
 //! | `linear` | linear layers: a scale an output, integers chosen by what they cost |
 //! | `rounding` | that choice |
 //! | `general` | the integers of any network but LeNet |
-//! | `fine_tune` | quantisation-aware fine-tuning of the linear layers |
+//! | `fine_tune` | quantisation-aware fine-tuning |
 //! | `measure` | how the integer layers do beside the f32 ones |
 //!
 //! A convolution's weights are transformed first (see [`bn_core::ops::winograd`]) and get one scale for the layer: an entry

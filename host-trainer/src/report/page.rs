@@ -267,8 +267,8 @@ fn quantiser(facts: &Facts<'_>) -> Markup {
 
 /// What `--qat` found.
 fn fine_tuned(tuned: &FineTuned) -> Markup {
-    let changed: usize = tuned.weights_changed.iter().sum();
-    let all: usize = tuned.weights.iter().sum();
+    let changed: usize = tuned.layers.iter().map(|layer| layer.changed).sum();
+    let all: usize = tuned.layers.iter().map(|layer| layer.weights).sum();
     let integers = |epoch| if epoch == 0 { "before".into() } else { format!("after epoch {epoch}") };
     let rows = tuned.agreement.iter().enumerate();
     let rows: Vec<_> = rows.map(|(epoch, agreement)| table::named("integers", integers(epoch), agreement)).collect();
@@ -279,12 +279,12 @@ fn fine_tuned(tuned: &FineTuned) -> Markup {
                 0 => { "No epoch made the integers better, so they are those of before." }
                 epoch => {
                     "Those after epoch " (epoch) " were kept, the nearest to f32: " (thousands(changed)) " of "
-                    (thousands(all)) " linear weights changed."
+                    (thousands(all)) " weights of the layers that moved changed."
                 }
             }
         }
         (table::of_rows(
-            &format!("On {} training images held out from it", thousands(tuned.held_out)),
+            &format!("On {} training examples held out from it", thousands(tuned.held_out)),
             &rows,
         ))
     }

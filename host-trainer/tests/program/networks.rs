@@ -54,6 +54,11 @@ fn a_description_is_trained_continued_and_used_on_every_verb() {
     assert!(evaluated["accuracy_int8"].as_f64().unwrap() > 0.3, "{evaluated}");
     let exported = desk.json(&format!("export {checkpoint} {data} --limit 50 --json"));
     assert_eq!(exported["export"]["layers"].as_array().unwrap().len(), 3, "{exported}");
+    let tuned =
+        desk.json(&format!("export {checkpoint} {data} --limit 50 --qat --qat-epochs 2 --out tuned.bin --json"));
+    let layers = tuned["export"]["fine_tuned"]["layers"].as_array().unwrap();
+    let weights: Vec<_> = layers.iter().map(|layer| layer["weights"].as_u64().unwrap()).collect();
+    assert_eq!(weights, [36, 144, 40], "{tuned}");
     desk.ok(&format!("report long {data}"));
     let page = std::fs::read_to_string(desk.path("long/report.html")).unwrap();
     assert!(page.contains("<h1>tiny on ") && page.contains("behind conv2d 4 3x3 stride 2 pad 1 no_bias"));
@@ -149,6 +154,9 @@ fn a_network_without_classes_learns_to_give_its_input_back() {
     let evaluated = desk.json("evaluate run/checkpoint.safetensors --data x.npy --json");
     assert!((evaluated["error_f32_folded"].as_f64().unwrap() - loss).abs() < 0.02, "{evaluated}");
     assert!(desk.ok("report run --data x.npy").contains("mean squared error"));
+    let tuned = desk.ok("export run/checkpoint.safetensors --data x.npy --qat --out tuned.bin");
+    assert!(tuned.contains("squared error, share of f32's squares"), "{tuned}");
+    assert!(tuned.contains(" of 36 in ") && !tuned.contains("nats"), "{tuned}");
 }
 
 /// A network learns from a teacher, stops, goes on to the same bytes, and is not taken in by another teacher.

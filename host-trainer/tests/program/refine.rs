@@ -59,7 +59,7 @@ fn fine_tuned_integers_are_written_reported_and_the_same_twice() {
     let same = std::fs::read(desk.path("plain.bin")).unwrap() == std::fs::read(desk.path("a.bin")).unwrap();
     assert_eq!(same, kept == 0);
     let text = "export run/checkpoint.safetensors --limit 100 --qat --data-dir data --no-checksum --out c.bin";
-    assert!(desk.ok(text).contains("on 106 training images held out"));
+    assert!(desk.ok(text).contains("on 106 training examples held out"));
 }
 
 #[test]

@@ -1,13 +1,18 @@
-//! The forward pass is the device's to the bit, the slopes are the sigmoid's, and fine-tuning brings back what was lost.
+//! LeNet's layers are the device's to the bit, and fine-tuning brings back what was lost.
 
-use bn_core::kernels::linear::{Stream, portable::accumulate};
-use bn_core::quant::{LINEAR_UNIT, Quad};
-use bn_core::{Image, LeNet};
+use std::borrow::Cow;
+
+use bn_core::{FoldedLeNet, Image};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
-use crate::quantize::{Calibration, quantize};
+use crate::data::Split;
+use crate::export::Networks;
+use crate::model::inference;
+use crate::model::parameters::{Parameters, Variance};
+use crate::network::Network;
+use crate::quantize::{Calibration, Quantized, quantize};
 
 fn images(count: usize, seed: u64) -> Vec<Image> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -20,109 +25,99 @@ fn split(count: usize, seed: u64) -> Split {
     Split::of_images(images(count, seed), vec![0; count])
 }
 
-fn net(seed: u64) -> FoldedLeNet {
+fn net(seed: u64) -> (Parameters, Box<FoldedLeNet>) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut net = Box::new(LeNet::zero());
-    for tensor in net.tensors_mut() {
-        tensor.iter_mut().for_each(|value| *value += rng.random_range(-0.3..0.3));
+    let mut parameters = Parameters::zero(&Network::lenet(), Variance::Biased);
+    let mut move_by = |value: &mut f64| *value = f64::from((*value + rng.random_range(-0.3..0.3)) as f32);
+    parameters.tensors.iter_mut().flatten().for_each(&mut move_by);
+    // Variances are above zero.
+    for name in ["1.running_var", "5.running_var", "10.running_var", "13.running_var"] {
+        let at = parameters.network.index(name).unwrap();
+        parameters.tensors[at].iter_mut().for_each(|var| *var = var.abs() + 0.5);
     }
-    net.fold()
+    let folded = Networks::of(&parameters).unwrap().folded;
+    (parameters, folded)
 }
 
 fn quantized(net: &FoldedLeNet, split: &Split) -> Quantized {
     quantize(net, &Calibration::new(net, split.images())).unwrap().0
 }
 
-/// Every weight of the linear layers moved by up to two steps.
-fn disturbed(start: &Quantized, net: &FoldedLeNet) -> Quantized {
+/// Weights moved by up to two steps.
+pub(in crate::quantize) fn disturb(program: &mut Program) {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
-    let mut layers = Layers::new(start, net);
-    layers.layers.iter_mut().for_each(|layer| layer.disturb(|| rng.random_range(-2.0..2.0)));
-    layers.quantized(start)
+    for step in &mut program.steps {
+        let Work::Sums(sums) = &mut step.work else { continue };
+        let (most, reach) = (sums.most, 2 * sums.most / 127);
+        for row in sums.rows.iter_mut().filter(|row| row.weights.iter().any(|&w| w != 0)) {
+            let mut start = i64::from(row.start);
+            let taps = row.weights.len() / if sums.is_depthwise { 1 } else { sums.zeros.len() };
+            for (k, weight) in row.weights.iter_mut().enumerate() {
+                let moved = (*weight + rng.random_range(-reach..=reach)).clamp(-most, most);
+                // So that only what differs from zero counts.
+                let zero = sums.zeros[if sums.is_depthwise { 0 } else { k / taps }];
+                start -= i64::from(sums.unit) * i64::from(moved - *weight) * i64::from(zero);
+                *weight = moved;
+            }
+            row.start = start as i32;
+        }
+    }
+}
+
+fn disturbed(start: &Quantized, net: &FoldedLeNet) -> Quantized {
+    let mut program = lenet::program(start, net);
+    disturb(&mut program);
+    lenet::quantized(start, &program)
 }
 
 #[test]
 fn the_forward_pass_is_the_devices_to_the_bit() {
     for seed in 0..3 {
-        let (net, images) = (net(seed), images(300, seed));
+        let ((_, net), train) = (net(seed), split(300, seed));
         let integers = disturbed(&quantized(&net, &split(40, 9)), &net);
         let file = integers.write(&Network::lenet()).unwrap();
-        let layers = Layers::new(&integers, &net);
-        let flat = inference::flat(&file, &images).into_iter().flat_map(|row| row.map(f32::from)).collect();
-        let logits = layers.forward(Array2::from_shape_vec((images.len(), FLAT), flat).unwrap()).logits;
-        let mut arena = bn_core::file::Arena::default();
-        for (image, logits) in images.iter().zip(logits.outer_iter()) {
-            assert_eq!(file.run(image.as_flattened(), &mut arena, |_, _| ()), logits.as_slice().unwrap());
+        let flat = inference::flat(&file, train.images());
+        let codes = |example: usize| Cow::Owned(flat[example].map(|v| (i16::from(v) + 128) as u8).to_vec());
+        let program = lenet::program(&integers, &net);
+        assert_eq!(lenet::quantized(&integers, &program), integers);
+        let predictions = inference::int8(&file, &train.inputs);
+        let expected: Vec<i32> = predictions.into_iter().flat_map(|prediction| prediction.logits).collect();
+        for mut trainer in IntegerTrainer::each(&program, 2) {
+            assert_eq!(trainer.outputs(&codes, &(0..300).collect::<Vec<_>>()), expected);
+            assert_eq!(trainer.program(), Some(program.clone()));
         }
-    }
-}
-
-/// Sums at the edge of what f32 holds exactly: the largest weights and inputs of either sign.
-#[test]
-fn the_largest_sums_are_exact() {
-    let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let edge = |rng: &mut ChaCha8Rng| if rng.random() { 127 } else { [-127_i8, 126][rng.random_range(0..2)] };
-    for all_alike in [true, false] {
-        let mut draw = |len: usize| (0..len).map(|_| if all_alike { 127 } else { edge(&mut rng) }).collect::<Vec<i8>>();
-        let (weight, input) = (draw(FLAT * LINEAR1), draw(FLAT));
-        let bias: Vec<i32> = (0..LINEAR1 as i32).map(|o| o * 1_000_003 - 60_000_000).collect();
-        let integers = Integers { weight, bias, multiplier: vec![1_000_000; LINEAR1] };
-        let layer = Layer::new(&integers, &vec![0.0; FLAT * LINEAR1], SIGMOID_STEP);
-        assert_eq!(layer.integers(), integers);
-        let mut file: Box<Streams> = bytemuck::zeroed_box();
-        integers.store(&mut file.linear1_weight, &mut file.linear1_bias, &mut file.linear1_multiplier);
-        let (weight, bias, multiplier) = (&file.linear1_weight, &file.linear1_bias, &file.linear1_multiplier);
-        let device = Stream { weight, bias, multiplier };
-        assert_eq!(Integers::load(weight, bias, multiplier, [FLAT, LINEAR1]), integers);
-        let quads: [Quad; FLAT / 4] = std::array::from_fn(|q| Quad::new(input.as_chunks().0[q]));
-        let pass = layer.forward(Array2::from_shape_vec((1, FLAT), input.iter().map(|&v| v.into()).collect()).unwrap());
-        for (block, (bias, _, weight)) in device.layer().blocks().enumerate() {
-            for (o, accumulator) in accumulate(*bias, weight, &quads).into_iter().enumerate() {
-                assert_eq!(pass.accumulators[(0, 4 * block + o)], accumulator);
-            }
-        }
-    }
-}
-
-/// Against the differences of the integers themselves over a wide stretch.
-#[test]
-fn slopes_are_those_of_the_table() {
-    let integers = Integers { weight: vec![1; 41], bias: vec![0; 41], multiplier: vec![1 << 22; 41] };
-    let table = bn_core::quant::sigmoid_table(SIGMOID_STEP);
-    let layer = |moved: i32| {
-        let entries = |o: i32| (25 * o + moved) * 1024; // of the table, as an accumulator
-        Layer::new(&Integers { bias: (0..41).map(entries).collect(), ..integers.clone() }, &[0.0; 41], SIGMOID_STEP)
-    };
-    let pass = |layer: &Layer| layer.forward(Array2::zeros((1, 1)));
-    let [low, here, high] = [-20, 0, 20].map(layer);
-    let slopes = here.sigmoid_slopes(&pass(&here));
-    let rise = high.activations(&pass(&high), &table) - low.activations(&pass(&low), &table);
-    for o in 1..40 {
-        let expected = rise[(0, o)] / (40 * 1024 / LINEAR_UNIT) as f32;
-        assert!((slopes[(0, o)] - expected).abs() < 0.01, "{o}: {} {expected}", slopes[(0, o)]);
     }
 }
 
 #[test]
 fn no_epoch_leaves_the_file_as_it_is() {
-    let (net, train) = (net(1), split(60, 1));
+    let ((parameters, net), train) = (net(1), split(60, 1));
     let file = quantized(&net, &train);
-    let (same, found) = fine_tune(&file, &net, &train, FineTuning { epochs: 0, seed: 0 });
+    let (same, found) =
+        lenet::fine_tune(&file, (&parameters, &net), &train, FineTuning { epochs: 0, seed: 0 }).unwrap();
     assert_eq!(same, file);
-    assert_eq!((found.kept, found.weights_changed, found.held_out), (0, [0; 3], 10));
-    assert_eq!(Layers::new(&file, &net).quantized(&file), file);
+    assert_eq!((found.kept, found.held_out), (0, 10));
+    assert!(found.layers.iter().all(|layer| layer.changed == 0));
 }
 
 #[test]
 fn it_brings_back_what_a_disturbance_took_and_repeats_itself() {
-    let (net, train) = (net(2), split(1200, 2));
+    let ((parameters, net), train) = (net(2), split(1200, 2));
     let file = disturbed(&quantized(&net, &train), &net);
     let request = FineTuning { epochs: 20, seed: 3 };
-    let (tuned, found) = fine_tune(&file, &net, &train, request);
+    let (tuned, found) = lenet::fine_tune(&file, (&parameters, &net), &train, request).unwrap();
     let (before, after) = (found.agreement[0], found.agreement[found.kept]);
     assert!(after.divergence < 0.5 * before.divergence, "{before:?} {after:?}");
-    assert!(found.kept > 0 && found.weights_changed.iter().all(|&changed| changed > 0), "{found:?}");
+    assert!(found.kept > 0 && found.layers.iter().all(|layer| layer.changed > 0), "{found:?}");
     tuned.write(&Network::lenet()).unwrap();
-    let (again, found_again) = fine_tune(&file, &net, &train, request);
+    let (again, found_again) = lenet::fine_tune(&file, (&parameters, &net), &train, request).unwrap();
     assert_eq!((again, found_again), (tuned, found));
+}
+
+#[test]
+fn one_example_teaches_nothing() {
+    let ((parameters, net), train) = (net(1), split(1, 1));
+    let refused =
+        lenet::fine_tune(&quantized(&net, &train), (&parameters, &net), &train, FineTuning { epochs: 1, seed: 0 });
+    assert!(refused.unwrap_err().to_string().starts_with("--qat learns from two examples or more"));
 }

@@ -57,6 +57,7 @@ impl Integers {
 }
 
 /// A network with its plan and its integers.
+#[derive(Clone)]
 pub(super) struct Model {
     pub(super) network: Arc<Network>,
     pub(super) steps: Vec<Step>,

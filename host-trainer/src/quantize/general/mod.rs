@@ -13,6 +13,7 @@
 //! | `intervals` | the codes that each channel can have at all |
 //! | `dead` | channels that have one alone: taken out of the network |
 //! | `agree` | the check that this changes no bit |
+//! | `learn` | all of them as fine-tuning takes them |
 //!
 //! A layer's weights are rounded by what they cost on the codes that they will meet ([`super::rounding`]), and its bias takes back
 //! what all roundings so far shift its mean by.
@@ -22,6 +23,7 @@ mod agree;
 pub mod dead;
 mod integers;
 mod intervals;
+mod learn;
 mod range;
 mod rest;
 mod tensor;
@@ -44,10 +46,11 @@ use self::integers::{Integers, Model};
 use self::range::Codes;
 use self::tensor::Tensor;
 use self::truth::Truth;
+use super::fine_tune::{FineTuned, FineTuning};
 use super::measure::Activations;
 use super::{LayerReport, measure};
 use crate::cores::cores;
-use crate::data::Inputs;
+use crate::data::{Inputs, Split};
 use crate::error::{Error, Result};
 use crate::model::parameters::Parameters;
 
@@ -62,6 +65,8 @@ pub struct General {
     pub layers: Vec<LayerReport>,
     /// And of the outputs, by step.
     pub activations: Vec<Activations>,
+    /// What fine-tuning did, where it was asked for; `layers` is from before.
+    pub fine_tuned: Option<FineTuned>,
     /// Which channels have one value for every input, and how many of them are gone.
     pub dead: DeadChannels,
 }
@@ -71,7 +76,14 @@ struct Made {
     integers: Integers,
     table: Option<Vec<u8>>,
     output: Codes,
-    report: Option<LayerReport>,
+    /// Of a step with weights.
+    learned: Option<Weights>,
+}
+
+/// What became of a layer's weights.
+struct Weights {
+    report: LayerReport,
+    wanted: learn::Wanted,
 }
 
 /// What a step's results become.
@@ -89,56 +101,105 @@ struct Target {
 
 struct Quantizer<'a> {
     parameters: &'a Parameters,
+    steps: &'a [Step],
     truth: Truth,
     input: Tensor,
     /// Output of each step so far, and the node whose output it is.
     outputs: Vec<(usize, Tensor)>,
 }
 
-/// Quantises a network by a plan, on some inputs, of which there is at least one. Dead channels stay where `keep_dead` says so.
+/// What is to be quantised.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// The network.
+    pub parameters: &'a Parameters,
+    /// Its plan.
+    pub steps: &'a [Step],
+    /// At least one.
+    pub inputs: &'a Inputs,
+    /// Whether dead channels stay.
+    pub keep_dead: bool,
+    /// Fine-tuning on some examples.
+    pub fine_tuning: Option<(FineTuning, &'a Split)>,
+}
+
+/// Quantises a network.
 ///
 /// # Errors
-/// [`Error::Refused`] when a number does not fit; [`Error::Disagreement`] if taking out dead channels changed a bit.
-pub fn quantize(parameters: &Parameters, steps: &[Step], inputs: &Inputs, keep_dead: bool) -> Result<General> {
-    let (model, layers, activations) = integers_of(parameters, steps, inputs)?;
+/// [`Error::Refused`] when a number does not fit; [`Error::BadArgument`] for a network that cannot be fine-tuned;
+/// [`Error::Disagreement`] if taking out dead channels changed a bit.
+pub fn quantize(request: &Request<'_>) -> Result<General> {
+    let Request { parameters, steps, inputs, keep_dead, fine_tuning } = *request;
+    let mut quantizer = Quantizer::new(parameters, steps, inputs);
+    let (mut model, weights) = quantizer.integers()?;
+    let fine_tuned = match fine_tuning {
+        Some(asked) => {
+            let wanted = weights.iter().map(|weights| weights.as_ref().map(|w| w.wanted.clone()).unwrap_or_default());
+            let found = learn::fine_tune(&mut model, &wanted.collect::<Vec<_>>(), parameters, asked)?;
+            quantizer.run_again(&model)?;
+            Some(found)
+        }
+        None => None,
+    };
+    let (activations, layers) = (quantizer.measured(), weights.into_iter().flatten().map(|w| w.report).collect());
     let whole = model.file()?;
     // Intervals need proved streams, which those of a file are.
     let intervals = intervals::intervals(&model);
     let reduced = if keep_dead { None } else { dead::reduce(&model, &intervals)? };
     let dead = dead::found(&model, &intervals, reduced.as_ref());
-    let Some(reduced) = reduced else { return Ok(General { file: whole, layers, activations, dead }) };
+    let Some(reduced) = reduced else { return Ok(General { file: whole, layers, activations, fine_tuned, dead }) };
     let file = reduced.model.file()?;
     agree::check(&whole, &file, &reduced.kept, inputs)?;
-    Ok(General { file, layers, activations, dead })
+    Ok(General { file, layers, activations, fine_tuned, dead })
 }
 
-/// The integers of all channels, what became of the weights, and of each step's outputs.
-fn integers_of(
-    parameters: &Parameters,
-    steps: &[Step],
-    inputs: &Inputs,
-) -> Result<(Model, Vec<LayerReport>, Vec<Activations>)> {
-    let network = &parameters.network;
-    let values: usize = network.nodes().iter().enumerate().map(|(at, _)| network.shape(Value::Node(at)).len()).sum();
-    let inputs = inputs.first((MOST_VALUES / values.max(1)).max(1));
-    let truth = Truth::new(parameters, steps, &inputs);
-    let input = Tensor::of_inputs(network, &inputs);
-    let mut scales = vec![input.raw];
-    let mut quantizer = Quantizer { parameters, truth, input, outputs: Vec::new() };
-    let (mut integers, mut tables, mut layers, mut activations) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for step in steps {
-        let layer = quantizer.layer(step);
-        let made = quantizer.step(&layer, step)?;
-        let output = quantizer.run(&layer, step, &made)?;
-        scales.push(made.output.scale());
-        activations.push(quantizer.measure(&layer, step, &output));
-        integers.push(made.integers);
-        tables.push(made.table);
-        layers.extend(made.report);
-        quantizer.outputs.push((layer.last, output));
+impl<'a> Quantizer<'a> {
+    fn new(parameters: &'a Parameters, steps: &'a [Step], inputs: &Inputs) -> Self {
+        let network = &parameters.network;
+        let values: usize =
+            network.nodes().iter().enumerate().map(|(at, _)| network.shape(Value::Node(at)).len()).sum();
+        let inputs = inputs.first((MOST_VALUES / values.max(1)).max(1));
+        let truth = Truth::new(parameters, steps, &inputs);
+        let input = Tensor::of_inputs(network, &inputs);
+        Self { parameters, steps, truth, input, outputs: Vec::new() }
     }
-    let model = Model { network: network.clone(), steps: steps.to_vec(), integers, tables, scales };
-    Ok((model, layers, activations))
+
+    /// The integers of all channels, and what became of the weights, by step.
+    fn integers(&mut self) -> Result<(Model, Vec<Option<Weights>>)> {
+        let mut scales = vec![self.input.raw];
+        let (mut integers, mut tables, mut weights) = (Vec::new(), Vec::new(), Vec::new());
+        for step in self.steps {
+            let layer = self.layer(step);
+            let made = self.step(&layer, step)?;
+            let output = self.run(&layer, step, &made)?;
+            scales.push(made.output.scale());
+            integers.push(made.integers);
+            tables.push(made.table);
+            weights.push(made.learned);
+            self.outputs.push((layer.last, output));
+        }
+        let (network, steps) = (self.parameters.network.clone(), self.steps.to_vec());
+        Ok((Model { network, steps, integers, tables, scales }, weights))
+    }
+
+    /// What each step gives, of other integers whose codes mean the same.
+    fn run_again(&mut self, model: &Model) -> Result<()> {
+        for (at, output) in std::mem::take(&mut self.outputs).into_iter().enumerate() {
+            let step = &self.steps[at];
+            let layer = self.layer(step);
+            let (integers, table) = (model.integers[at].clone(), model.tables[at].clone());
+            let made = Made { integers, table, output: output.1.codes, learned: None };
+            let output = self.run(&layer, step, &made)?;
+            self.outputs.push((layer.last, output));
+        }
+        Ok(())
+    }
+
+    /// How all steps' outputs do beside f32.
+    fn measured(&self) -> Vec<Activations> {
+        let steps = self.steps.iter().zip(&self.outputs);
+        steps.map(|(step, (_, output))| self.measure(&self.layer(step), step, output)).collect()
+    }
 }
 
 impl Quantizer<'_> {
@@ -272,6 +333,6 @@ impl Quantizer<'_> {
 impl Made {
     /// Codes that keep their meaning.
     fn passing(output: Codes) -> Self {
-        Self { integers: Integers::Alike(Vec::new()), table: None, output, report: None }
+        Self { integers: Integers::Alike(Vec::new()), table: None, output, learned: None }
     }
 }

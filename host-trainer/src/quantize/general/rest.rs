@@ -31,7 +31,7 @@ impl Quantizer<'_> {
         let mut stream = vec![range[0] as u32, range[1] as u32, zero as u32, to as i32 as u32];
         stream.extend((1..=counts).map(multiplier));
         let output = target.map_or_else(|| input.clone(), |target| target.output);
-        Made { integers: Integers::Alike(stream), table: None, output, report: None }
+        Made { integers: Integers::Alike(stream), table: None, output, learned: None }
     }
 
     pub(super) fn add(&self, layer: &Layer, step: &Step) -> Result<Made> {
@@ -61,6 +61,6 @@ impl Quantizer<'_> {
             start as i32 as u32,
             bits as u32,
         ];
-        Ok(Made { integers: Integers::Alike(stream), table, output, report: None })
+        Ok(Made { integers: Integers::Alike(stream), table, output, learned: None })
     }
 }

@@ -8,8 +8,9 @@ use bn_core::quant::LINEAR_WEIGHT_MAX;
 
 use super::affine::Affine;
 use super::integers::{Head, Integers};
+use super::learn::Wanted;
 use super::tensor::Tensor;
-use super::{Made, Quantizer, Target};
+use super::{Made, Quantizer, Target, Weights};
 use crate::cores::each;
 use crate::error::Result;
 use crate::quantize::rounding::{Covariance, Rounded, by_cost, by_pairs, nearest};
@@ -100,7 +101,7 @@ impl Quantizer<'_> {
         });
         let rows = rows.into_iter().collect::<Option<Vec<Row>>>();
         let rows = rows.ok_or_else(|| self.refuse(step, "has weights too large for an integer scale"))?;
-        let report = report(self.name(step), if is_wide { 16 } else { 8 }, &affine, &rows);
+        let learned = Some(learned(self.name(step), max, &affine, &rows));
         let made = rows.into_iter().map(|row| conv::Channel {
             start: row.start,
             multiplier: row.multiplier,
@@ -108,12 +109,7 @@ impl Quantizer<'_> {
             weights: row.weights.iter().map(|&w| w as i16).collect(),
         });
         let head = Head { range: target.range, zeros: input.codes.zeros() };
-        Ok(Made {
-            integers: Integers::Conv(head, made.collect()),
-            table: target.table,
-            output: target.output,
-            report: Some(report),
-        })
+        Ok(Made { integers: Integers::Conv(head, made.collect()), table: target.table, output: target.output, learned })
     }
 
     /// What is added to a convolution's results: the mean by channel of codes less their zero, over the windows that
@@ -156,7 +152,7 @@ impl Quantizer<'_> {
         });
         let rows = rows.into_iter().collect::<Option<Vec<Row>>>();
         let rows = rows.ok_or_else(|| self.refuse(step, "has weights too large for an integer scale"))?;
-        let report = report(self.name(step), 16, &affine, &rows);
+        let learned = Some(learned(self.name(step), WIDE_MAX, &affine, &rows));
         let made = rows.into_iter().map(|row| depthwise::Channel {
             start: row.start,
             multiplier: row.multiplier,
@@ -167,7 +163,7 @@ impl Quantizer<'_> {
             integers: Integers::Depthwise(head, made.collect()),
             table: target.table,
             output: target.output,
-            report: Some(report),
+            learned,
         })
     }
 
@@ -334,7 +330,8 @@ struct Finish<'a> {
     added: Option<Added>,
 }
 
-fn report(layer: String, weight_bits: u32, affine: &Affine, rows: &[Row]) -> LayerReport {
+/// What became of a layer's weights, and what they would be if they need not be whole.
+fn learned(layer: String, most: i32, affine: &Affine, rows: &[Row]) -> Weights {
     let (mut noise, mut scale, mut costs) = (Noise::default(), [f64::INFINITY, 0.0_f64], [0.0, 0.0]);
     for (row, weights) in rows.iter().zip(&affine.weight) {
         for (&weight, &integer) in weights.iter().zip(&row.weights) {
@@ -343,14 +340,17 @@ fn report(layer: String, weight_bits: u32, affine: &Affine, rows: &[Row]) -> Lay
         scale = [scale[0].min(row.scale), scale[1].max(row.scale)];
         costs = [costs[0] + row.cost, costs[1] + row.plain];
     }
-    LayerReport {
+    let report = LayerReport {
         layer,
-        weight_bits,
+        weight_bits: i32::BITS - most.leading_zeros() + 1,
         weight_max: affine.weight.iter().flatten().fold(0.0, |max, w| f64::max(max, w.abs())),
         scale,
         weight_snr_db: noise.snr_db(),
         floored_channels: rows.iter().filter(|row| row.clip > 1.0).count(),
         clipped_outputs: rows.iter().filter(|row| row.clip < 1.0).count(),
         cost_left: (costs[1] > 0.0).then(|| costs[0] / costs[1]),
-    }
+    };
+    let wanted = rows.iter().zip(&affine.weight);
+    let wanted = wanted.map(|(row, weights)| weights.iter().map(|w| (w / row.scale) as f32).collect()).collect();
+    Weights { report, wanted: Wanted { most, rows: wanted } }
 }

@@ -15,6 +15,7 @@
 //! | `moments` | statistics of a run, and what follows from a batch's |
 //! | `state` | parameters, and the tensors of every unit |
 //! | `forward`, `backward`, `ends` | one unit of one group; input and loss |
+//! | `integers` | the same passes over a network's integers: fine-tuning |
 //! | `trainer`, `batch` | the step over a whole batch; what stands between its phases |
 //!
 //! Same seed, same instruction set: same bits, whatever the number of threads.
@@ -25,6 +26,7 @@ mod conv;
 mod copy;
 mod ends;
 mod forward;
+pub(crate) mod integers;
 mod moments;
 mod pass;
 mod plan;
