@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use bn_core::file::WeightsFile;
-use bn_core::plan::Family;
+use bn_core::plan::{Family, Goal};
 use clap::{Parser as _, ValueEnum as _};
 use host_trainer::Result;
 use host_trainer::cli::{Cli, run};
@@ -60,7 +60,13 @@ fn exported(network: &str, seed: u64, channels: Channels<'_>) -> (Result<Weights
     let inputs = Inputs::noise(&network, seed);
     let parameters = kaiming_parameters(&network, seed, Variance::Biased);
     let calibration = Split { inputs, labels: Vec::new() };
-    let request = ExportRequest { calibration: &calibration, accuracy_limit: 100.0, fine_tuning: None, channels };
+    let request = ExportRequest {
+        calibration: &calibration,
+        accuracy_limit: 100.0,
+        fine_tuning: None,
+        channels,
+        goal: Goal::default(),
+    };
     (export_weights(&parameters, &request), calibration)
 }
 

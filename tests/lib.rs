@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use bn_core::file::WeightsFile;
 use bn_core::lenet::TENSORS;
+use bn_core::plan::Goal;
 use host_trainer::Error;
 use host_trainer::data::{self, Dataset, Inputs, Request, Split};
 use host_trainer::device::firmware::shipped_weights;
@@ -131,7 +132,12 @@ pub fn any_network() -> (WeightsFile, Split) {
     let network = Arc::new(text::parse(TEXT).expect("a sound description"));
     let parameters = kaiming_parameters(&network, 7, Variance::Biased);
     let noise = Split { inputs: Inputs::noise(&network, 7), labels: Vec::new() };
-    let request =
-        ExportRequest { calibration: &noise, accuracy_limit: 100.0, fine_tuning: None, channels: Channels::Live };
+    let request = ExportRequest {
+        calibration: &noise,
+        accuracy_limit: 100.0,
+        fine_tuning: None,
+        channels: Channels::Live,
+        goal: Goal::default(),
+    };
     (export_weights(&parameters, &request).expect("integers"), noise)
 }

@@ -5,6 +5,7 @@
 //! | [`arch`] | every core and path gives the same bits within its budget of instructions |
 //! | [`assembly`] | a second assembler makes the same code |
 //! | [`boards`] | each board's firmware builds, lies in its memories and can be booted |
+//! | [`costs`] | the instructions that `plan` predicts are those that are counted, by family and core |
 //! | [`cuda`] | the CUDA engine without a GPU, on the CPU build of its kernels, and with one |
 //! | [`cuda_build`] | the CPU build of the kernels: how it is compiled, with sanitizers too, and how a test runs on it |
 //! | [`cuda_operations`] | each CUDA kernel against the reference engine's twin of its operation |
@@ -28,10 +29,12 @@
 //! | [`schedule`] | the training run of the book, its figures and its speed; ignored by default |
 //! | [`trained`] | PyTorch's model through import and evaluation; resuming a run to the same bits |
 //! | [`zoo`] | public networks in ONNX: imported, folded, exported and in other exporters' forms, the outputs are the stored ones |
+//! | [`zoo_device`] | public networks on emulated cores: plans for each core; the table of docs/results.md, which it writes |
 
 mod arch;
 mod assembly;
 mod boards;
+mod costs;
 mod cuda;
 mod cuda_build;
 mod cuda_operations;
@@ -57,4 +60,4 @@ mod report;
 mod schedule;
 mod trained;
 mod zoo;
-mod zoo_devices;
+mod zoo_device;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use bn_core::network::{Conv2d, Op};
+use bn_core::plan::Goal;
 use host_trainer::data::{Inputs, Split, Values};
 use host_trainer::exchange::{Form, Format, GivenPreprocessing, ImportOptions, Imported, import, to_bytes};
 use host_trainer::export::{Channels, ExportRequest, export, export_weights};
@@ -107,6 +108,12 @@ impl Data {
         }
     }
 
+    /// The outputs of an example.
+    pub(crate) fn outputs(&self, example: usize) -> &[f32] {
+        let width = self.logits.len() / self.inputs.len();
+        &self.logits[example * width..][..width]
+    }
+
     fn wide(&self, width: usize) -> Outputs {
         Outputs::new(width, self.exact.iter().map(|&v| v as f32).collect())
     }
@@ -145,6 +152,7 @@ fn integers_are_nearer_than_onnx_runtimes() {
             accuracy_limit: 100.0,
             fine_tuning: None,
             channels: Channels::Live,
+            goal: Goal::default(),
         };
         let file = export_weights(&parameters, &request).unwrap();
         let judged = data.inputs.select(&odd);
@@ -173,8 +181,13 @@ fn a_network_without_its_dead_channels_keeps_every_bit() {
         let even: Vec<usize> = (0..data.inputs.len()).step_by(2).collect();
         let calibration = Split { inputs: data.inputs.select(&even), labels: Vec::new() };
         let [whole, reduced] = [Channels::All, Channels::Live].map(|channels| {
-            let request =
-                ExportRequest { calibration: &calibration, accuracy_limit: 100.0, fine_tuning: None, channels };
+            let request = ExportRequest {
+                calibration: &calibration,
+                accuracy_limit: 100.0,
+                fine_tuning: None,
+                channels,
+                goal: Goal::default(),
+            };
             export(&parameters, &request).unwrap()
         });
         // Half of these inputs were not there when the exporter compared both.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bn_core::plan::Goal;
 use serde::Serialize;
 
 use crate::data::{Dataset, Split};
@@ -94,6 +95,7 @@ pub fn demo(request: &DemoRequest, dataset: &Dataset, notice: &dyn Fn(&str)) -> 
         accuracy_limit: DEFAULT_LIMIT,
         fine_tuning: None,
         channels: Channels::Live,
+        goal: Goal::default(),
     };
     let exported = export(&checkpoint.parameters, &calibration)?;
     let path = directory.weights();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bn_core::file::WeightsFile;
+use bn_core::plan::Goal;
 use serde::Serialize;
 
 use crate::by_class::{ClassFigures, ClassMean, by_class, mean};
@@ -122,6 +123,7 @@ pub fn evaluate(request: &Request<'_>, dataset: &Dataset) -> Result<Evaluated> {
                 accuracy_limit: 100.0,
                 fine_tuning: None,
                 channels: Channels::Live,
+                goal: Goal::default(),
             };
             report.hint(checkpoint);
             match export_weights(&checkpoint.parameters, &calibration) {

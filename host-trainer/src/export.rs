@@ -1,9 +1,10 @@
 //! From a trained model to a `weights.bin` that is proved to say the same: check the statistics, fold, calibrate,
 //! quantise, re-read with the device's parser, compare. A file that would lie is refused with the reason.
 
-use bn_core::file::{FileStep, WeightsFile};
+use bn_core::file::WeightsFile;
 use bn_core::format::FormatError;
-use bn_core::network::{Role, Shape};
+use bn_core::network::Role;
+use bn_core::plan::{Family, Goal, Step, plan_by};
 use bn_core::{CLASSES, FoldedLeNet, LeNet};
 use serde::Serialize;
 
@@ -45,6 +46,8 @@ pub struct ExportRequest<'a> {
     pub fine_tuning: Option<FineTuning>,
     /// What becomes of channels that have one integer value for every input.
     pub channels: Channels<'a>,
+    /// What its plan is made for; of no use where another file's plan is kept.
+    pub goal: Goal,
 }
 
 /// Which channels a file has.
@@ -197,7 +200,11 @@ fn prove(parameters: &Parameters, sample: &Split, request: &ExportRequest<'_>) -
         return Err(refused("there is no example to calibrate with".into(), "give training examples"));
     }
     let made = match Networks::of(parameters) {
-        Some(nets) if sample.inputs.are_images() => of_lenet(parameters, &nets, sample, request)?,
+        Some(nets) if sample.inputs.are_images() => {
+            // It has one plan, which fits or not.
+            plan::steps(&parameters.network, &request.goal)?;
+            of_lenet(parameters, &nets, sample, request)?
+        }
         Some(_) => {
             let problem = "LeNet's integers are calibrated on pixels, u8 1x28x28, and the data is not";
             return Err(refused(problem.into(), "give pixels as u8, or take the model in f32"));
@@ -205,8 +212,9 @@ fn prove(parameters: &Parameters, sample: &Split, request: &ExportRequest<'_>) -
         None => of_any(parameters, sample, request)?,
     };
     if let Channels::Of(old) = request.channels {
-        check_plan(&made.file, old)?;
+        plan::check_same(&made.file, old)?;
     }
+    plan::check_budgets(&parameters.network, &made.file, &request.goal)?;
     let forms = Forms::new(parameters, &sample.inputs);
     forms.check_fold()?;
     let comparison = forms.compare(&made.file, sample, &parameters.network);
@@ -219,27 +227,6 @@ fn prove(parameters: &Parameters, sample: &Split, request: &ExportRequest<'_>) -
         ));
     }
     Ok(Proved { made, comparison })
-}
-
-/// Checks that a file has another's plan, so that a device that was made for that one takes it.
-fn check_plan(file: &WeightsFile, old: &WeightsFile) -> Result<()> {
-    if file.header().plan == old.header().plan {
-        return Ok(());
-    }
-    let steps =
-        |file: &WeightsFile| (0..file.steps().len()).map(|at| (file.steps()[at], file.step_shape(at))).collect();
-    let (ours, theirs): (Vec<(FileStep, Shape)>, Vec<_>) = (steps(file), steps(old));
-    let differs = ours.iter().zip(&theirs).position(|((ours, shape), (theirs, old_shape))| {
-        (ours.step, ours.family, shape) != (theirs.step, theirs.family, old_shape)
-    });
-    let problem = match differs {
-        Some(at) if ours[at].1 != theirs[at].1 => {
-            format!("layer {} gives {} and in the file of --plan {}", file.step_name(at), ours[at].1, theirs[at].1)
-        }
-        Some(at) => format!("layer {} has another kernel or place than in the file of --plan", file.step_name(at)),
-        None => format!("the network has {} layers and the file of --plan {}", ours.len(), theirs.len()),
-    };
-    Err(refused(problem, "export it without --plan and build the firmware with that file"))
 }
 
 /// LeNet's integers, whose families have a form of their own.
@@ -261,17 +248,39 @@ fn of_lenet(parameters: &Parameters, nets: &Networks, sample: &Split, request: &
 /// Any other network's.
 fn of_any(parameters: &Parameters, sample: &Split, request: &ExportRequest<'_>) -> Result<Made> {
     let network = &parameters.network;
-    let (steps, keep_dead) = match request.channels {
-        Channels::Of(old) if old.network().topology.digest() == network.topology().digest() => {
-            (old.steps().iter().map(|step| step.step).collect(), true)
-        }
-        Channels::All => (plan::steps(network)?, true),
-        Channels::Of(_) | Channels::Live => (plan::steps(network)?, false),
+    let tuned = request.fine_tuning.map(|fine_tuning| (fine_tuning, request.calibration));
+    let quantize = |steps: &[Step], keep_dead, fine_tuning| {
+        general::quantize(&general::Request { parameters, steps, inputs: &sample.inputs, keep_dead, fine_tuning })
     };
-    let fine_tuning = request.fine_tuning.map(|fine_tuning| (fine_tuning, request.calibration));
-    let asked = general::Request { parameters, steps: &steps, inputs: &sample.inputs, keep_dead, fine_tuning };
-    let General { file, layers, activations, fine_tuned, dead } = general::quantize(&asked)?;
+    let General { file, layers, activations, fine_tuned, dead } = match request.channels {
+        Channels::Of(old) if old.network().topology.digest() == network.topology().digest() => {
+            quantize(&old.steps().iter().map(|step| step.step).collect::<Vec<_>>(), true, tuned)?
+        }
+        Channels::All => quantize(&plan::steps(network, &request.goal)?, true, tuned)?,
+        Channels::Of(_) | Channels::Live => {
+            let fastest = plan::steps(network, &Goal { core: request.goal.core, ..Goal::default() })?;
+            let made = quantize(&fastest, false, None)?;
+            match by_plan_of_the_rest(network, &made.file, &request.goal)? {
+                Some(steps) => quantize(&steps, false, tuned)?,
+                None if tuned.is_some() => quantize(&fastest, false, tuned)?,
+                None => made,
+            }
+        }
+    };
     Ok(Made { file, layers, activations, fine_tuned, dead: Some(dead) })
+}
+
+/// A plan of a network by the families that are best for what its dead channels leave of it, where they are others than those of the
+/// file. Budgets are for what is left too.
+fn by_plan_of_the_rest(network: &Network, file: &WeightsFile, goal: &Goal) -> Result<Option<Vec<Step>>> {
+    let rest = Network::of_weights(file).map_err(|fault| refused(fault.to_string(), "export it with --keep-dead"))?;
+    let families: Vec<Family> =
+        plan::steps(&rest, goal)?.iter().filter_map(|step| Family::of_number(step.family)).collect();
+    if families.iter().eq(file.steps().iter().map(|step| &step.family)) {
+        return Ok(None);
+    }
+    // A family that does not take all channels stays out: then the plan is the one there is.
+    Ok(plan_by(&network.topology(), &families).ok())
 }
 
 /// Outputs of a model's two forms in f32, one row an example.
@@ -379,87 +388,4 @@ fn refused(problem: String, remedy: &str) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use bn_core::Image;
-
-    use super::*;
-    use crate::model::parameters::Variance;
-
-    /// A network with statistics that belong to it, roughly, and a split whose labels it gets right.
-    fn model() -> (Parameters, Split) {
-        let mut parameters = Parameters::zero(&Network::lenet(), Variance::Biased);
-        for (seed, tensor) in parameters.tensors.iter_mut().enumerate() {
-            for (i, value) in tensor.iter_mut().enumerate() {
-                *value += (((i * 7919 + seed * 104_729) % 2003) as f64 / 1001.0 - 1.0) * 0.2;
-            }
-        }
-        let image = |seed: usize| {
-            std::array::from_fn(|y| std::array::from_fn(|x| ((y * 31 + x * 17) * (seed + 3) % 256) as u8))
-        };
-        let images: Vec<Image> = (0..64).map(image).collect();
-        let logits = inference::unfolded(&to_lenet(&parameters).unwrap(), &images);
-        let labels = inference::classes(&logits).into_iter().map(|class| class as u8).collect();
-        (parameters, Split::of_images(images, labels))
-    }
-
-    fn refusal(change: impl FnOnce(&mut Parameters)) -> String {
-        let (mut parameters, split) = model();
-        change(&mut parameters);
-        let error = export(
-            &parameters,
-            &ExportRequest { calibration: &split, accuracy_limit: 1.0, fine_tuning: None, channels: Channels::Live },
-        )
-        .unwrap_err();
-        assert!(matches!(error, Error::Refused { .. }), "{error}");
-        assert_eq!(error.exit_code(), 2);
-        let text = error.to_string();
-        assert!(!text.contains('\n') && text.contains("; "), "{text}");
-        text
-    }
-
-    #[test]
-    fn a_good_model_exports_and_parses() {
-        let (parameters, split) = model();
-        let exported = export(
-            &parameters,
-            &ExportRequest { calibration: &split, accuracy_limit: 5.0, fine_tuning: None, channels: Channels::Live },
-        )
-        .unwrap();
-        assert_eq!(exported.weights.steps().len(), 5);
-        assert_eq!(exported.report.calibration.accuracy_f32_folded, Some(1.0));
-        assert!(exported.report.calibration.fold_difference < 1e-4);
-    }
-
-    #[test]
-    fn each_reason_to_refuse_is_named() {
-        let untouched = refusal(|p| {
-            p.get_mut("5.running_mean").fill(0.0);
-            p.get_mut("5.running_var").fill(1.0);
-        });
-        assert!(untouched.contains("5 were never updated"), "{untouched}");
-        assert!(refusal(|p| p.get_mut("10.running_var")[3] = -1e-9).contains("10.running_var is negative"));
-        assert!(refusal(|p| p.get_mut("13.running_mean")[3] = f64::NAN).contains("not finite"));
-        assert!(refusal(|p| p.get_mut("9.weight")[3] = f64::INFINITY).contains("not finite"));
-        assert!(refusal(|p| p.get_mut("12.weight")[3] = 1e9).contains("too large"));
-    }
-
-    #[test]
-    fn folding_that_f32_cannot_carry_is_refused() {
-        // A mean a million deviations away: the unfolded subtraction cancels, the folded bias cannot.
-        let text = refusal(|p| {
-            p.get_mut("0.bias").fill(3e6);
-            p.get_mut("1.running_mean").fill(3e6);
-        });
-        assert!(text.contains("folding changes a logit"), "{text}");
-    }
-
-    #[test]
-    fn a_loss_of_accuracy_beyond_the_limit_is_refused() {
-        let (parameters, mut split) = model();
-        split.labels = split.labels.iter().map(|l| (l + 1) % 10).collect();
-        // Nothing to lose at accuracy 0; a negative limit asks for a gain that cannot be.
-        let request =
-            ExportRequest { calibration: &split, accuracy_limit: -50.0, fine_tuning: None, channels: Channels::Live };
-        assert!(export(&parameters, &request).unwrap_err().to_string().contains("points of accuracy"));
-    }
-}
+mod tests;

@@ -106,8 +106,7 @@ impl WeightsFile {
 
     /// Multiply-accumulates of a step, BatchNorm folded.
     pub fn step_macs(&self, step: usize) -> usize {
-        let (topology, Step { first, last, .. }) = (self.network().topology, self.steps[step].step);
-        (usize::from(first)..=last.into()).map(|node| topology.nodes[node].op.macs(topology.input_of(node))).sum()
+        self.steps[step].step.macs(&self.network().topology)
     }
 
     /// Of a step whose family takes any shape: its nodes and sizes.

@@ -6,7 +6,7 @@ use super::*;
 use crate::format::{FormatError, HEADER_BYTES};
 use crate::kernels::tests::{portable, streams};
 use crate::lenet::{NETWORK, Streams};
-use crate::plan::{plan, words};
+use crate::plan::{Goal, plan, words};
 
 /// LeNet's file with these streams.
 pub(crate) fn lenet(streams: &Streams) -> WeightsFile {
@@ -19,7 +19,7 @@ fn written(
     change: impl FnOnce(&mut Vec<Step>, &mut Vec<Scale>),
 ) -> Result<WeightsFile, FormatError> {
     let texts = Texts { network: "lenet".into(), nodes: std::vec![Some("first".into()), None], ..Texts::default() };
-    let mut steps = plan(&NETWORK.topology).unwrap();
+    let mut steps = plan(&NETWORK, &Goal::default()).unwrap();
     let mut scales = std::vec![Scale { scale: 0.5, zero_point: -3 }; steps.len() + 1];
     change(&mut steps, &mut scales);
     let streams = bytemuck::cast_slice(bytemuck::bytes_of(streams));

@@ -1,8 +1,7 @@
 //! The sum of two maps of one shape, each with a scale of its own, rounded once; and the flat order of a map.
 
-use super::Fault;
-use super::Table;
 use super::packed::{Epilogue, Input, LANES, Output};
+use super::{Core, Fault, Table};
 use crate::network::Shape;
 
 /// Words of the stream of a sum: range of the results, the two multipliers, start value, and by how many bits the sum is finer
@@ -22,6 +21,18 @@ pub struct Add {
     pub words: bool,
     /// Whether a table stands behind it.
     pub table: bool,
+}
+
+impl Add {
+    /// About how many instructions it takes on a core.
+    pub const fn cost(&self, core: Core) -> usize {
+        self.shape.len() * core.of([15, 15, 24, 17])
+    }
+}
+
+/// About how many instructions [`flatten`] takes on a core.
+pub const fn flatten_cost(shape: &Shape, core: Core) -> usize {
+    shape.len() * core.of([12, 12, 17, 13])
 }
 
 /// Proves a stream.

@@ -23,6 +23,7 @@ pub mod add;
 #[cfg(not(bn_lenet_arch = "portable"))]
 mod assembly;
 pub mod conv;
+mod cores;
 pub mod depthwise;
 pub mod depthwise3;
 #[cfg(all(test, feature = "build", target_endian = "little"))]
@@ -39,6 +40,8 @@ pub mod winograd3;
 pub mod winograd5;
 
 use core::ops::RangeInclusive;
+
+pub use cores::Core;
 
 use crate::quant::{ACTIVATION_MAX, ACTIVATION_ONE, SIGMOID_LEN};
 

@@ -1,7 +1,7 @@
 //! Pools over any windows, padded too. The largest code keeps its meaning; a mean gets the scale of the next layer's input.
 
-use super::Fault;
 use super::packed::{Epilogue, Input, LANES, Output, Window};
+use super::{Core, Fault};
 
 /// By how much a mean's sum is finer than a code, so that its multiplier fits i32.
 pub const MEAN_UNIT: i32 = 16;
@@ -28,10 +28,21 @@ impl Pool {
         self.window.taps() == self.window.area() && !self.window.is_padded()
     }
 
-    /// About how many instructions it takes on a core with the DSP extension.
-    pub const fn cost(&self) -> usize {
-        let taps = self.window.taps() * if self.is_whole() { 5 } else { 40 };
-        self.window.input.channels.div_ceil(LANES) * self.window.positions() * (taps + 130)
+    /// About how many instructions a mean takes on a core.
+    pub const fn mean_cost(&self, core: Core) -> usize {
+        let [whole, tap, window] = core.of([[5, 20, 335], [5, 20, 355], [8, 30, 580], [6, 12, 300]]);
+        self.windows() * (self.window.taps() * if self.is_whole() { whole } else { tap } + window)
+    }
+
+    /// About how many instructions a maximum takes on a core.
+    pub const fn max_cost(&self, core: Core) -> usize {
+        let [tap, window] = core.of([[21, 175], [21, 175], [25, 200], [15, 130]]);
+        self.windows() * (self.window.taps() * tap + window)
+    }
+
+    /// Windows of four channels.
+    const fn windows(&self) -> usize {
+        self.window.input.channels.div_ceil(LANES) * self.window.positions()
     }
 
     /// Words of the stream of a mean: range of the results, code of zero, what is added in the end, then the multiplier, for each

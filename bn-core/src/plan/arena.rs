@@ -5,11 +5,11 @@
 
 use std::vec::Vec;
 
-use super::{Family, Shapes};
+use super::{Family, Shapes, read_until};
 use crate::network::{Topology, Value};
 
 /// A step: its family, its first node, what it takes.
-type Chosen = (Family, usize, Shapes);
+pub(super) type Chosen = (Family, usize, Shapes);
 
 /// A tensor or what a step works in, and the steps from whose start to whose end it must stay.
 #[derive(Clone, Copy)]
@@ -45,12 +45,12 @@ struct Arena<'a> {
 
 impl<'a> Arena<'a> {
     fn new(topology: &'a Topology<'a>, chosen: &'a [Chosen]) -> Self {
-        let last_reader = |at: usize| {
-            let readers = topology.readers(Value::Node(chosen[at].2.last));
-            let step_of = |node: usize| chosen.iter().position(|(.., shapes)| node <= shapes.last);
-            readers.filter_map(step_of).max().unwrap_or(at)
-        };
-        let outputs = (0..chosen.len()).map(|at| Piece { words: chosen[at].2.output, from: at, to: last_reader(at) });
+        let ends: Vec<usize> = chosen.iter().map(|(.., shapes)| shapes.last).collect();
+        let outputs = chosen.iter().enumerate().map(|(at, (.., shapes))| Piece {
+            words: shapes.output,
+            from: at,
+            to: read_until(topology, &ends, at),
+        });
         let scratches = (0..chosen.len()).map(|at| Piece { words: chosen[at].2.scratch, from: at, to: at });
         let pieces = outputs.chain(scratches).collect();
         Self { topology, chosen, pieces }

@@ -9,7 +9,7 @@ use crate::kernels::pointwise::{self, Pointwise};
 use crate::kernels::polyphase3::{self, Polyphase3};
 use crate::kernels::pool::{self, Pool};
 use crate::kernels::winograd3::{self, Winograd3};
-use crate::kernels::{Fault, Table};
+use crate::kernels::{Core, Fault, Table};
 use crate::network::Shape;
 
 /// Sizes of a step's kernel.
@@ -134,18 +134,19 @@ impl Kernel {
         }
     }
 
-    /// About how many instructions it takes on a core with the DSP extension.
-    pub const fn cost(&self) -> usize {
+    /// About how many instructions it takes on a core.
+    pub const fn cost(&self, core: Core) -> usize {
         match self {
-            Kernel::Winograd3(shape) => shape.cost(),
-            Kernel::Pointwise(shape) => shape.cost(),
-            Kernel::Polyphase3(shape) => shape.cost(),
-            Kernel::Conv(shape) => shape.cost(),
-            Kernel::Depthwise3(shape) => shape.cost(),
-            Kernel::Depthwise(shape) => shape.cost(),
-            Kernel::MeanPool(shape) | Kernel::MaxPool(shape) => shape.cost(),
-            Kernel::Add(shape) => 16 * shape.shape.len(),
-            Kernel::Flatten(shape) => 24 * shape.len(),
+            Kernel::Winograd3(shape) => shape.cost(core),
+            Kernel::Pointwise(shape) => shape.cost(core),
+            Kernel::Polyphase3(shape) => shape.cost(core),
+            Kernel::Conv(shape) => shape.cost(core),
+            Kernel::Depthwise3(shape) => shape.cost(core),
+            Kernel::Depthwise(shape) => shape.cost(core),
+            Kernel::MeanPool(shape) => shape.mean_cost(core),
+            Kernel::MaxPool(shape) => shape.max_cost(core),
+            Kernel::Add(shape) => shape.cost(core),
+            Kernel::Flatten(shape) => add::flatten_cost(shape, core),
         }
     }
 

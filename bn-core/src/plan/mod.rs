@@ -11,6 +11,8 @@ mod general;
 mod kernel;
 #[cfg(feature = "build")]
 mod planner;
+#[cfg(feature = "build")]
+mod search;
 
 use bytemuck::{Pod, Zeroable};
 
@@ -25,7 +27,7 @@ pub use filled::Filled;
 pub use general::{Layer, needs_table};
 pub use kernel::Kernel;
 #[cfg(feature = "build")]
-pub use planner::{plan, plan_by};
+pub use planner::{Goal, NoPlan, flash_bytes, plan, plan_by};
 
 /// Bytes of a word: the arena and every stream are counted in words.
 pub const WORD: usize = size_of::<u32>();
@@ -248,6 +250,18 @@ pub struct Step {
 impl Step {
     /// No table, as a step has it.
     pub const NO_TABLE: u16 = NONE as u16;
+
+    /// Multiply-accumulates of one example, BatchNorm folded.
+    pub fn macs(&self, topology: &Topology<'_>) -> usize {
+        let nodes = usize::from(self.first)..=self.last.into();
+        nodes.map(|node| topology.nodes[node].op.macs(topology.input_of(node))).sum()
+    }
+}
+
+/// The last step that reads what a step gives; itself where none does. `ends` are the last nodes of all steps.
+pub fn read_until(topology: &Topology<'_>, ends: &[usize], step: usize) -> usize {
+    let step_of = |node: usize| ends.iter().position(|&end| node <= end);
+    topology.readers(Value::Node(ends[step])).filter_map(step_of).max().unwrap_or(step)
 }
 
 /// Digest of a plan: CRC-32 of the topology's digest and of the steps as they lie in a file, so little-endian

@@ -1,16 +1,78 @@
-//! Chooses a family for each layer (feature `build`).
+//! Chooses a family for each layer, within budgets of flash and of memory (feature `build`).
 
+use core::fmt;
 use std::vec::Vec;
 
-use super::{Family, Form, NONE, Shapes, Step, arena};
-use crate::network::{Topology, Value};
+use super::arena::{self, Chosen};
+use super::search::{Bounds, STEP_BYTES, Search, flash, memory, shares_table};
+use super::{Family, NONE, Step, TABLE_WORDS, WORD};
+use crate::format::{HEADER_BYTES, Scale};
+use crate::kernels::Core;
+use crate::network::{Network, Topology, Value};
 
-/// A plan for a network.
+/// What a plan is made for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Goal {
+    /// Whose instructions count.
+    pub core: Core,
+    /// Most bytes of what a firmware links of the file; code comes on top.
+    pub flash: Option<usize>,
+    /// Most bytes of the arena; the input and the stack come on top.
+    pub ram: Option<usize>,
+}
+
+/// Why there is no plan. Layers are named by the position of their first node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoPlan {
+    /// No family computes that node.
+    Node(usize),
+    /// The budget of flash is too small.
+    Flash {
+        /// Bytes of the smallest plan.
+        least: usize,
+        /// The layer that takes most of them.
+        first: usize,
+        /// Its bytes.
+        bytes: usize,
+    },
+    /// The budget of memory is too small, within that of flash if there is one.
+    Ram {
+        /// Bytes of the smallest arena.
+        least: usize,
+        /// The layer that it is so large for.
+        first: usize,
+    },
+}
+
+impl fmt::Display for NoPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoPlan::Node(node) => write!(f, "no family computes node {node}"),
+            NoPlan::Flash { least, first, bytes } => {
+                write!(f, "it takes at least {least} bytes of flash, of which the layer of node {first} takes {bytes}")
+            }
+            NoPlan::Ram { least, first } => {
+                write!(f, "it takes at least {least} bytes of memory, for the layer of node {first}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for NoPlan {}
+
+/// The fastest plan of a network. The same network and goal give the same plan.
 ///
 /// # Errors
-/// The position of the first node that no family computes.
-pub fn plan(topology: &Topology<'_>) -> Result<Vec<Step>, usize> {
-    choose(topology, None)
+/// [`NoPlan`] with what stands against one.
+pub fn plan(network: &Network<'_>, goal: &Goal) -> Result<Vec<Step>, NoPlan> {
+    let topology = &network.topology;
+    let search = Search::new(topology, goal.core, None);
+    let chosen = match goal {
+        Goal { flash: None, ram: None, .. } => search.fastest(Bounds::NONE).map_err(NoPlan::Node)?,
+        _ => within(&search, network, goal)?,
+    };
+    Ok(placed(topology, &chosen))
 }
 
 /// A plan with these families, step by step: those of a plan of the same nodes with other numbers of channels, or other weights.
@@ -18,19 +80,79 @@ pub fn plan(topology: &Topology<'_>) -> Result<Vec<Step>, usize> {
 /// # Errors
 /// The position of the first node that its family does not compute.
 pub fn plan_by(topology: &Topology<'_>, families: &[Family]) -> Result<Vec<Step>, usize> {
-    choose(topology, Some(families))
+    let search = Search::new(topology, Core::default(), Some(families));
+    Ok(placed(topology, &search.fastest(Bounds::NONE)?))
 }
 
-fn choose(topology: &Topology<'_>, families: Option<&[Family]>) -> Result<Vec<Step>, usize> {
-    // What quantises for LeNet's families knows LeNet alone.
-    let is_lenet = topology.digest() == crate::lenet::NETWORK.topology.digest();
-    let mut search = Search { topology, families, is_lenet, chosen: Vec::new(), furthest: 0 };
-    if !search.from(0) {
-        return Err(search.furthest);
+/// Bytes that a firmware links of the file of a plan: all but the names.
+pub fn flash_bytes(network: &Network<'_>, steps: &[Step]) -> usize {
+    let tables = steps.iter().filter(|step| step.table != Step::NO_TABLE).map(|step| 1 + usize::from(step.table)).max();
+    let streams = steps.iter().map(|step| WORD * step.stream as usize + STEP_BYTES).sum::<usize>();
+    fixed(network) + streams + WORD * TABLE_WORDS * tables.unwrap_or(0)
+}
+
+/// Bytes of a file that no plan changes: header, description, scale of the input.
+fn fixed(network: &Network<'_>) -> usize {
+    let mut bytes = HEADER_BYTES + size_of::<Scale>();
+    network.encode(&mut |word| bytes += word.len());
+    bytes
+}
+
+/// The fastest steps within budgets: with fewer and fewer words of memory for each step, until all of them together fit.
+/// Where the places of tensors leave gaps, an arena is larger than any step needs; a faster plan with fewer gaps may then be missed.
+fn within(search: &Search<'_>, network: &Network<'_>, goal: &Goal) -> Result<Vec<Chosen>, NoPlan> {
+    let flash = goal.flash.unwrap_or(usize::MAX);
+    let smallest = search.smallest().map_err(NoPlan::Node)?;
+    let least = flash_bytes(network, &placed(search.topology, &smallest));
+    if least > flash {
+        return Err(flash_is_short(least, &smallest));
     }
-    let chosen = search.chosen;
-    let places = arena::places(topology, &chosen);
-    let (mut tables, mut linear_table) = (0, None);
+    let mut bounds =
+        Bounds { flash: if goal.flash.is_some() { flash - fixed(network) } else { flash }, ..Bounds::NONE };
+    let mut least: Option<(usize, usize)> = None;
+    while let Ok(chosen) = search.fastest(bounds) {
+        let bytes = WORD * arena_words(&chosen, &arena::places(search.topology, &chosen));
+        if goal.ram.is_none_or(|ram| bytes <= ram) {
+            return Ok(chosen);
+        }
+        let (most, first) = neediest(search.topology, &chosen);
+        if least.is_none_or(|(least, _)| bytes < least) {
+            least = Some((bytes, first));
+        }
+        bounds.memory = most - 1;
+    }
+    let (least, first) = least.unwrap_or((0, 0));
+    Err(NoPlan::Ram { least, first })
+}
+
+fn flash_is_short(least: usize, smallest: &[Chosen]) -> NoPlan {
+    let bytes = (0..smallest.len()).map(|at| (flash(&smallest[..at], &smallest[at]), smallest[at].1));
+    // The first of the largest.
+    let (bytes, first) = bytes.rev().max_by_key(|(bytes, _)| *bytes).unwrap_or((0, 0));
+    NoPlan::Flash { least, first, bytes }
+}
+
+/// The words that the neediest step needs, and its first node.
+fn neediest(topology: &Topology<'_>, chosen: &[Chosen]) -> (usize, usize) {
+    let needs = chosen
+        .iter()
+        .enumerate()
+        .map(|(at, (_, first, shapes))| (memory(topology, &chosen[..at], *first, shapes), *first));
+    needs.rev().max_by_key(|(words, _)| *words).unwrap_or((0, 0))
+}
+
+/// Words of the arena.
+fn arena_words(chosen: &[Chosen], places: &[(u32, u32)]) -> usize {
+    let ends = chosen.iter().zip(places).map(|((.., shapes), &(output, scratch))| {
+        (output as usize + shapes.output).max(scratch as usize + shapes.scratch)
+    });
+    ends.max().unwrap_or(0)
+}
+
+/// Steps with a place for each tensor.
+fn placed(topology: &Topology<'_>, chosen: &[Chosen]) -> Vec<Step> {
+    let places = arena::places(topology, chosen);
+    let (mut tables, mut shared) = (0, None);
     let steps = chosen.iter().zip(&places).map(|(&(family, first, shapes), &(output, scratch))| {
         let mut new = || {
             tables += 1;
@@ -38,8 +160,7 @@ fn choose(topology: &Topology<'_>, families: Option<&[Family]>) -> Result<Vec<St
         };
         let table = match family {
             _ if !shapes.table => Step::NO_TABLE,
-            // All of them have tables of one step.
-            Family::LinearSigmoid => *linear_table.get_or_insert_with(new),
+            _ if shares_table(family) => *shared.get_or_insert_with(new),
             _ => new(),
         };
         let from = chosen.iter().position(|(.., from)| topology.nodes[first].input == Value::Node(from.last));
@@ -54,116 +175,8 @@ fn choose(topology: &Topology<'_>, families: Option<&[Family]>) -> Result<Vec<St
             stream: shapes.stream as u32,
         }
     });
-    Ok(steps.collect())
-}
-
-/// The first families that fit together, the more special ones first.
-struct Search<'a> {
-    topology: &'a Topology<'a>,
-    /// Those to take, where they are given.
-    families: Option<&'a [Family]>,
-    is_lenet: bool,
-    chosen: Vec<(Family, usize, Shapes)>,
-    /// The last node that something was sought for.
-    furthest: usize,
-}
-
-impl Search<'_> {
-    /// Chooses steps for the nodes from `first` on.
-    fn from(&mut self, first: usize) -> bool {
-        if first == self.topology.nodes.len() {
-            return true;
-        }
-        self.furthest = self.furthest.max(first);
-        let (is_lenet, at) = (self.is_lenet, self.chosen.len());
-        let told = self.families.map(|families| families.get(at));
-        let may = |family: &Family| told.is_none_or(|told| told == Some(family)) && (is_lenet || family.is_general());
-        for family in Family::ALL.into_iter().filter(may) {
-            let Some(shapes) = family.takes(self.topology, first).filter(|shapes| self.meets(first, shapes)) else {
-                continue;
-            };
-            if told.is_none() && !self.pays(family, first) {
-                continue;
-            }
-            self.chosen.push((family, first, shapes));
-            if self.from(shapes.last + 1) {
-                return true;
-            }
-            self.chosen.pop();
-        }
-        false
-    }
-
-    /// Whether a family that is another way to compute the same takes fewer instructions.
-    fn pays(&self, family: Family, first: usize) -> bool {
-        let plain = match family {
-            Family::Winograd3Add | Family::PointwiseAdd => Family::ConvAdd,
-            Family::Winograd3 | Family::Pointwise | Family::Polyphase3 => Family::Conv,
-            _ => return true,
-        };
-        let cost = |family: Family| Some(family.layer(self.topology, first)?.kernel.cost());
-        cost(family) < cost(plain)
-    }
-
-    /// Whether what a step reads has the form that it takes.
-    fn meets(&self, first: usize, shapes: &Shapes) -> bool {
-        let gives = |node: usize, form, words| {
-            self.chosen.iter().any(|(.., from)| (from.last, from.forms[1], from.output) == (node, form, words))
-        };
-        shapes.terms(self.topology, first).into_iter().flatten().all(|(term, form, words)| match term {
-            Value::Input => form == Form::Bytes,
-            Value::Node(node) => gives(node, form, words),
-        })
-    }
+    steps.collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::network::{Activation, Conv2d, Node, Op, Shape, chain};
-
-    /// Convolutions of so many channels, a depthwise one among them.
-    fn nodes(channels: usize) -> [Node; 5] {
-        chain([
-            Op::Conv2d(Conv2d::new(channels, 3)),
-            Op::Activation(Activation::Relu),
-            Op::Conv2d(Conv2d::new(channels, 3).depthwise(channels)),
-            Op::GlobalAvgPool,
-            Op::Linear { outputs: 2, bias: true },
-        ])
-    }
-
-    fn families(steps: &[Step]) -> Vec<Option<Family>> {
-        steps.iter().map(|step| Family::of_number(step.family)).collect()
-    }
-
-    #[test]
-    fn a_plan_by_its_own_families_is_that_plan() {
-        let nodes = nodes(8);
-        let topology = Topology { input: Shape::new(3, 9, 9), nodes: &nodes };
-        let steps = plan(&topology).unwrap();
-        let own: Vec<Family> = families(&steps).into_iter().flatten().collect();
-        assert_eq!(own, [Family::Winograd3, Family::Depthwise3, Family::MeanPool, Family::Conv]);
-        assert_eq!(plan_by(&topology, &own), Ok(steps));
-    }
-
-    #[test]
-    fn a_family_stays_where_another_would_be_chosen() {
-        // Over one channel a depthwise convolution is one as any other.
-        let nodes = nodes(1);
-        let topology = Topology { input: Shape::new(3, 9, 9), nodes: &nodes };
-        assert_eq!(families(&plan(&topology).unwrap())[1], Some(Family::Conv));
-        let told = [Family::Conv, Family::Depthwise, Family::MeanPool, Family::Conv];
-        assert_eq!(families(&plan_by(&topology, &told).unwrap()), told.map(Some));
-    }
-
-    #[test]
-    fn families_that_do_not_fit_are_refused_with_the_node() {
-        let nodes = nodes(8);
-        let topology = Topology { input: Shape::new(3, 9, 9), nodes: &nodes };
-        let told = [Family::Conv, Family::Depthwise, Family::MeanPool, Family::Conv];
-        assert_eq!(plan_by(&topology, &told[..3]), Err(4));
-        assert_eq!(plan_by(&topology, &[Family::Conv, Family::Add]), Err(2));
-        assert_eq!(plan_by(&topology, &[]), Err(0));
-    }
-}
+mod tests;

@@ -6,8 +6,10 @@ use clap::{Args, Parser, Subcommand};
 
 use super::classify::ClassifyArgs;
 use super::compare::CompareArgs;
+use super::goal_args::GoalArgs;
 use super::init::InitArgs;
 use super::library::LibraryArgs;
+use super::plan::PlanArgs;
 use super::predict::PredictArgs;
 use super::recipe_args::{RecipeArgs, TeachingArgs};
 use super::reestimate::ReestimateArgs;
@@ -66,7 +68,7 @@ pub enum Command {
     /// Show what is in a checkpoint or a weights.bin, or what a network is made of
     Inspect(InspectArgs),
     /// Show what the device will run: each layer's kernel, work and bytes, and the memory as a picture
-    Plan(InspectArgs),
+    Plan(PlanArgs),
     /// Write one HTML file about a run, or about a comparison: curves, BatchNorm, mistakes, quantiser, device
     Report(ReportArgs),
     /// Run a weights.bin in the emulated microcontroller and compare every layer's every output with the host's
@@ -180,8 +182,10 @@ pub struct ExportArgs {
     pub keep_dead: bool,
     /// With a weights.bin: keep the plan of this one, so that a firmware built with it takes the new file as well. Refused, with the
     /// layer, where the network has another shape
-    #[arg(long, value_name = "OLD.bin", conflicts_with = "keep_dead")]
+    #[arg(long, value_name = "OLD.bin", conflicts_with_all = ["keep_dead", "core", "flash", "ram"])]
     pub plan: Option<PathBuf>,
+    #[command(flatten)]
+    pub goal: GoalArgs,
     #[command(flatten)]
     pub qat: QatArgs,
     /// Print one JSON object on stdout instead of text

@@ -45,6 +45,12 @@ fn other_programs(args: &ExportArgs, checkpoint: &Checkpoint, format: Format, ou
             remedy: "leave --qat away, or write a .bin".into(),
         });
     }
+    if args.goal.flash.or(args.goal.ram).is_some() {
+        return Err(Error::BadArgument {
+            problem: "--flash and --ram are budgets of a plan, and only a weights.bin has one".into(),
+            remedy: "leave them away, or write a .bin".into(),
+        });
+    }
     let form = if args.folded { Form::Folded } else { Form::Unfolded };
     let bytes = exchange::to_bytes(checkpoint, format, form)?;
     files::write(&args.out, &bytes)?;
@@ -75,14 +81,14 @@ fn integers(args: &ExportArgs, checkpoint: &Checkpoint, out: &mut dyn Write) -> 
         }
         Some(with) => (calibration(with, network)?, None),
     };
-    let fine_tuning = args.qat.request(checkpoint);
+    let (fine_tuning, goal) = (args.qat.request(checkpoint), args.goal.goal());
     let old = args.plan.as_deref().map(plan_of).transpose()?;
     let channels = match &old {
         Some(old) => Channels::Of(old),
         None if args.keep_dead => Channels::All,
         None => Channels::Live,
     };
-    let request = ExportRequest { calibration: &calibration, accuracy_limit: args.limit, fine_tuning, channels };
+    let request = ExportRequest { calibration: &calibration, accuracy_limit: args.limit, fine_tuning, channels, goal };
     let exported = export(&checkpoint.parameters, &request)?;
     // What is reported is the file that now lies on the disk.
     let file = ModelFile::Weights(Box::new(weights::write(&args.out, &exported.weights)?));

@@ -10,6 +10,7 @@ mod demo;
 mod emulate;
 mod evaluate;
 mod export;
+mod goal_args;
 mod import;
 mod init;
 mod inspect;
@@ -48,7 +49,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<()> {
         Command::Export(args) => export::run(args, out),
         Command::Inspect(args) => inspect::run(args, out),
         Command::Library(args) => library::run(&args, out),
-        Command::Plan(args) => plan::run(args, out),
+        Command::Plan(args) => plan::run(&args, out),
         Command::Report(args) => report::run(args, out),
         Command::Emulate(args) => emulate::run(args, out),
         Command::Board(args) => board::run(&args),

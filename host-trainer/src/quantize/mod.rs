@@ -28,7 +28,7 @@ use bn_core::file::{Contents, WeightsFile};
 use bn_core::format::{FormatError, Scale};
 use bn_core::lenet::{CONV1_CHANNELS, KERNEL, Streams};
 use bn_core::ops::winograd::{POINTS, TILE, effective_taps, transform_weights};
-use bn_core::plan::plan;
+use bn_core::plan::{Goal, plan};
 use bn_core::quant::{
     ACTIVATION_MAX, ACTIVATION_ONE, CONV_LANE_MAX, CONV_SHIFT, LINEAR_UNIT, LINEAR_WEIGHT_MAX, LOGIT_FRACTION_BITS_MAX,
     PIXEL_ONE, POOLED_ONE, Pair, SIGMOID_LEN, SIGMOID_RANGE, SIGMOID_STEP, sigmoid_table, sigmoid_table_uncentred,
@@ -91,7 +91,7 @@ impl Quantized {
     /// [`FormatError`] for integers that no device could trust.
     pub fn write(&self, network: &Network) -> std::result::Result<WeightsFile, FormatError> {
         let view = network.view();
-        let steps = plan(&view.topology).map_err(|_| FormatError::Description)?;
+        let steps = plan(&view, &Goal::default()).map_err(|_| FormatError::Description)?;
         let of = |scale: f64, zero_point| Scale { scale: scale as f32, zero_point };
         let activation = of(1.0 / f64::from(ACTIVATION_ONE), -i32::from(ACTIVATION_MAX));
         let sums = of(1.0 / f64::from(POOLED_ONE), 0);

@@ -1,5 +1,7 @@
 //! Everything that a report says, computed: the forms of the model on the test split, and the emulated device.
 
+use bn_core::plan::Goal;
+
 use crate::by_class::{ClassFigures, by_class, class_name};
 use crate::data::{Dataset, Split};
 use crate::device::emulate::{EmulateReport, EmulateRequest, Machine, emulate};
@@ -169,6 +171,7 @@ pub fn gather<'a>(request: &ReportRequest<'a>) -> Result<Facts<'a>> {
         accuracy_limit: 100.0,
         fine_tuning: request.fine_tuning,
         channels: Channels::Live,
+        goal: Goal::default(),
     };
     let facts = |int8, device| Facts {
         checkpoint,

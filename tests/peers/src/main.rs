@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use bn_core::infer::argmax;
 use bn_core::lenet::Streams;
+use bn_core::plan::Goal;
 use bn_core::wide::{WideInt8Scratch, WideLeNet, WideModel, WideScratch};
 use bn_core::{FoldedLeNet, Image};
 use host_trainer::data::{Dataset, Request, Split, load};
@@ -97,7 +98,7 @@ fn write_inputs(dir: &Path, weights: &Path, dataset: &Dataset) -> Result<()> {
 
 fn inference(dir: &Path, parameters: &Parameters, dataset: &Dataset) -> Result<()> {
     let folded: Box<FoldedLeNet> = Box::new(to_lenet(parameters).ok_or("the model is not LeNet")?.fold());
-    let exported = export(parameters, &ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0, fine_tuning: None, channels: Channels::Live })?;
+    let exported = export(parameters, &ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0, fine_tuning: None, channels: Channels::Live, goal: Goal::default() })?;
     let streams = Streams::of(&exported.weights).ok_or("the model is not LeNet")?;
 
     let wide = Box::new(WideLeNet::new(&folded));

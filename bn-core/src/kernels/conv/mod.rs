@@ -15,8 +15,8 @@
 mod cortex_m;
 pub mod portable;
 
-use super::Fault;
 use super::packed::{Epilogue, Input, LANES, Window, check_multiplier, check_sums};
+use super::{Core, Fault};
 use crate::quant::LINEAR_WEIGHT_MAX;
 
 #[cfg(any(bn_lenet_arch = "cortex_m_dsp", bn_lenet_arch = "armv7m"))]
@@ -108,14 +108,35 @@ impl Conv {
         self.patch_words() + if let Some(windows) = self.copied() { self.window.copy_words(windows) } else { 0 }
     }
 
-    /// About how many instructions it takes on a core with the DSP extension.
-    pub const fn cost(&self) -> usize {
+    /// About how many instructions it takes on a core.
+    pub const fn cost(&self, core: Core) -> usize {
+        if !core.has_dsp() {
+            return self.plain_cost(core);
+        }
         let (groups, quads) = (self.groups(), self.quads());
         if self.window.positions() == 1 {
             return groups * (quads * 27 / 2 + 34) + 8 * quads;
         }
         let tile = groups * (quads * 17 + 28 + if self.adds { 16 } else { 0 }) + 13 * quads + 150;
         self.window.positions().div_ceil(MOST_POSITIONS) * tile
+    }
+
+    /// Likewise on the others.
+    const fn plain_cost(&self, core: Core) -> usize {
+        let (groups, quads, is_alone) = (self.groups(), self.quads(), !self.words && !self.table);
+        if self.window.positions() == 1 {
+            let [quad, group, behind, gathered] =
+                core.plain([[19, 232, 180, 129], [97, 318, 189, 16], [71, 153, 100, 38]]);
+            return groups * (quads * quad + group + if is_alone { 0 } else { behind }) + gathered * quads;
+        }
+        let [positions, quad, group, added, behind] =
+            core.plain([[3, 41, 64, 31, 285], [2, 95, 346, 294, 143], [2, 65, 229, 209, 17]]);
+        let [gathered, point, byte, tile] = core.plain([[74, 0, 0, 0], [115, 115, 60, 647], [58, 58, 32, 0]]);
+        let groups =
+            groups * (quads * quad + group + if self.adds { added } else { 0 } + if is_alone { 0 } else { behind });
+        let patch = quads * if self.window.is_pointwise() { point } else { gathered }
+            + if self.window.bytes { self.fan_in() * byte } else { 0 };
+        self.window.positions().div_ceil(positions) * (groups + patch + tile)
     }
 
     /// Whether results may take the place of the map: each position is read once, with all of its channels.

@@ -6,8 +6,8 @@
 
 pub mod portable;
 
-use super::Fault;
 use super::packed::{Epilogue, Input, LANES, Window, check_multiplier, check_sums};
+use super::{Core, Fault};
 
 pub use portable::depthwise;
 
@@ -46,10 +46,12 @@ impl Depthwise {
         if self.window.bytes || self.multiplier != 1 || self.window.is_padded() { height * width } else { 0 }
     }
 
-    /// About how many instructions it takes on a core with the DSP extension.
-    pub const fn cost(&self) -> usize {
-        let copies = 8 * self.scratch_words() * self.channels().div_ceil(LANES);
-        self.channels() * self.window.positions() * (4 * self.window.taps() + 19) + copies
+    /// About how many instructions it takes on a core.
+    pub const fn cost(&self, core: Core) -> usize {
+        let [tap, result, row, copied] = core.of([[16, 30, 4, 10], [14, 62, 7, 7], [16, 251, 39, 8], [19, 69, 8, 4]]);
+        let result = if self.table { core.of([88, 95, 162, 77]) } else { result };
+        let window = tap * self.window.taps() + row * self.window.kernel[0] + result;
+        self.channels().div_ceil(LANES) * (self.window.positions() * window + copied * self.scratch_words())
     }
 
     /// Words of its stream.

@@ -10,11 +10,11 @@
 mod cortex_m_dsp;
 pub mod portable;
 
-use super::Fault;
 #[cfg(feature = "build")]
 use super::depthwise::Channel;
 use super::depthwise::Depthwise;
 use super::packed::{Epilogue, LANES, Window, check_multiplier, check_sums};
+use super::{Core, Fault};
 
 #[cfg(bn_lenet_arch = "cortex_m_dsp")]
 pub use cortex_m_dsp::depthwise3;
@@ -73,14 +73,25 @@ impl Depthwise3 {
         PREAMBLE + self.channels().next_multiple_of(LANES) * CHANNEL
     }
 
-    /// About how many instructions it takes on a core with the DSP extension.
-    pub const fn cost(&self) -> usize {
+    /// About how many instructions it takes on a core.
+    pub const fn cost(&self, core: Core) -> usize {
+        if !core.has_dsp() {
+            return self.plain_cost(core);
+        }
         let Window { input, stride, output, .. } = self.window;
         let unpacked = 15 * input.width + 55;
         // Two rows of two results, or one of two.
         let (turns, tile) = if stride[0] == 1 { (output[0].div_ceil(2), 45) } else { (output[0], 28) };
         let channel = output[1] / 2 * tile + output[1] % 2 * (tile / 2 + 3) + 26;
         input.channels.div_ceil(LANES) * turns * (unpacked + LANES * channel)
+    }
+
+    /// Likewise on the others.
+    const fn plain_cost(&self, core: Core) -> usize {
+        let Window { input, output, stride, .. } = self.window;
+        let [result, row, copied] = core.plain([[37, 119, 39], [64, 301, 52], [40, 96, 33]]);
+        let row = LANES * (output[1] * result + row) + copied * self.columns() * stride[0];
+        input.channels.div_ceil(LANES) * output[0] * row
     }
 
     /// Whether results may take the place of the map.

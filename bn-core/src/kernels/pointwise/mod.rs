@@ -12,9 +12,9 @@
 mod cortex_m_dsp;
 pub mod portable;
 
-use super::Fault;
 use super::conv::{Conv, PAIR};
 use super::packed::{Epilogue, LANES, Window, check_multiplier, check_sums};
+use super::{Core, Fault};
 
 pub use super::depthwise3::SHIFT_MULTIPLIER;
 #[cfg(bn_lenet_arch = "cortex_m_dsp")]
@@ -78,14 +78,24 @@ impl Pointwise {
         4 * self.quads()
     }
 
-    /// About how many instructions it takes on a core with the DSP extension.
-    pub const fn cost(&self) -> usize {
+    /// About how many instructions it takes on a core.
+    pub const fn cost(&self, core: Core) -> usize {
+        if !core.has_dsp() {
+            return self.plain_cost(core);
+        }
         let quads = self.quads();
         let [height, width] = self.window.output;
         let rows = if self.window.stride[0] == 1 && self.window.stride[1] == 1 { 1 } else { height };
         let two = rows * (height * width / rows).div_ceil(2);
         let pair = 10 * quads + 3 * quads.div_ceil(16) + if self.adds { 28 } else { 14 };
         two * (self.channels.div_ceil(LANES) * 2 * pair + 10 * quads + 20) + 100 * rows
+    }
+
+    /// Likewise on the others.
+    const fn plain_cost(&self, core: Core) -> usize {
+        let [product, pair, added, quad] = core.plain([[68, 160, 60, 60], [116, 300, 120, 100], [70, 200, 60, 60]]);
+        let pair = product * self.quads() + pair + if self.adds { added } else { 0 };
+        self.window.positions().div_ceil(2) * (self.channels.div_ceil(LANES) * 2 * pair + quad * self.quads())
     }
 
     /// Whether results may take the place of the map: each position is read once, with all of its channels.

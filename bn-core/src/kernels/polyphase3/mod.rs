@@ -23,10 +23,10 @@
 mod cortex_m_dsp;
 pub mod portable;
 
-use super::Fault;
 use super::conv::{Conv, PAIR};
 use super::packed::{Epilogue, LANES, Window, check_multiplier, check_sums};
 use super::tiles::Tiling;
+use super::{Core, Fault};
 use crate::quant::LINEAR_WEIGHT_MAX;
 
 #[cfg(bn_lenet_arch = "cortex_m_dsp")]
@@ -111,12 +111,25 @@ impl Polyphase3 {
         self.window_words() + part + tiling.strip_words()
     }
 
-    /// About how many instructions it takes on a core with the DSP extension.
-    pub const fn cost(&self) -> usize {
+    /// About how many instructions it takes on a core.
+    pub const fn cost(&self, core: Core) -> usize {
+        if !core.has_dsp() {
+            return self.plain_cost(core);
+        }
         let [down, across] = self.tiling().count;
-        let pair = 10 * ALL * self.quads() + 190;
-        let tile = self.channels.div_ceil(PAIR) * pair + 430 * self.quads() + 60;
-        down * (across * tile + 3 * self.tiling().strip_words() + 500)
+        let pair = 10 * ALL * self.quads() + 155;
+        let tile = self.channels.div_ceil(PAIR) * pair + 440 * self.quads() + 45;
+        down * (across * tile + self.tiling().strip_cost())
+    }
+
+    /// Likewise on the others.
+    const fn plain_cost(&self, core: Core) -> usize {
+        let [product, pair, quad, bytes] =
+            core.plain([[68, 900, 3500, 0], [116, 1800, 4800, 1800], [70, 1500, 2900, 1400]]);
+        let pairs = self.channels.div_ceil(PAIR) * (ALL * product * self.quads() + pair);
+        let codes = self.quads() * if self.window.bytes { quad + bytes } else { quad };
+        let [down, across] = self.tiling().count;
+        down * across * (pairs + codes)
     }
 
     /// Where a weight's point stands among the halfwords of two channels' weights.

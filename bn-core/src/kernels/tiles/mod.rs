@@ -96,6 +96,11 @@ impl Tiling {
         if self.is_map() { 0 } else { self.quads() * self.reach()[0] * self.columns() }
     }
 
+    /// About how many instructions a strip takes on a core with the DSP extension.
+    pub const fn strip_cost(&self) -> usize {
+        150 + self.strip_words() * if self.window.bytes { 13 } else { 4 } / 2
+    }
+
     /// Whether some tile lacks rows or columns of results.
     pub const fn has_parts(&self) -> bool {
         let [height, width] = self.window.output;

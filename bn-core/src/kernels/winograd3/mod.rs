@@ -21,10 +21,10 @@
 mod cortex_m_dsp;
 pub mod portable;
 
-use super::Fault;
 use super::conv::{Conv, PAIR};
 use super::packed::{Epilogue, LANES, Window, check_multiplier, check_sums};
 use super::tiles::Tiling;
+use super::{Core, Fault};
 use crate::quant::LINEAR_WEIGHT_MAX;
 
 #[cfg(bn_lenet_arch = "cortex_m_dsp")]
@@ -111,13 +111,28 @@ impl Winograd3 {
         self.window_words() + part + tiling.strip_words()
     }
 
-    /// About how many instructions it takes on a core with the DSP extension.
-    pub const fn cost(&self) -> usize {
+    /// About how many instructions it takes on a core.
+    pub const fn cost(&self, core: Core) -> usize {
+        if !core.has_dsp() {
+            return self.plain_cost(core);
+        }
+        let tiling = self.tiling();
+        let [down, across] = tiling.count;
+        let pair = POINTS[0] * POINTS[1] * (10 * self.quads() + 2) + if self.adds { 401 } else { 331 };
+        let tile = self.channels.div_ceil(PAIR) * pair + 612 * self.quads() + 45;
+        down * (across * tile + tiling.strip_cost())
+    }
+
+    /// Likewise on the others.
+    const fn plain_cost(&self, core: Core) -> usize {
         let [height, width] = self.window.output;
-        let pair = POINTS[0] * POINTS[1] * (10 * self.quads() + 2) + if self.adds { 392 } else { 292 };
-        let copy = if self.window.bytes { 900 } else { 400 };
-        let tile = self.channels.div_ceil(PAIR) * pair + (560 + copy) * self.quads() + 400;
-        height.div_ceil(TILE) * width.div_ceil(TILE) * tile
+        let [product, pair, quad, bytes] =
+            core.plain([[73, 1397, 3601, 0], [114, 2314, 4822, 1844], [52, 3210, 2863, 1400]]);
+        let [result, added] = core.plain([[26, 24], [74, 30], [26, 17]]);
+        let pairs = self.channels.div_ceil(PAIR) * (POINTS[0] * POINTS[1] * product * self.quads() + pair);
+        let codes = self.quads() * if self.window.bytes { quad + bytes } else { quad };
+        let results = self.channels * height * width * if self.adds { result + added } else { result };
+        height.div_ceil(TILE) * width.div_ceil(TILE) * (pairs + codes) + results
     }
 
     /// Where a weight's point stands among the halfwords of two channels' weights.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use bn_core::plan::plan;
+use bn_core::plan::{Goal, plan};
 
 use super::*;
 use crate::engine::init::kaiming_parameters;
@@ -33,7 +33,7 @@ fn relative_error(network: Network, seed: u64) -> f64 {
     let network = Arc::new(network);
     let parameters = kaiming_parameters(&network, seed, Variance::Biased);
     let inputs = Inputs::noise(&network, seed);
-    let steps = plan(&network.topology()).unwrap();
+    let steps = plan(&network.view(), &Goal::default()).unwrap();
     let General { file, layers, activations, .. } = quantized(&parameters, &steps, &inputs);
     assert_eq!(activations.len(), steps.len());
     assert!(layers.iter().all(|layer| layer.weight_snr_db > 10.0), "{layers:?}");

@@ -4,7 +4,7 @@ use bn_core::file::Arena;
 use bn_core::format::Scale;
 use bn_core::kernels::depthwise::{self, Depthwise};
 use bn_core::kernels::depthwise3::Depthwise3;
-use bn_core::plan::{needs_table, plan};
+use bn_core::plan::{Goal, needs_table, plan};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
@@ -25,7 +25,7 @@ struct Drawn {
 impl Drawn {
     fn new(nodes: &str, seed: u64) -> Self {
         let network = text::parse(&format!("input 3x7x7\n{nodes}")).unwrap_or_else(|fault| panic!("{nodes}: {fault}"));
-        let steps = plan(&network.topology()).unwrap();
+        let steps = plan(&network.view(), &Goal::default()).unwrap();
         let scales = vec![Scale { scale: 1.0, zero_point: 0 }; steps.len() + 1];
         let (integers, tables) = (Vec::new(), Vec::new());
         let model = Model { network: Arc::new(network), steps, integers, tables, scales };

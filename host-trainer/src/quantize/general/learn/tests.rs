@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bn_core::plan::plan;
+use bn_core::plan::{Goal, plan};
 
 use super::super::tests::KINDS;
 use super::super::{Quantizer, Request, quantize};
@@ -18,7 +18,7 @@ use crate::quantize::fine_tune::tests::disturb;
 /// A model with its weights moved by some steps, and the program that says the same.
 fn disturbed(network: &Arc<Network>, inputs: &Inputs) -> (Parameters, Model, Program) {
     let parameters = kaiming_parameters(network, 3, Variance::Biased);
-    let steps = plan(&network.topology()).unwrap();
+    let steps = plan(&network.view(), &Goal::default()).unwrap();
     let (model, weights) = Quantizer::new(&parameters, &steps, inputs).integers().unwrap();
     let wanted: Vec<Wanted> = weights.into_iter().map(|w| w.map(|w| w.wanted).unwrap_or_default()).collect();
     let mut program = program(&model, &wanted);
@@ -87,7 +87,8 @@ fn a_tuned_network_is_measured_again() {
     let network = shipped::get("ds_cnn").unwrap();
     let parameters = kaiming_parameters(&network, 3, Variance::Biased);
     let inputs = Inputs::noise(&network, 3);
-    let (steps, train) = (plan(&network.topology()).unwrap(), Split { inputs: inputs.clone(), labels: Vec::new() });
+    let (steps, train) =
+        (plan(&network.view(), &Goal::default()).unwrap(), Split { inputs: inputs.clone(), labels: Vec::new() });
     let ask = |fine_tuning| {
         let request =
             Request { parameters: &parameters, steps: &steps, inputs: &inputs, keep_dead: false, fine_tuning };
@@ -105,7 +106,8 @@ fn a_mean_that_f32_cannot_sum_up_is_refused() {
     let network = Arc::new(text::parse("input 1x300x300\nglobal_avg_pool as wide | linear 3").unwrap());
     let parameters = kaiming_parameters(&network, 3, Variance::Biased);
     let inputs = Inputs::noise(&network, 3).first(2);
-    let (steps, train) = (plan(&network.topology()).unwrap(), Split { inputs: inputs.clone(), labels: Vec::new() });
+    let (steps, train) =
+        (plan(&network.view(), &Goal::default()).unwrap(), Split { inputs: inputs.clone(), labels: Vec::new() });
     let fine_tuning = Some((FineTuning { epochs: 1, seed: 0 }, &train));
     let request = Request { parameters: &parameters, steps: &steps, inputs: &inputs, keep_dead: false, fine_tuning };
     let refused = quantize(&request).err().unwrap().to_string();

@@ -1,0 +1,158 @@
+//! Public networks on emulated cores: a core's own plan runs on it, and the table of docs/results.md is what is measured, to the last
+//! digit. This writes the table anew:
+//!
+//! ```text
+//! BN_WRITE_FIGURES=1 cargo test -p tests zoo_device
+//! ```
+//!
+//! Needs QEMU for Arm and RISC-V, Node.js, the targets, and the networks.
+
+use std::fs;
+
+use bn_core::file::WeightsFile;
+use bn_core::kernels::Core;
+use bn_core::plan::Goal;
+use host_trainer::data::{Inputs, Split};
+use host_trainer::device::emulate::{EmulateReport, EmulateRequest, Machine, emulate};
+use host_trainer::device::firmware::{Build, workspace_root};
+use host_trainer::export::{Channels, ExportRequest, export_weights};
+use host_trainer::model::inference::{dequantized, int8};
+use tests::zoo;
+
+use crate::emulator::ready_for;
+use crate::zoo::{Data, STORED};
+
+/// First columns of the table.
+const HEAD: &str = "| network | multiply-accumulates | error, int8 | ONNX Runtime | Cortex-M4 | CMSIS-NN | RAM | file |
+|---|---:|---:|---:|---:|---:|---:|---:|
+";
+const PLACE: &str = "docs/results.md";
+/// Inputs that the emulator is given.
+const INPUTS: usize = 4;
+
+/// A row: the network's file, what people call it, its channels; the error of ONNX Runtime's integers, as [`crate::zoo`] has it, and
+/// the instructions of CMSIS-NN.
+struct Row {
+    name: &'static str,
+    title: &'static str,
+    channels: Channels<'static>,
+    onnx_runtime: &'static str,
+    cmsis_nn: &'static str,
+}
+
+const fn row(name: &'static str, title: &'static str, onnx_runtime: &'static str, cmsis_nn: &'static str) -> Row {
+    Row { name, title, channels: Channels::Live, onnx_runtime, cmsis_nn }
+}
+
+const ROWS: [Row; 8] = [
+    row("resnet8", "ResNet8", "3.8e-3", "29,869,831"),
+    Row {
+        channels: Channels::All,
+        ..row("mobilenet_v1_025_vww96", "MobileNetV1 0.25, 96x96, `--keep-dead`", "1.1e-2", "24,710,355")
+    },
+    row("mobilenet_v1_025_vww96", "the same without its dead channels", "1.1e-2", ""),
+    row("ds_cnn", "DS-CNN", "1.7", "7,841,371"),
+    row("autoencoder", "AutoEncoder", "1.7e-3", "579,355"),
+    row("mnist_valid", "TinyMaix `mnist_valid`", "6.1e-2", ""),
+    row("mnist_dw", "TinyMaix `mnist_dw`", "7.9e-2", ""),
+    row("burn_mnist", "burn-onnx MNIST", "0.12", ""),
+];
+
+impl Row {
+    /// The row, measured.
+    fn measured(&self) -> Option<String> {
+        let (file, data) = exported(self.name, self.channels, Core::M4)?;
+        let (images, odd) = (data.inputs.first(INPUTS), halves(&data)[1].clone());
+        let given = dequantized(&file, &int8(&file, &data.inputs.select(&odd)));
+        let error = relative_error(given.values(), odd.iter().flat_map(|&at| data.outputs(at)));
+        let cost = checked(&file, Machine::Mps2An386, images).cost.expect("it counts");
+        let [fewest, most] = cost.instructions_range;
+        assert_eq!(fewest, most, "{}: its instructions depend on the input", self.name);
+        let macs = (0..file.steps().len()).map(|step| file.step_macs(step)).sum();
+        let ram = (cost.scratch_bytes + cost.stack_bytes) as usize;
+        let [macs, counted, ram, bytes] = [macs, most as usize, ram, file.to_bytes().len()].map(thousands);
+        let Self { title, onnx_runtime, cmsis_nn, .. } = self;
+        Some(format!(
+            "| {title} | {macs} | {error:.1e} | {onnx_runtime} | {counted} | {cmsis_nn} | {ram} | {bytes} |\n"
+        ))
+    }
+}
+
+/// Positions of the inputs with even index, which calibrate, and of the odd ones.
+fn halves(data: &Data) -> [Vec<usize>; 2] {
+    [0, 1].map(|first| (first..data.inputs.len()).step_by(2).collect())
+}
+
+/// A network's integers by the plan for a core, and its inputs.
+pub(crate) fn exported(name: &str, channels: Channels<'_>, core: Core) -> Option<(WeightsFile, Data)> {
+    let folder = zoo()?;
+    let stored = STORED.iter().find(|stored| stored.name == name).expect("a network of the folder");
+    let parameters = stored.import(&folder.join(format!("{name}.onnx"))).checkpoint.parameters;
+    let data = Data::of(&folder, name, &parameters);
+    let calibration = Split { inputs: data.inputs.select(&halves(&data)[0]), labels: Vec::new() };
+    let goal = Goal { core, ..Goal::default() };
+    let request = ExportRequest { calibration: &calibration, accuracy_limit: 100.0, fine_tuning: None, channels, goal };
+    Some((export_weights(&parameters, &request).expect("integers"), data))
+}
+
+/// An emulated run whose every output is the host's.
+fn checked(weights: &WeightsFile, machine: Machine, inputs: Inputs) -> EmulateReport {
+    let images = &Split { inputs, labels: Vec::new() };
+    let report = emulate(&EmulateRequest { weights, machine, images, build: Build::Default }).expect("it runs");
+    report.verdict().unwrap_or_else(|error| panic!("{machine}: {error}"));
+    report
+}
+
+/// Sum of squared differences as a share of the sum of squares.
+fn relative_error<'a>(given: &[f32], wanted: impl Iterator<Item = &'a f32>) -> f64 {
+    let (mut error, mut all) = (0.0, 0.0);
+    for (&given, &wanted) in given.iter().zip(wanted) {
+        let wanted = f64::from(wanted);
+        error += (f64::from(given) - wanted).powi(2);
+        all += wanted * wanted;
+    }
+    error / all
+}
+
+fn thousands(number: usize) -> String {
+    if number < 1000 { number.to_string() } else { format!("{},{:03}", thousands(number / 1000), number % 1000) }
+}
+
+#[test]
+fn the_table_of_the_public_networks_is_what_is_measured() {
+    if !ready_for(Machine::Mps2An386) {
+        return;
+    }
+    let Some(rows) = ROWS.iter().map(Row::measured).collect::<Option<String>>() else { return };
+    let table = HEAD.to_owned() + &rows;
+    let place = workspace_root().expect("a checkout").join(PLACE);
+    let document = fs::read_to_string(&place).expect("the document");
+    let (before, rest) = document.split_once("| network | multiply-accumulates |").expect("the table");
+    let end = rest.find("\n\n").expect("an end of the table") + 1;
+    let anew = format!("{before}{table}{}", &rest[end..]);
+    if std::env::var("BN_WRITE_FIGURES").is_ok_and(|value| value == "1") {
+        return fs::write(&place, anew).expect("a writable document");
+    }
+    let remedy = "BN_WRITE_FIGURES=1 cargo test -p tests zoo_device";
+    assert!(anew == document, "{PLACE} has other figures than\n{table}write them with {remedy}");
+}
+
+/// Machines, and the cores that they are.
+const CORES: [(Machine, Core); 4] = [
+    (Machine::Mps2An385, Core::M3),
+    (Machine::Mps2Armv6M, Core::M0),
+    (Machine::Riscv32, Core::Riscv),
+    (Machine::Wasm32, Core::Wasm),
+];
+
+#[test]
+fn a_plan_for_each_core_gives_the_hosts_bits_on_it() {
+    for name in ["ds_cnn", "mnist_dw"] {
+        for (machine, core) in CORES.into_iter().filter(|(machine, _)| ready_for(*machine)) {
+            let Some((file, data)) = exported(name, Channels::Live, core) else { return };
+            let report = checked(&file, machine, data.inputs.first(INPUTS));
+            let families: Vec<&str> = file.steps().iter().map(|step| step.family.name()).collect();
+            println!("{name} on {machine}: {:?}; {families:?}", report.cost.map(|cost| cost.instructions_range));
+        }
+    }
+}
