@@ -14,9 +14,15 @@ fn window(input: Shape, kernel: usize, stride: usize, pad: usize) -> Window {
     Window { input, kernel: [kernel; 2], stride: [stride; 2], before: [pad; 2], output, bytes: false }
 }
 
+/// The largest integer of a layer's weights, and whether it is depthwise.
+type Kind = (i32, bool);
+const NARROW: Kind = (127, false);
+const WIDE: Kind = (32_767, false);
+const DEPTHWISE: Kind = (32_767, true);
+
 /// A layer of random weights whose results fill so many codes.
-fn layer_of(rng: &mut ChaCha8Rng, codes: f64, reads: usize, window: Window, channels: usize, most: i32) -> Step {
-    let is_depthwise = most > 127;
+fn layer_of(rng: &mut ChaCha8Rng, codes: f64, reads: usize, window: Window, channels: usize, kind: Kind) -> Step {
+    let (most, is_depthwise) = kind;
     let fan_in = window.taps() * if is_depthwise { 1 } else { window.input.channels };
     let reach = f64::from(most) * 128.0 * (fan_in as f64).sqrt();
     let row = |_| {
@@ -33,14 +39,14 @@ fn layer_of(rng: &mut ChaCha8Rng, codes: f64, reads: usize, window: Window, chan
     Step { reads, shape, work, range: [0, 255], table: None }
 }
 
-fn layer(rng: &mut ChaCha8Rng, reads: usize, window: Window, channels: usize, most: i32) -> Step {
-    layer_of(rng, 200.0, reads, window, channels, most)
+fn layer(rng: &mut ChaCha8Rng, reads: usize, window: Window, channels: usize, kind: Kind) -> Step {
+    layer_of(rng, 200.0, reads, window, channels, kind)
 }
 
 /// The output's layer: fine, and without a range.
 fn last(rng: &mut ChaCha8Rng, reads: usize, input: Shape) -> Step {
     let whole = Window { kernel: [input.height, input.width], ..window(input, 1, 1, 0) };
-    let step = layer_of(rng, 20_000.0, reads, Window { output: [1; 2], ..whole }, 3, 127);
+    let step = layer_of(rng, 20_000.0, reads, Window { output: [1; 2], ..whole }, 3, NARROW);
     Step { range: [i32::MIN, i32::MAX], ..step }
 }
 
@@ -53,7 +59,7 @@ fn rows(program: &mut Program, step: usize) -> &mut Vec<Row> {
 fn network(seed: u64, middle: impl FnOnce(&mut ChaCha8Rng, Shape) -> Vec<Step>) -> Program {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let input = Shape::new(2, 6, 5);
-    let first = layer(&mut rng, 0, window(input, 3, 1, 1), 6, 127);
+    let first = layer(&mut rng, 0, window(input, 3, 1, 1), 6, NARROW);
     let mut steps = vec![first];
     steps.extend(middle(&mut rng, Shape::new(6, 6, 5)));
     let shape = steps[steps.len() - 1].shape;
@@ -77,8 +83,9 @@ fn networks() -> Vec<(&'static str, Program)> {
         Step { reads: 2, shape, work, range: [0, 255], table: None }
     };
     let middles = vec![
-        ("conv", network(1, |rng, shape| vec![layer(rng, 1, window(shape, 3, 2, 1), 7, 127)])),
-        ("depthwise", network(2, |rng, shape| vec![layer(rng, 1, window(shape, 3, 1, 1), 12, 32_767)])),
+        ("conv", network(1, |rng, shape| vec![layer(rng, 1, window(shape, 3, 2, 1), 7, NARROW)])),
+        ("wide", network(9, |rng, shape| vec![layer(rng, 1, window(shape, 1, 1, 0), 7, WIDE)])),
+        ("depthwise", network(2, |rng, shape| vec![layer(rng, 1, window(shape, 3, 1, 1), 12, DEPTHWISE)])),
         ("mean", network(3, |_, shape| mean(shape, (1..=4).map(of_values).collect()))),
         (
             "max",
@@ -88,11 +95,11 @@ fn networks() -> Vec<(&'static str, Program)> {
                 vec![Step { reads: 1, shape, work: Work::Max(window), range: [0; 2], table: None }]
             }),
         ),
-        ("add", network(5, |rng, shape| vec![layer(rng, 1, window(shape, 1, 1, 0), 6, 127), add(shape)])),
+        ("add", network(5, |rng, shape| vec![layer(rng, 1, window(shape, 1, 1, 0), 6, NARROW), add(shape)])),
         (
             "sum behind a convolution",
             network(6, |rng, shape| {
-                let mut step = layer(rng, 1, window(shape, 3, 1, 1), 6, 127);
+                let mut step = layer(rng, 1, window(shape, 3, 1, 1), 6, NARROW);
                 let Work::Sums(sums) = &mut step.work else { panic!("it has weights") };
                 sums.other = Some(1);
                 sums.rows.iter_mut().for_each(|row| (row.adds, row.start) = (4000, row.start - 128 * 4000));
@@ -102,7 +109,7 @@ fn networks() -> Vec<(&'static str, Program)> {
         (
             "table",
             network(7, |rng, shape| {
-                let mut step = layer(rng, 1, window(shape, 3, 1, 0), 5, 127);
+                let mut step = layer(rng, 1, window(shape, 3, 1, 0), 5, NARROW);
                 let Work::Sums(sums) = &mut step.work else { panic!("it has weights") };
                 sums.rows.iter_mut().for_each(|row| row.multiplier *= 4);
                 (step.range, step.table) = ([0, SIGMOID_LEN as i32 - 1], Some((0..SIGMOID_LEN).map(table).collect()));
@@ -130,8 +137,8 @@ fn examples(program: &Program, count: usize) -> Vec<Vec<u8>> {
 #[test]
 fn the_largest_sums_are_exact() {
     let input = Shape::flat(3 * layer::MOST_PRODUCTS + 5);
-    for (most, weight, code) in [(127, 127, 255), (127, -127, 255), (32_767, 32_767, 255), (32_767, -32_767, 254)] {
-        let is_depthwise = most > 127;
+    let both = |kind: Kind| [(kind, kind.0, 255), (kind, -kind.0, 254)];
+    for ((most, is_depthwise), weight, code) in [NARROW, WIDE, DEPTHWISE].into_iter().flat_map(both) {
         let side = if is_depthwise { 15 } else { 1 };
         let input = if is_depthwise { Shape::new(1, side, side) } else { input };
         let window = Window { output: [1; 2], ..window(input, side, 1, 0) };
