@@ -17,15 +17,12 @@ use bn_core::{FoldedLeNet, Image};
 use host_trainer::data::{Dataset, Request, Split, load};
 use host_trainer::engine::Engine;
 use host_trainer::engine::cpu::Cpu;
+use host_trainer::exchange::{ImportOptions, import};
 use host_trainer::export::{Channels, ExportRequest, export};
-use host_trainer::import::{ImportOptions, import};
 use host_trainer::model::lenet::to_lenet;
 use host_trainer::model::parameters::{Parameters, Variance};
 
-use crate::python::Python;
-
-/// Anything that can go wrong here ends the run.
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+use crate::python::{Python, Result};
 
 /// Images whose answers are compared.
 const COMPARED: usize = 1000;
@@ -71,9 +68,30 @@ impl<F: FnMut(&Image) -> Result<Vec<f32>>> Peer for Local<F> {
     }
 }
 
+/// A model of the script.
+struct PythonPeer<'a> {
+    python: &'a Python,
+    name: &'static str,
+}
+
+impl Peer for PythonPeer<'_> {
+    fn name(&self) -> String {
+        self.name.into()
+    }
+
+    fn logits(&mut self, images: &[Image]) -> Result<Vec<Vec<f32>>> {
+        let answer = self.python.ask(&format!("logits {} {}", self.name, images.len()))?;
+        Ok(serde_json::from_value(answer)?)
+    }
+
+    fn seconds(&mut self, images: &[Image]) -> Result<f64> {
+        self.python.seconds(self.name, images.len())
+    }
+}
+
 fn main() -> Result<()> {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../golden/trained.safetensors");
-    let parameters = import(&golden, ImportOptions { eps: 1e-5, variance: None })?.0.parameters;
+    let parameters = import(&golden, &ImportOptions::default())?.checkpoint.parameters;
     let data_dir = std::env::var_os("FASHION_MNIST_DIR").map(Into::into);
     let dataset = load(&Request { data_dir, ..Request::default() })?;
     let work = tempfile::tempdir()?;
@@ -98,7 +116,16 @@ fn write_inputs(dir: &Path, weights: &Path, dataset: &Dataset) -> Result<()> {
 
 fn inference(dir: &Path, parameters: &Parameters, dataset: &Dataset) -> Result<()> {
     let folded: Box<FoldedLeNet> = Box::new(to_lenet(parameters).ok_or("the model is not LeNet")?.fold());
-    let exported = export(parameters, &ExportRequest { calibration: &dataset.train, accuracy_limit: 100.0, fine_tuning: None, channels: Channels::Live, goal: Goal::default() })?;
+    let exported = export(
+        parameters,
+        &ExportRequest {
+            calibration: &dataset.train,
+            accuracy_limit: 100.0,
+            fine_tuning: None,
+            channels: Channels::Live,
+            goal: Goal::default(),
+        },
+    )?;
     let streams = Streams::of(&exported.weights).ok_or("the model is not LeNet")?;
 
     let wide = Box::new(WideLeNet::new(&folded));
@@ -113,12 +140,13 @@ fn inference(dir: &Path, parameters: &Parameters, dataset: &Dataset) -> Result<(
         },
     };
 
-    let python = Python::start("infer", dir, 1)?;
+    let python = Python::start("peers.py", &["infer".as_ref(), dir.as_os_str()], 1)?;
+    let peer = |name| Box::new(PythonPeer { python: &python, name });
     let mut f32_peers: Vec<Box<dyn Peer + '_>> = vec![
         Box::new(ours_f32),
-        Box::new(python.peer("tflite-f32")),
-        Box::new(python.peer("onnxruntime-f32")),
-        Box::new(python.peer("pytorch-f32")),
+        peer("tflite-f32"),
+        peer("onnxruntime-f32"),
+        peer("pytorch-f32"),
         rust_peers::tract(&dir.join("folded.onnx"))?,
         rust_peers::burn(&folded),
         rust_peers::candle(&folded)?,
@@ -128,7 +156,7 @@ fn inference(dir: &Path, parameters: &Parameters, dataset: &Dataset) -> Result<(
     compare("f32, batch 1, one thread", &mut f32_peers, &images[..TIMED])?;
 
     let mut int8_peers: Vec<Box<dyn Peer + '_>> =
-        vec![Box::new(ours_int8), Box::new(python.peer("onnxruntime-int8")), Box::new(python.peer("tflite-int8"))];
+        vec![Box::new(ours_int8), peer("onnxruntime-int8"), peer("tflite-int8")];
     // Every int8 model rounds in its own way: a few images per hundred may differ from ours.
     agree(&mut int8_peers, &images[..COMPARED], COMPARED / 20)?;
     compare("int8, batch 1, one thread", &mut int8_peers, &images[..TIMED])
@@ -175,7 +203,8 @@ fn compare(what: &str, peers: &mut [Box<dyn Peer + '_>], images: &[Image]) -> Re
 
 /// The training step at batch 256, data in memory: examples a second.
 fn training(dir: &Path, train: &Split, threads: usize) -> Result<()> {
-    let python = Python::start("train", dir, threads)?;
+    let count = threads.to_string();
+    let python = Python::start("peers.py", &["train".as_ref(), dir.as_os_str(), count.as_ref()], threads)?;
     let mut engine = Cpu::new(0, Variance::Biased, Some(threads));
     let examples = (STEPS * 256) as u32;
     let order: Vec<u32> = (0..examples).collect();
