@@ -12,6 +12,7 @@ use std::fs;
 use bn_core::file::WeightsFile;
 use bn_core::kernels::Core;
 use bn_core::plan::Goal;
+use clap::ValueEnum as _;
 use host_trainer::data::{Inputs, Split};
 use host_trainer::device::emulate::{EmulateReport, EmulateRequest, Machine, emulate};
 use host_trainer::device::firmware::{Build, workspace_root};
@@ -153,6 +154,34 @@ fn a_plan_for_each_core_gives_the_hosts_bits_on_it() {
             let report = checked(&file, machine, data.inputs.first(INPUTS));
             let families: Vec<&str> = file.steps().iter().map(|step| step.family.name()).collect();
             println!("{name} on {machine}: {:?}; {families:?}", report.cost.map(|cost| cost.instructions_range));
+        }
+    }
+}
+
+#[test]
+#[ignore = "takes a quarter of an hour; run it with -- --ignored --show-output zoo_device"]
+fn every_stored_input_gives_the_hosts_bits_on_every_machine() {
+    // This one is a Netduino of another name.
+    let all = Machine::value_variants().iter().copied().filter(|machine| *machine != Machine::OlimexStm32H405);
+    let runs: Vec<(Machine, Core)> = all.map(|machine| (machine, Core::M4)).chain(CORES).collect();
+    for name in STORED.map(|stored| stored.name) {
+        for (machine, core) in runs.iter().copied().filter(|(machine, _)| ready_for(*machine)) {
+            let Some((weights, Data { inputs, .. })) = exported(name, Channels::Live, core) else { return };
+            let (plan, images) = (core.name(), &Split { inputs, labels: Vec::new() });
+            let report = match emulate(&EmulateRequest { weights: &weights, machine, images, build: Build::Default }) {
+                Ok(report) => report,
+                Err(error) => {
+                    // The smaller machines refuse what they cannot hold.
+                    assert!(error.to_string().contains("it fits"), "{name} on {machine}: {error}");
+                    println!("{name} by the plan for {plan} on {machine}: left out, {error}");
+                    continue;
+                }
+            };
+            report.verdict().unwrap_or_else(|error| panic!("{name} by the plan for {plan} on {machine}: {error}"));
+            let compared: usize = report.layers.iter().map(|layer| layer.outputs_compared).sum();
+            let counted =
+                report.cost.map(|cost| (cost.instructions_per_inference, cost.scratch_bytes, cost.stack_bytes));
+            println!("{name} by the plan for {plan} on {machine}: {compared} outputs equal, {counted:?}");
         }
     }
 }
