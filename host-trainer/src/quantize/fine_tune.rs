@@ -9,7 +9,7 @@
 //! nothing, the linear layers move. What is asked of integers is not the labels but the f32 network's own probabilities: its answers
 //! are what rounding changed and what is to be got back. The loss is the Kullback-Leibler divergence from these to the integers'
 //! (Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network"); of a network without classes the squared
-//! difference of the outputs. The training itself is [`IntegerTrainer`]'s.
+//! difference of the outputs. The training itself is `IntegerTrainer`'s.
 //!
 //! The start is a whole quantised model, and the result is the best that was met, that start among them, on training examples
 //! that the fine-tuning does not see. The best is the one of the smallest mean divergence: how many examples change class is the

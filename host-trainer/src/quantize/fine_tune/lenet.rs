@@ -1,6 +1,6 @@
 //! LeNet's three linear layers as a network of integers: what its convolutions give is the input.
 //!
-//! Its activations are centred; a code is one more by [`CENTRE`].
+//! Its activations are centred; a code is one more by 128.
 
 use std::borrow::Cow;
 
