@@ -1,4 +1,8 @@
-//! What every engine must do: the trajectory of PyTorch, and the promises of the trait.
+//! What every engine must do: the trajectory of PyTorch (`trajectory`), steps as the reference takes them (`steps`), and the
+//! promises of the trait.
+
+mod steps;
+mod trajectory;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -6,14 +10,14 @@ use bn_core::lenet::{CLASSES, PIXELS, TENSORS};
 use bn_core::network::Role;
 use host_trainer::data::Split;
 use host_trainer::data::augment::{self, Augmentation};
-use host_trainer::engine::distill::Soft;
-use host_trainer::engine::reference::Reference;
-use host_trainer::engine::{Engine, MOMENTUM, Optimizer, Steps, Totals};
+use host_trainer::engine::{Engine, MOMENTUM, Totals};
 use host_trainer::model::parameters::{Parameters, Variance};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use safetensors::SafeTensors;
-use tests::{fashion_mnist, golden, golden_parameters, is_bias_before_batch_norm};
+use tests::is_bias_before_batch_norm;
+
+pub(crate) use self::steps::*;
+pub(crate) use self::trajectory::*;
 
 /// An engine of that seed.
 pub(crate) type New = fn(u64, Variance) -> Box<dyn Engine>;
@@ -141,75 +145,10 @@ fn assert_close(what: &str, name: &str, actual: &[f64], expected: &[f64], relati
     }
 }
 
-fn assert_parameters(what: &str, actual: &Parameters, golden_file: &str, relative: f64, absolute: f64) {
-    let expected = golden_parameters(golden_file, actual.variance);
+fn assert_tensors(what: &str, actual: &Parameters, expected: &Parameters, relative: f64, absolute: f64) {
     for ((spec, actual), expected) in TENSORS.iter().zip(&actual.tensors).zip(&expected.tensors) {
         assert_close(what, spec.name, actual, expected, relative, absolute);
     }
-}
-
-/// The step-1 logits and gradients.
-fn assert_first_gradients(engine: &mut dyn Engine, split: &Split, batch: &[u32], tolerances: &Tolerances) {
-    let (logits, gradients) = engine.gradients(split, batch).unwrap();
-    let file = golden("step1_logits_f64.safetensors");
-    let file = SafeTensors::deserialize(&file).unwrap();
-    let expected = file.tensor("logits").unwrap().data().as_chunks().0.iter().map(|&b| f64::from_le_bytes(b));
-    assert_close("step 1", "15.weight", &logits, &expected.collect::<Vec<_>>(), tolerances.gradient, 0.0);
-
-    let expected = golden_parameters("scratch_step1_grads_f64.safetensors", Variance::Biased);
-    for (position, spec) in TENSORS.iter().enumerate().filter(|(_, spec)| spec.role.is_trained()) {
-        let (actual, expected) = (&gradients.tensors[position], &expected.tensors[position]);
-        let (relative, absolute) = (tolerances.gradient, tolerances.bias_before_batch_norm);
-        assert_close("gradient of step 1:", spec.name, actual, expected, relative, absolute);
-    }
-}
-
-/// 20 steps of PyTorch from the same start on the same batches: every loss, and the model after steps 1 and 20.
-fn trajectory(engine: &mut dyn Engine, variance: Variance, run: &str, tolerances: &Tolerances) {
-    let Some(dataset) = fashion_mnist() else { return };
-    engine.set_parameters(&golden_parameters("init.safetensors", variance));
-    let order: Vec<u32> = golden("batches_u32le.bin").as_chunks().0.iter().map(|&b| u32::from_le_bytes(b)).collect();
-    let expected: serde_json::Value = serde_json::from_slice(&golden("losses_f64.json")).unwrap();
-    let expected = &expected[run];
-
-    for (step, batch) in order.chunks_exact(256).enumerate() {
-        if step == 0 {
-            assert_first_gradients(engine, &dataset.train, batch, tolerances);
-        }
-        let totals = engine.train(&dataset.train, batch, 256, 1.0).unwrap();
-        let loss = expected["losses"][step].as_f64().unwrap();
-        let off = (totals.mean_loss() / loss - 1.0).abs();
-        assert!(off <= tolerances.loss, "loss of step {}: {} for {loss}, {off:e}", step + 1, totals.mean_loss());
-        println!("loss of step {}: {:.3} of the bound", step + 1, off / tolerances.loss);
-        let correct = expected["train_correct"][step].as_u64().unwrap() as usize;
-        assert!(
-            totals.correct.abs_diff(correct) <= tolerances.correct,
-            "step {}: {} for {correct}",
-            step + 1,
-            totals.correct
-        );
-
-        let absolute = tolerances.bias_before_batch_norm;
-        for (last, relative) in [(1, tolerances.after_step1), (20, tolerances.after_step20)] {
-            if step + 1 == last {
-                let file = format!("{run}_after_step{last}_f64.safetensors");
-                assert_parameters(&format!("after step {last}:"), &engine.parameters(), &file, relative, absolute);
-            }
-        }
-    }
-    let accuracy = engine.evaluate(&dataset.test).unwrap().accuracy();
-    let expected = expected["test_acc_after20"].as_f64().unwrap();
-    assert!((accuracy - expected).abs() <= tolerances.test_accuracy + 1e-12, "{accuracy} for {expected}");
-}
-
-/// d2l's own BatchNorm: biased variance in the statistics.
-pub(crate) fn trajectory_from_scratch(new: New, tolerances: &Tolerances) {
-    trajectory(&mut *new(0, Variance::Biased), Variance::Biased, "scratch", tolerances);
-}
-
-/// PyTorch's layers: unbiased variance in the statistics.
-pub(crate) fn trajectory_concise(new: New, tolerances: &Tolerances) {
-    trajectory(&mut *new(0, Variance::Unbiased), Variance::Unbiased, "concise", tolerances);
 }
 
 /// Two engines of one seed agree to the last bit, engines of two seeds do not.
@@ -386,117 +325,6 @@ pub(crate) fn samples_are_shown_as_they_say(new: New, _: &Tolerances) {
         (totals, engine.parameters())
     });
     assert!(on_samples == on_shown);
-}
-
-/// AdamW and momentum with decay and label smoothing: 8 steps of rates that change, against the reference in f64.
-pub(crate) fn optimizers_and_smoothing_are_the_references(new: New, tolerances: &Tolerances) {
-    [Optimizer::Adamw, Optimizer::Momentum].iter().for_each(|&optimizer| is_the_references(optimizer, new, tolerances));
-}
-
-fn is_the_references(optimizer: Optimizer, new: New, tolerances: &Tolerances) {
-    let split = noise(13, 8 * 16);
-    let lrs: Vec<f64> = (1..=8).map(|i| 0.002 * f64::from(i)).collect();
-    let steps = Steps { optimizer, ..adamw(&lrs) };
-    let [(totals, ours), (expected_totals, expected)] =
-        [new(1, Variance::Biased), Box::new(Reference::<f64>::new(1, Variance::Biased))].map(|mut engine| {
-            let totals = engine.train_steps(&split, &all(&split), &steps).unwrap();
-            (totals, engine.parameters())
-        });
-    let off = (totals.loss / expected_totals.loss - 1.0).abs();
-    assert!(off <= tolerances.loss, "loss off by {off:e}");
-    for ((spec, ours), expected) in TENSORS.iter().zip(&ours.tensors).zip(&expected.tensors) {
-        // What a bias before a BatchNorm starts as, it stays.
-        assert_close(
-            &format!("after 8 steps of {optimizer:?}:"),
-            spec.name,
-            ours,
-            expected,
-            tolerances.after_step20,
-            1e-9,
-        );
-    }
-}
-
-/// Batches that fill no warp and no block, nor the blocks that work together: two steps each, against the reference in f64.
-pub(crate) fn batches_of_any_size_are_the_references(new: New, tolerances: &Tolerances) {
-    for n in [9, 17, 50, 131] {
-        let split = noise(17, 2 * n);
-        let [(totals, ours), (expected_totals, expected)] =
-            [new(1, Variance::Biased), Box::new(Reference::<f64>::new(1, Variance::Biased))].map(|mut engine| {
-                let totals = engine.train(&split, &all(&split), n, 0.1).unwrap();
-                (totals, engine.parameters())
-            });
-        assert_eq!(totals.examples, 2 * n);
-        let off = (totals.loss / expected_totals.loss - 1.0).abs();
-        assert!(off <= tolerances.loss, "batches of {n}: loss off by {off:e}");
-        for ((spec, ours), expected) in TENSORS.iter().zip(&ours.tensors).zip(&expected.tensors) {
-            let absolute = tolerances.bias_before_batch_norm;
-            assert_close(&format!("batches of {n}:"), spec.name, ours, expected, tolerances.after_step1, absolute);
-        }
-    }
-}
-
-/// AdamW goes on where another engine stopped, once it is given what that one remembers; without, it starts anew.
-pub(crate) fn moments_go_in_and_out(new: New, _: &Tolerances) {
-    let split = noise(14, 64);
-    let (order, lrs) = (all(&split), [0.01; 4]);
-    let mut whole = new(1, Variance::Biased);
-    assert!(whole.moments().is_none());
-    whole.train_steps(&split, &order, &adamw(&lrs)).unwrap();
-
-    let mut first = new(1, Variance::Biased);
-    first.train_steps(&split, &order[..32], &adamw(&lrs[..2])).unwrap();
-    let rest = Steps { before: 2, ..adamw(&lrs[2..]) };
-    let [with, without] = [true, false].map(|with| {
-        let mut second = new(2, Variance::Biased);
-        second.set_parameters(&first.parameters());
-        if with {
-            second.set_moments(&first.moments().unwrap());
-        }
-        second.train_steps(&split, &order[32..], &rest).unwrap();
-        (second.parameters(), second.moments())
-    });
-    assert!(with == (whole.parameters(), whole.moments()));
-    assert!(without != with);
-    first.set_parameters(&with.0);
-    assert!(first.moments().is_none(), "another model, nothing to remember");
-}
-
-/// What a teacher says is learnt as the reference in f64 learns it, beside decay and smoothing; and in two calls to the same bits. Batches
-/// fill no warp and no team of blocks.
-pub(crate) fn a_teacher_is_learnt_from(new: New, tolerances: &Tolerances) {
-    const N: usize = 21;
-    let split = noise(31, 6 * N);
-    let order = all(&split);
-    let logits: Vec<f32> = (0..split.len() * CLASSES).map(|i| ((i * 37) % 101) as f32 / 20.0 - 2.5).collect();
-    let lrs: Vec<f64> = (1..=6).map(|i| 1e-3 * f64::from(i)).collect();
-    // The steps from one number up to another.
-    let train = |engine: &mut dyn Engine, from: usize, to: usize, weight: f64| {
-        let logits = &logits[from * N * CLASSES..to * N * CLASSES];
-        let soft = Some(Soft { logits, temperature: 3.0, weight });
-        let steps = Steps { batch_size: N, before: from as u64, soft, ..adamw(&lrs[from..to]) };
-        engine.train_steps(&split, &order[from * N..to * N], &steps).unwrap()
-    };
-    let variance = Variance::Biased;
-    let (mut exact, mut whole, mut halves) = (Reference::<f64>::new(1, variance), new(1, variance), new(1, variance));
-    let expected = train(&mut exact, 0, 6, 0.75);
-    let without = train(&mut Reference::<f64>::new(1, variance), 0, 6, 0.0);
-    assert!((without.loss / expected.loss - 1.0).abs() > 0.1, "the teacher shows: {expected:?} {without:?}");
-
-    let totals = train(&mut *whole, 0, 6, 0.75);
-    let off = (totals.loss / expected.loss - 1.0).abs();
-    assert!(off <= tolerances.loss, "loss off by {off:e}");
-    assert!(totals.correct.abs_diff(expected.correct) <= tolerances.correct, "{totals:?} for {expected:?}");
-    for ((spec, ours), exact) in TENSORS.iter().zip(&whole.parameters().tensors).zip(&exact.parameters().tensors) {
-        assert_close("with a teacher:", spec.name, ours, exact, tolerances.after_step20, 1e-9);
-    }
-    train(&mut *halves, 0, 2, 0.75);
-    train(&mut *halves, 2, 6, 0.75);
-    assert!(halves.parameters() == whole.parameters());
-}
-
-fn adamw(lrs: &[f64]) -> Steps<'_> {
-    Steps { optimizer: Optimizer::Adamw, weight_decay: 0.1, label_smoothing: 0.1, ..Steps::sgd(16, lrs) }
 }
 
 /// For engines in f64: the whole network's gradients are what central differences of its training-mode loss say. A step of
