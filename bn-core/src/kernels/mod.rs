@@ -30,6 +30,7 @@ pub mod depthwise3;
 mod general_tests;
 pub mod linear;
 pub mod packed;
+mod pairs;
 pub mod pointwise;
 pub mod polyphase3;
 pub mod pool;

@@ -1,8 +1,8 @@
 //! Convolutions of single positions in plain Rust: the specification of every faster path.
 
-use super::{PAIR, Pair, Pointwise, SHIFT, is_shift};
+use super::{PAIR, Pointwise, SHIFT, is_shift};
 use crate::kernels::packed::{Epilogue, Maps, Output, words_of};
-use crate::kernels::tiles::add_products;
+use crate::kernels::pairs::add_products;
 
 /// A convolution with what stands behind it. Its input may lie in its output.
 #[inline(never)]
@@ -16,7 +16,7 @@ pub fn pointwise(shape: &Pointwise, stream: &[u32], maps: Maps<'_>, scratch: &mu
     for first in (0..positions).step_by(2) {
         let two = [first, (first + 1).min(positions - 1)];
         run.expand(two.map(|position| [position / width.max(1), position % width.max(1)]), codes);
-        for (at, words) in channels.chunks_exact(shape.pair_words().max(1)).enumerate() {
+        for (at, words) in channels.chunks_exact(shape.pairs().words().max(1)).enumerate() {
             run.pair(first, PAIR * at, codes, words);
         }
     }
@@ -46,7 +46,7 @@ impl Run<'_> {
     /// Two channels of two positions, the last perhaps alone.
     #[inline(never)]
     fn pair(&mut self, first: usize, channel: usize, codes: &[u32], words: &[u32]) {
-        let Some(pair) = Pair::of(self.shape, words) else { return };
+        let Some(pair) = self.shape.pairs().pair(words) else { return };
         let mut sums = pair.start.map(|start| [start; 2]);
         add_products(&mut sums, codes, pair.weights);
         let count = self.shape.window.positions();

@@ -24,7 +24,8 @@ mod cortex_m_dsp;
 pub mod portable;
 
 use super::conv::{Conv, PAIR};
-use super::packed::{Epilogue, LANES, Window, check_multiplier, check_sums};
+use super::packed::Window;
+use super::pairs::Pairs;
 use super::tiles::Tiling;
 use super::{Core, Fault};
 use crate::quant::LINEAR_WEIGHT_MAX;
@@ -40,8 +41,9 @@ pub const UNIT: i32 = 1;
 const POINTS: usize = 5;
 /// Points of both axes.
 const ALL: usize = POINTS * POINTS;
-/// Rows and columns of a window.
+/// Rows and columns of a window, and its weights.
 const SIDE: usize = 3;
+const TAPS: usize = SIDE * SIDE;
 /// Rows and columns of the results of a tile.
 const TILE: [usize; 2] = [4, 2];
 /// Rows and columns of codes that a tile reaches over.
@@ -78,19 +80,14 @@ impl Polyphase3 {
         self.tiling().quads()
     }
 
-    /// Words of the weights of two channels.
-    const fn weight_words(&self) -> usize {
-        ALL * self.quads() * 2 * PAIR
-    }
-
-    /// Words of two channels.
-    pub const fn pair_words(&self) -> usize {
-        2 * PAIR + self.weight_words()
+    /// How its channels stand.
+    pub(super) const fn pairs(&self) -> Pairs {
+        Pairs { window: self.window, channels: self.channels, points: ALL, adds: false, leads: false }
     }
 
     /// Words of its stream.
     pub const fn stream_words(&self) -> usize {
-        self.window.preamble_words() + self.channels.div_ceil(PAIR) * self.pair_words()
+        self.pairs().stream_words(self.channels)
     }
 
     /// Words of the transformed codes of a tile: of each point two rows of tiles, codes 0 and 2, 1 and 3.
@@ -131,12 +128,6 @@ impl Polyphase3 {
         let [down, across] = self.tiling().count;
         down * across * (pairs + codes)
     }
-
-    /// Where a weight's point stands among the halfwords of two channels' weights.
-    const fn place(&self, point: [usize; 2], input: usize, o: usize) -> usize {
-        let word = (place(point) * self.quads() + input / LANES) * 2 * PAIR + 2 * o + input % 2;
-        2 * word + input % LANES / 2
-    }
 }
 
 /// Where a point along a row and down a column stands among all.
@@ -148,67 +139,41 @@ const fn place([x, y]: [usize; 2]) -> usize {
     }
 }
 
-/// Weights by point along a row and point down a column.
-type Expanded = [[i32; POINTS]; POINTS];
+/// Three weights at the five points.
+const fn points([g0, g1, g2]: [i32; SIDE]) -> [i32; POINTS] {
+    [g0 + g2, g0, g1, g2, g1]
+}
 
-/// Weights at each point.
-fn expand(g: [[i32; SIDE]; SIDE]) -> Expanded {
-    let of = |[g0, g1, g2]: [i32; SIDE]| [g0 + g2, g0, g1, g2, g1];
-    let along = g.map(of);
-    core::array::from_fn(|x| of(along.map(|row| row[x])))
+/// Weights at all points, of those of a window row by row.
+fn expand(weights: [i32; TAPS]) -> [i32; ALL] {
+    let [a, b, c, d, e, f, g, h, i] = weights;
+    let (first, second, third) = (points([a, b, c]), points([d, e, f]), points([g, h, i]));
+    let mut all = [0; ALL];
+    for (x, ((g0, g1), g2)) in first.into_iter().zip(second).zip(third).enumerate() {
+        for (y, point) in points([g0, g1, g2]).into_iter().enumerate() {
+            if let Some(to) = all.get_mut(place([x, y])) {
+                *to = point;
+            }
+        }
+    }
+    all
 }
 
 /// The weights that [`expand`] makes these of, if there are any.
-fn contract(points: &Expanded) -> Option<[[i32; SIDE]; SIDE]> {
-    let [_, first, second, third, _] = points;
-    let column = |[_, g0, g1, g2, _]: &[i32; POINTS]| [*g0, *g1, *g2];
-    let [first, second, third] = [first, second, third].map(column);
-    let g = core::array::from_fn(|y| [first[y], second[y], third[y]]);
-    (expand(g) == *points).then_some(g)
+fn contract(all: &[i32; ALL]) -> Option<[i32; TAPS]> {
+    // At b, o and e they stand alone.
+    let alone = |x, y| all.get(place([x, y])).copied().unwrap_or(0);
+    let row = |y| [alone(1, y), alone(2, y), alone(3, y)];
+    let ([a, b, c], [d, e, f], [g, h, i]) = (row(1), row(2), row(3));
+    let weights = [a, b, c, d, e, f, g, h, i];
+    (expand(weights) == *all).then_some(weights)
 }
 
 #[cfg(feature = "build")]
 impl Polyphase3 {
     /// The stream of these channels: range of the results, the code of zero by input channel.
     pub fn stream(&self, range: [i32; 2], zeros: &[u8], channels: &[super::conv::Channel]) -> std::vec::Vec<u32> {
-        let mut stream = self.window.preamble(range, zeros);
-        for pair in channels.chunks(PAIR) {
-            let mut halves = std::vec![0_u16; 2 * self.weight_words()];
-            for (o, channel) in pair.iter().enumerate() {
-                for (input, g) in channel.weights.as_chunks::<{ SIDE * SIDE }>().0.iter().enumerate() {
-                    let points = expand(core::array::from_fn(|y| core::array::from_fn(|x| g[SIDE * y + x].into())));
-                    for (x, points) in points.iter().enumerate() {
-                        for (y, &point) in points.iter().enumerate() {
-                            halves[self.place([x, y], input, o)] = point as u16;
-                        }
-                    }
-                }
-            }
-            let of = |value: fn(&super::conv::Channel) -> i32| {
-                [0, 1].map(|o| pair.get(o).map_or(0, |channel| value(channel) as u32))
-            };
-            stream.extend(of(|channel| channel.start));
-            stream.extend(halves.as_chunks().0.iter().map(|&[low, high]| u32::from(low) | u32::from(high) << 16));
-            stream.extend(of(|channel| channel.multiplier));
-        }
-        stream
-    }
-}
-
-/// Two channels of a stream.
-struct Pair<'a> {
-    start: [i32; PAIR],
-    weights: &'a [u32],
-    multiplier: [i32; PAIR],
-}
-
-impl<'a> Pair<'a> {
-    #[inline(always)]
-    fn of(shape: &Polyphase3, words: &'a [u32]) -> Option<Self> {
-        let signed = |words: &[u32; PAIR]| words.map(|word| word as i32);
-        let (start, rest) = words.split_first_chunk()?;
-        let (weights, rest) = rest.split_at_checked(shape.weight_words())?;
-        Some(Self { start: signed(start), weights, multiplier: signed(rest.first_chunk()?) })
+        self.pairs().stream((range, zeros), channels, expand)
     }
 }
 
@@ -218,39 +183,5 @@ impl<'a> Pair<'a> {
 /// # Errors
 /// [`Fault`] with the first channel that could go wrong.
 pub fn check(shape: &Polyphase3, stream: &[u32]) -> Result<(), Fault> {
-    let [low, high, ..] = *stream else { return Err(Fault::Range) };
-    Epilogue::check(low, high, false, false)?;
-    let pairs = stream.get(shape.window.preamble_words()..).unwrap_or_default().chunks_exact(shape.pair_words().max(1));
-    for (at, pair) in pairs.enumerate() {
-        let Some(pair) = Pair::of(shape, pair) else { return Err(Fault::Range) };
-        for o in 0..PAIR {
-            check_channel(shape, PAIR * at + o, &pair, o)?;
-        }
-    }
-    Ok(())
-}
-
-fn check_channel(shape: &Polyphase3, channel: usize, pair: &Pair<'_>, o: usize) -> Result<(), Fault> {
-    let is_there = channel < shape.channels;
-    let halves = bytemuck::cast_slice::<u32, i16>(pair.weights);
-    let (mut up, mut down) = (0_i64, 0_i64);
-    for input in 0..LANES * shape.quads() {
-        let mut points = [[0; POINTS]; POINTS];
-        for (x, points) in points.iter_mut().enumerate() {
-            for (y, to) in points.iter_mut().enumerate() {
-                *to = halves.get(shape.place([x, y], input, o)).copied().unwrap_or(0).into();
-            }
-        }
-        let is_used = is_there && input < shape.window.input.channels;
-        let g = contract(&points).ok_or(Fault::WeightRange { channel })?;
-        for w in g.into_iter().flatten() {
-            if w.abs() > if is_used { LINEAR_WEIGHT_MAX.into() } else { 0 } {
-                return Err(Fault::WeightRange { channel });
-            }
-            (up, down) = (up + i64::from(w.max(0)), down + i64::from(w.min(0)));
-        }
-    }
-    check_multiplier(channel, is_there, pair.multiplier[o], 0)?;
-    let start = i64::from(pair.start[o]);
-    check_sums(channel, [start + 255 * down, start + 255 * up])
+    shape.pairs().check(stream, (UNIT, LINEAR_WEIGHT_MAX.into()), contract)
 }

@@ -7,8 +7,12 @@
 pub(super) mod cortex_m_dsp;
 
 use super::conv::PAIR;
-use super::packed::{Epilogue, Input, LANES, Maps, Window};
+use super::packed::{Epilogue, Input, LANES, Maps, Output, Window};
+use super::pairs::{Pair, Pairs};
 use crate::network::Shape;
+
+/// The most columns of a tile.
+pub(super) const MOST_COLUMNS: usize = 4;
 
 /// Tiles of a convolution.
 #[derive(Clone, Copy, Debug)]
@@ -239,32 +243,85 @@ fn pack(planes: [&[u8]; LANES], to: &mut [u32], rows: Rows) {
     }
 }
 
-/// Adds the products of one point at two places and of two channels, `[word of four codes]`: codes 0 and 2 at both places, 1 and 3 at
-/// both; weights of codes 0 and 2, 1 and 3 of one channel, then of the other.
+/// A family that is computed by tiles: what differs from one to another.
+pub(super) trait Tiled: Copy {
+    /// Sums of one channel of a tile.
+    type Sums: Copy + Default;
+
+    /// Its tiles, how its channels stand in the stream, and the words of the transformed codes of a tile.
+    fn sizes(&self) -> (Tiling, Pairs, usize);
+    /// Transforms what a tile reaches over.
+    fn transform(&self, codes: Strip<'_>, window: &mut [u32]);
+    /// Sums of two channels.
+    fn products(&self, window: &[u32], pair: &Pair<'_>, sums: &mut [Self::Sums; PAIR]);
+    /// A row of a tile's results of one channel, from the first column on.
+    fn results(sums: &Self::Sums, row: usize) -> [i32; MOST_COLUMNS];
+}
+
+/// A layer in plain Rust, tile by tile, with what stands behind it.
 #[inline(always)]
-pub(super) fn add_products(sums: &mut [[i32; 2]; PAIR], codes: &[u32], weights: &[u32]) {
-    let codes = bytemuck::must_cast_slice::<u32, [i16; 2]>(codes).as_chunks::<4>().0;
-    let weights = bytemuck::must_cast_slice::<u32, [i16; 2]>(weights).as_chunks::<4>().0;
-    // Channel by channel: the sums of both would not fit a core's registers beside what they are made of.
-    let add = |sums: &mut [i32; 2], of: fn(&[[i16; 2]; 4]) -> [[i16; 2]; 2]| {
-        for ([even0, even1, odd0, odd1], weights) in codes.iter().zip(weights) {
-            let [even, odd] = of(weights);
-            for (w, at0, at1) in [(even, even0, even1), (odd, odd0, odd1)] {
-                let [w0, w1] = w.map(i32::from);
-                sums[0] = sums[0].wrapping_add(w0 * i32::from(at0[0])).wrapping_add(w1 * i32::from(at0[1]));
-                sums[1] = sums[1].wrapping_add(w0 * i32::from(at1[0])).wrapping_add(w1 * i32::from(at1[1]));
+pub(super) fn run<T: Tiled>(shape: &T, stream: &[u32], maps: Maps<'_>, scratch: &mut [u32]) {
+    let [low, high, ..] = *stream else { return };
+    let (tiling, pairs, window_words) = shape.sizes();
+    let Some((zeros, channels)) =
+        stream.get(2..).and_then(|rest| rest.split_at_checked(tiling.window.preamble_words() - 2))
+    else {
+        return;
+    };
+    let Some((window, rest)) = scratch.split_at_mut_checked(window_words) else { return };
+    // It reads each position several times, so results never take its place.
+    let Some(input) = maps.input else { return };
+    let mut run = Run { shape, epilogue: Epilogue::new(low, high, None), maps };
+    for row in (0..tiling.window.output[0]).step_by(tiling.tile[0].max(1)) {
+        let strip = tiling.strip(input, zeros, row, rest);
+        for tile in tiling.row(row) {
+            shape.transform(strip.from(tile.column * tiling.window.stride[1]), window);
+            for (at, words) in channels.chunks_exact(pairs.words().max(1)).enumerate() {
+                run.pair(tile, PAIR * at, window, words);
             }
         }
-    };
-    let [first, second] = sums;
-    add(first, |&[even, odd, ..]| [even, odd]);
-    add(second, |&[.., even, odd]| [even, odd]);
+    }
+    Output::new(run.maps.output, false).clear_rest(pairs.channels, tiling.window.positions());
+}
+
+struct Run<'a, T> {
+    shape: &'a T,
+    epilogue: Epilogue<'a>,
+    maps: Maps<'a>,
+}
+
+impl<T: Tiled> Run<'_, T> {
+    /// Two channels of a tile. A function of its own: on the smallest cores a frame must fit an instruction.
+    #[inline(never)]
+    fn pair(&mut self, tile: Tile, channel: usize, window: &[u32], words: &[u32]) {
+        let Some(pair) = self.shape.sizes().1.pair(words) else { return };
+        let mut sums = [T::Sums::default(); PAIR];
+        self.shape.products(window, &pair, &mut sums);
+        for (o, sums) in sums.iter().enumerate() {
+            self.put(tile, channel + o, sums, [pair.multiplier[o], pair.adds[o]]);
+        }
+    }
+
+    /// What stands behind the sums of a channel.
+    #[inline(never)]
+    fn put(&mut self, tile: Tile, channel: usize, sums: &T::Sums, factors: [i32; 2]) {
+        let (_, Pairs { window, channels, .. }, _) = self.shape.sizes();
+        if channel >= channels {
+            return;
+        }
+        for row in 0..tile.rows {
+            let first = channel / LANES * window.positions() + tile.position(&window, row);
+            let results = T::results(sums, row);
+            let results = results.get(..tile.columns).unwrap_or_default();
+            put_row(&mut self.maps, self.epilogue, factors, [first, channel % LANES], results);
+        }
+    }
 }
 
 /// What stands behind neighbouring sums of a channel, given the word and the lane of the first result: codes, from a sum times
 /// `multiplier`, to which a code that lies there in the added map was added `adds` times.
 #[inline(always)]
-pub(super) fn put_row(
+fn put_row(
     maps: &mut Maps<'_>,
     epilogue: Epilogue<'_>,
     [multiplier, adds]: [i32; 2],

@@ -22,7 +22,8 @@ mod cortex_m_dsp;
 pub mod portable;
 
 use super::conv::{Conv, PAIR};
-use super::packed::{Epilogue, LANES, Window, check_multiplier, check_sums};
+use super::packed::Window;
+use super::pairs::Pairs;
 use super::tiles::Tiling;
 use super::{Core, Fault};
 use crate::quant::LINEAR_WEIGHT_MAX;
@@ -36,14 +37,16 @@ pub use portable::winograd3;
 pub const UNIT: i32 = 48;
 /// Points along a row and down a column.
 const POINTS: [usize; 2] = [6, 4];
+const ALL: usize = POINTS[0] * POINTS[1];
 /// Where the weights of a point down a column stand: 0, 1, -1, infinity.
 const PLACES: [usize; POINTS[1]] = [2, 0, 1, 3];
 /// Rows and columns of the results of a tile.
 const TILE: usize = 4;
 /// Rows and columns of codes that a tile reaches over.
 const REACH: usize = TILE + 2;
-/// Rows and columns of a window.
+/// Rows and columns of a window, and its weights.
 const SIDE: usize = 3;
+const TAPS: usize = SIDE * SIDE;
 /// The most words of four channels.
 const MOST_QUADS: usize = 16;
 
@@ -78,24 +81,19 @@ impl Winograd3 {
         self.tiling().quads()
     }
 
-    /// Words of the weights of two channels.
-    const fn weight_words(&self) -> usize {
-        POINTS[0] * POINTS[1] * self.quads() * 2 * PAIR
-    }
-
-    /// Words of two channels.
-    pub const fn pair_words(&self) -> usize {
-        PAIR * (2 + self.adds as usize) + self.weight_words()
+    /// How its channels stand.
+    pub(super) const fn pairs(&self) -> Pairs {
+        Pairs { window: self.window, channels: self.channels, points: ALL, adds: self.adds, leads: false }
     }
 
     /// Words of its stream.
     pub const fn stream_words(&self) -> usize {
-        self.window.preamble_words() + self.channels.div_ceil(PAIR) * self.pair_words()
+        self.pairs().stream_words(self.channels)
     }
 
     /// Words of the transformed codes of a tile: of each point two rows of results, codes 0 and 2, 1 and 3.
     pub(super) const fn window_words(&self) -> usize {
-        POINTS[0] * POINTS[1] * self.quads() * 4
+        ALL * self.quads() * 4
     }
 
     /// Its tiles.
@@ -134,90 +132,54 @@ impl Winograd3 {
         let results = self.channels * height * width * if self.adds { result + added } else { result };
         height.div_ceil(TILE) * width.div_ceil(TILE) * (pairs + codes) + results
     }
-
-    /// Where a weight's point stands among the halfwords of two channels' weights.
-    const fn place(&self, [x, y]: [usize; 2], input: usize, o: usize) -> usize {
-        let word = ((x * POINTS[1] + PLACES[y & 3]) * self.quads() + input / LANES) * 2 * PAIR + 2 * o + input % 2;
-        2 * word + input % LANES / 2
-    }
 }
 
-/// Weights by point along a row and point down a column.
-type Expanded = [[i32; POINTS[1]]; POINTS[0]];
+/// Where a point along a row and down a column stands among all.
+const fn place([x, y]: [usize; 2]) -> usize {
+    x * POINTS[1] + PLACES[y & 3]
+}
 
-/// Weights at each point.
-fn expand(g: [[i32; SIDE]; SIDE]) -> Expanded {
-    let mut points = [[0; POINTS[1]]; POINTS[0]];
-    let along = g.map(|[g0, g1, g2]| {
-        let (even, odd) = (g0 + g2, g0 + 4 * g2);
-        [6 * g0, -4 * (even + g1), -4 * (even - g1), odd + 2 * g1, odd - 2 * g1, 24 * g2]
-    });
-    let [first, second, third] = along;
-    for (((points, g0), g1), g2) in points.iter_mut().zip(first).zip(second).zip(third) {
-        *points = [2 * g0, g0 + g1 + g2, g0 - g1 + g2, 2 * g2];
+/// Three weights at the points of F(4, 3), and of F(2, 3).
+const fn along([g0, g1, g2]: [i32; SIDE]) -> [i32; POINTS[0]] {
+    let (even, odd) = (g0 + g2, g0 + 4 * g2);
+    [6 * g0, -4 * (even + g1), -4 * (even - g1), odd + 2 * g1, odd - 2 * g1, 24 * g2]
+}
+const fn down([g0, g1, g2]: [i32; SIDE]) -> [i32; POINTS[1]] {
+    [2 * g0, g0 + g1 + g2, g0 - g1 + g2, 2 * g2]
+}
+
+/// Weights at all points, of those of a window row by row.
+fn expand(weights: [i32; TAPS]) -> [i32; ALL] {
+    let [a, b, c, d, e, f, g, h, i] = weights;
+    let (first, second, third) = (along([a, b, c]), along([d, e, f]), along([g, h, i]));
+    let mut all = [0; ALL];
+    for (x, ((g0, g1), g2)) in first.into_iter().zip(second).zip(third).enumerate() {
+        for (y, point) in down([g0, g1, g2]).into_iter().enumerate() {
+            if let Some(to) = all.get_mut(place([x, y])) {
+                *to = point;
+            }
+        }
     }
-    points
+    all
 }
 
 /// The weights that [`expand`] makes these of, if there are any.
-fn contract(points: &Expanded) -> Option<[[i32; SIDE]; SIDE]> {
-    let down = points.map(|[g0, sum, difference, g2]| [g0, sum - difference, g2]);
-    let [first, _, _, plus, minus, last] = down;
-    let mut g = [[0; SIDE]; SIDE];
-    for (y, g) in g.iter_mut().enumerate() {
-        *g = [first[y] / 12, (plus[y] - minus[y]) / 8, last[y] / 48];
-    }
-    (expand(g) == *points).then_some(g)
+fn contract(all: &[i32; ALL]) -> Option<[i32; TAPS]> {
+    let at = |x, y| all.get(place([x, y])).copied().unwrap_or(0);
+    // Twice the sums along the rows, of all three rows.
+    let column = |x| [at(x, 0), at(x, 1) - at(x, 2), at(x, 3)];
+    let (first, plus, minus, last) = (column(0), column(3), column(4), column(5));
+    let row = |y: usize| [first[y] / 12, (plus[y] - minus[y]) / 8, last[y] / 48];
+    let ([a, b, c], [d, e, f], [g, h, i]) = (row(0), row(1), row(2));
+    let weights = [a, b, c, d, e, f, g, h, i];
+    (expand(weights) == *all).then_some(weights)
 }
 
 #[cfg(feature = "build")]
 impl Winograd3 {
     /// The stream of these channels: range of the results, the code of zero by input channel.
     pub fn stream(&self, range: [i32; 2], zeros: &[u8], channels: &[super::conv::Channel]) -> std::vec::Vec<u32> {
-        let mut stream = self.window.preamble(range, zeros);
-        for pair in channels.chunks(PAIR) {
-            let mut halves = std::vec![0_u16; 2 * self.weight_words()];
-            for (o, channel) in pair.iter().enumerate() {
-                for (input, g) in channel.weights.as_chunks::<{ SIDE * SIDE }>().0.iter().enumerate() {
-                    let points = expand(core::array::from_fn(|y| core::array::from_fn(|x| g[SIDE * y + x].into())));
-                    for (x, points) in points.iter().enumerate() {
-                        for (y, &point) in points.iter().enumerate() {
-                            halves[self.place([x, y], input, o)] = point as u16;
-                        }
-                    }
-                }
-            }
-            let of = |value: fn(&super::conv::Channel) -> i32| {
-                [0, 1].map(|o| pair.get(o).map_or(0, |channel| value(channel) as u32))
-            };
-            stream.extend(of(|channel| channel.start));
-            stream.extend(halves.as_chunks().0.iter().map(|&[low, high]| u32::from(low) | u32::from(high) << 16));
-            stream.extend(of(|channel| channel.multiplier));
-            if self.adds {
-                stream.extend(of(|channel| channel.adds));
-            }
-        }
-        stream
-    }
-}
-
-/// Two channels of a stream.
-struct Pair<'a> {
-    start: [i32; PAIR],
-    weights: &'a [u32],
-    multiplier: [i32; PAIR],
-    adds: [i32; PAIR],
-}
-
-impl<'a> Pair<'a> {
-    #[inline(always)]
-    fn of(shape: &Winograd3, words: &'a [u32]) -> Option<Self> {
-        let signed = |words: &[u32; PAIR]| words.map(|word| word as i32);
-        let (start, rest) = words.split_first_chunk()?;
-        let (weights, rest) = rest.split_at_checked(shape.weight_words())?;
-        let (multiplier, rest) = rest.split_first_chunk()?;
-        let adds = rest.first_chunk().map_or([0; PAIR], signed);
-        Some(Self { start: signed(start), weights, multiplier: signed(multiplier), adds })
+        self.pairs().stream((range, zeros), channels, expand)
     }
 }
 
@@ -227,41 +189,5 @@ impl<'a> Pair<'a> {
 /// # Errors
 /// [`Fault`] with the first channel that could go wrong.
 pub fn check(shape: &Winograd3, stream: &[u32]) -> Result<(), Fault> {
-    let [low, high, ..] = *stream else { return Err(Fault::Range) };
-    Epilogue::check(low, high, false, false)?;
-    let pairs = stream.get(shape.window.preamble_words()..).unwrap_or_default().chunks_exact(shape.pair_words().max(1));
-    for (at, pair) in pairs.enumerate() {
-        let Some(pair) = Pair::of(shape, pair) else { return Err(Fault::Range) };
-        for o in 0..PAIR {
-            check_channel(shape, PAIR * at + o, &pair, o)?;
-        }
-    }
-    Ok(())
-}
-
-fn check_channel(shape: &Winograd3, channel: usize, pair: &Pair<'_>, o: usize) -> Result<(), Fault> {
-    let is_there = channel < shape.channels;
-    let halves = bytemuck::cast_slice::<u32, i16>(pair.weights);
-    let (mut up, mut down) = (0_i64, 0_i64);
-    for input in 0..LANES * shape.quads() {
-        let point = |x, y| i32::from(halves.get(shape.place([x, y], input, o)).copied().unwrap_or(0));
-        let mut points = [[0; POINTS[1]]; POINTS[0]];
-        for (x, points) in points.iter_mut().enumerate() {
-            for (y, to) in points.iter_mut().enumerate() {
-                *to = point(x, y);
-            }
-        }
-        let is_used = is_there && input < shape.window.input.channels;
-        let g = contract(&points).ok_or(Fault::WeightRange { channel })?;
-        for w in g.into_iter().flatten() {
-            if w.abs() > if is_used { LINEAR_WEIGHT_MAX.into() } else { 0 } {
-                return Err(Fault::WeightRange { channel });
-            }
-            (up, down) = (up + i64::from(w.max(0)), down + i64::from(w.min(0)));
-        }
-    }
-    let (multiplier, adds) = (pair.multiplier[o], pair.adds[o]);
-    check_multiplier(channel, is_there, multiplier, adds)?;
-    let (start, unit) = (i64::from(pair.start[o]), i64::from(UNIT));
-    check_sums(channel, [start + unit * 255 * down, start + 255 * (unit * up + i64::from(adds))])
+    shape.pairs().check(stream, (UNIT, LINEAR_WEIGHT_MAX.into()), contract)
 }

@@ -1,9 +1,10 @@
 //! F(4x2, 3x3) in plain Rust: the specification of every faster path.
 
-use super::{PLACES, POINTS, Pair, REACH, TILE, Winograd3};
+use super::{PLACES, POINTS, REACH, Winograd3};
 use crate::kernels::conv::PAIR;
-use crate::kernels::packed::{Epilogue, LANES, Maps, Output};
-use crate::kernels::tiles::{Strip, Tile, add_products, put_row};
+use crate::kernels::packed::{LANES, Maps};
+use crate::kernels::pairs::{Pair, Pairs, add_products};
+use crate::kernels::tiles::{self, MOST_COLUMNS, Strip, Tiled, Tiling};
 
 /// Sums of one channel: by point along a row; at the points 1, 1 and -1, 1 and -1 and 0, infinity down a column; by row of tiles.
 type Sums = [[[i32; 2]; POINTS[1]]; POINTS[0]];
@@ -11,52 +12,80 @@ type Sums = [[[i32; 2]; POINTS[1]]; POINTS[0]];
 /// A convolution with what stands behind it.
 #[inline(never)]
 pub fn winograd3(shape: &Winograd3, stream: &[u32], maps: Maps<'_>, scratch: &mut [u32]) {
-    let [low, high, ..] = *stream else { return };
-    let Some((zeros, channels)) =
-        stream.get(2..).and_then(|rest| rest.split_at_checked(shape.window.preamble_words() - 2))
-    else {
-        return;
-    };
-    let Some((window, rest)) = scratch.split_at_mut_checked(shape.window_words()) else { return };
-    // It reads each position several times, so results never take its place.
-    let Some(input) = maps.input else { return };
-    let mut run = Run { shape, epilogue: Epilogue::new(low, high, None), maps };
-    let tiling = shape.tiling();
-    for row in (0..shape.window.output[0]).step_by(TILE) {
-        let strip = tiling.strip(input, zeros, row, rest);
-        for tile in tiling.row(row) {
-            transform(shape, strip.from(tile.column), window);
-            for (at, words) in channels.chunks_exact(shape.pair_words().max(1)).enumerate() {
-                run.pair(tile, PAIR * at, window, words);
-            }
-        }
-    }
-    Output::new(run.maps.output, false).clear_rest(shape.channels, shape.window.positions());
+    tiles::run(shape, stream, maps, scratch);
 }
 
-/// Transforms what a tile reaches over.
-#[inline(never)]
-fn transform(shape: &Winograd3, Strip { codes, pitch, plane }: Strip<'_>, window: &mut [u32]) {
-    let halves = bytemuck::cast_slice_mut::<u32, i16>(window);
-    let mut rows = [[0; POINTS[0]]; REACH];
-    for quad in 0..shape.quads() {
-        for lane in 0..LANES {
-            for (y, row) in rows.iter_mut().enumerate() {
-                *row = along(codes.get(plane * quad + pitch * y..).unwrap_or_default(), lane);
-            }
-            for x in 0..POINTS[0] {
-                for tile in 0..2 {
-                    let d: [i32; 4] = core::array::from_fn(|y| rows[2 * tile + y][x]);
-                    let points = [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[3] - d[1]];
-                    for (place, point) in PLACES.into_iter().zip(points) {
-                        let word = ((x * POINTS[1] + place) * shape.quads() + quad) * 4 + lane % 2 * 2 + tile;
-                        if let Some(half) = halves.get_mut(2 * word + lane / 2) {
-                            *half = point as i16;
+impl Tiled for Winograd3 {
+    type Sums = Sums;
+
+    fn sizes(&self) -> (Tiling, Pairs, usize) {
+        (self.tiling(), self.pairs(), self.window_words())
+    }
+
+    #[inline(never)]
+    fn transform(&self, Strip { codes, pitch, plane }: Strip<'_>, window: &mut [u32]) {
+        let halves = bytemuck::cast_slice_mut::<u32, i16>(window);
+        let mut rows = [[0; POINTS[0]]; REACH];
+        for quad in 0..self.quads() {
+            for lane in 0..LANES {
+                for (y, row) in rows.iter_mut().enumerate() {
+                    *row = along(codes.get(plane * quad + pitch * y..).unwrap_or_default(), lane);
+                }
+                for x in 0..POINTS[0] {
+                    for tile in 0..2 {
+                        let d: [i32; 4] = core::array::from_fn(|y| rows[2 * tile + y][x]);
+                        let points = [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[3] - d[1]];
+                        for (place, point) in PLACES.into_iter().zip(points) {
+                            let word = ((x * POINTS[1] + place) * self.quads() + quad) * 4 + lane % 2 * 2 + tile;
+                            if let Some(half) = halves.get_mut(2 * word + lane / 2) {
+                                *half = point as i16;
+                            }
                         }
                     }
                 }
             }
         }
+    }
+
+    #[inline(never)]
+    fn products(&self, window: &[u32], pair: &Pair<'_>, [first, second]: &mut [Sums; PAIR]) {
+        let words = (4 * self.quads()).max(1);
+        let mut points = window.chunks_exact(words).zip(pair.weights.chunks_exact(words));
+        for (x, sums) in first.iter_mut().zip(second).enumerate() {
+            let start = if x == 1 { pair.start } else { [0; PAIR] };
+            let mut own = start.map(|start| [start; 2]);
+            // The sums at the first three go on from one to the next.
+            for place in 0..POINTS[1] {
+                if place == POINTS[1] - 1 {
+                    own = [[0; 2]; PAIR];
+                }
+                let Some((codes, weights)) = points.next() else { break };
+                add_products(&mut own, codes, weights);
+                (sums.0[place], sums.1[place]) = (own[0], own[1]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn results(sums: &Sums, row: usize) -> [i32; MOST_COLUMNS] {
+        let tile = (row / 2) & 1;
+        let point = |[sum, both, first, last]: &[[i32; 2]; POINTS[1]]| {
+            if row.is_multiple_of(2) {
+                first[tile]
+            } else {
+                sum[tile].wrapping_mul(2).wrapping_sub(both[tile]).wrapping_add(last[tile])
+            }
+        };
+        let [m0, m1, m2, m3, m4, m5] = sums;
+        let (m0, m1, m2, m3, m4, m5) = (point(m0), point(m1), point(m2), point(m3), point(m4), point(m5));
+        let (sum1, sum2) = (m1.wrapping_add(m2), m3.wrapping_add(m4));
+        let (off1, off2) = (m1.wrapping_sub(m2), m3.wrapping_sub(m4));
+        [
+            m0.wrapping_add(sum1).wrapping_add(sum2),
+            off1.wrapping_add(off2.wrapping_mul(2)),
+            sum1.wrapping_add(sum2.wrapping_mul(4)),
+            off1.wrapping_add(off2.wrapping_mul(8)).wrapping_add(m5),
+        ]
     }
 }
 
@@ -69,81 +98,4 @@ fn along(words: &[u32], lane: usize) -> [i32; POINTS[0]] {
     let (even2, odd2) = (d[4] - d[2], 2 * (d[3] - d[1]));
     let ends = [4 * d[0] - 5 * d[2] + d[4], 4 * d[1] - 5 * d[3] + d[5]];
     [ends[0], even + odd, even - odd, even2 + odd2, even2 - odd2, ends[1]]
-}
-
-/// Sums of two channels.
-#[inline(never)]
-fn products(shape: &Winograd3, window: &[u32], pair: &Pair<'_>, [first, second]: &mut [Sums; PAIR]) {
-    let words = (4 * shape.quads()).max(1);
-    let mut points = window.chunks_exact(words).zip(pair.weights.chunks_exact(words));
-    for (x, sums) in first.iter_mut().zip(second).enumerate() {
-        let start = if x == 1 { pair.start } else { [0; PAIR] };
-        let mut own = start.map(|start| [start; 2]);
-        // The sums at the first three go on from one to the next.
-        for place in 0..POINTS[1] {
-            if place == POINTS[1] - 1 {
-                own = [[0; 2]; PAIR];
-            }
-            let Some((codes, weights)) = points.next() else { break };
-            add_products(&mut own, codes, weights);
-            (sums.0[place], sums.1[place]) = (own[0], own[1]);
-        }
-    }
-}
-
-/// A row of a tile's results of one channel.
-#[inline(always)]
-fn results(sums: &Sums, row: usize) -> [i32; TILE] {
-    let tile = (row / 2) & 1;
-    let point = |[sum, both, first, last]: &[[i32; 2]; POINTS[1]]| {
-        if row.is_multiple_of(2) {
-            first[tile]
-        } else {
-            sum[tile].wrapping_mul(2).wrapping_sub(both[tile]).wrapping_add(last[tile])
-        }
-    };
-    let [m0, m1, m2, m3, m4, m5] = sums;
-    let (m0, m1, m2, m3, m4, m5) = (point(m0), point(m1), point(m2), point(m3), point(m4), point(m5));
-    let (sum1, sum2) = (m1.wrapping_add(m2), m3.wrapping_add(m4));
-    let (off1, off2) = (m1.wrapping_sub(m2), m3.wrapping_sub(m4));
-    [
-        m0.wrapping_add(sum1).wrapping_add(sum2),
-        off1.wrapping_add(off2.wrapping_mul(2)),
-        sum1.wrapping_add(sum2.wrapping_mul(4)),
-        off1.wrapping_add(off2.wrapping_mul(8)).wrapping_add(m5),
-    ]
-}
-
-struct Run<'a> {
-    shape: &'a Winograd3,
-    epilogue: Epilogue<'a>,
-    maps: Maps<'a>,
-}
-
-impl Run<'_> {
-    /// Two channels of a tile. A function of its own: on the smallest cores a frame must fit an instruction.
-    #[inline(never)]
-    fn pair(&mut self, tile: Tile, channel: usize, window: &[u32], words: &[u32]) {
-        let Some(pair) = Pair::of(self.shape, words) else { return };
-        let mut sums = [[[[0; 2]; POINTS[1]]; POINTS[0]]; PAIR];
-        products(self.shape, window, &pair, &mut sums);
-        for (o, sums) in sums.iter().enumerate() {
-            self.put(tile, channel + o, sums, [pair.multiplier[o], pair.adds[o]]);
-        }
-    }
-
-    /// What stands behind the sums of a channel.
-    #[inline(never)]
-    fn put(&mut self, tile: Tile, channel: usize, sums: &Sums, [multiplier, adds]: [i32; 2]) {
-        if channel >= self.shape.channels {
-            return;
-        }
-        let positions = self.shape.window.positions();
-        for row in 0..tile.rows {
-            let first = channel / LANES * positions + tile.position(&self.shape.window, row);
-            let results = results(sums, row);
-            let results = results.get(..tile.columns).unwrap_or_default();
-            put_row(&mut self.maps, self.epilogue, [multiplier, adds], [first, channel % LANES], results);
-        }
-    }
 }
