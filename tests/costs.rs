@@ -68,7 +68,14 @@ fn files() -> ([WeightsFile; 2], Split) {
     let parameters = kaiming_parameters(&network, 1, Variance::Biased);
     let inputs = Inputs::noise(&network, 1);
     let steps = plan(&network.view(), &Goal::default()).expect("a plan");
-    let special: Vec<Family> = steps.iter().filter_map(|step| Family::of_number(step.family)).collect();
+    // The best for each layer, but for a convolution two steps apart, which is too small for its own.
+    let best = steps.iter().filter_map(|step| Some((Family::of_number(step.family)?, step.first)));
+    let special: Vec<Family> = best
+        .map(|(family, first)| match Family::Polyphase3.takes(&network.topology(), first.into()) {
+            Some(_) if family == Family::Conv => Family::Polyphase3,
+            _ => family,
+        })
+        .collect();
     let plain = special.iter().map(|family| match family {
         Family::Winograd3 | Family::Polyphase3 | Family::Pointwise => Family::Conv,
         Family::Winograd3Add | Family::PointwiseAdd => Family::ConvAdd,
