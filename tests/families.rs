@@ -9,7 +9,7 @@ use std::time::Duration;
 use bn_core::kernels::conv::{self, Conv};
 use bn_core::kernels::depthwise::{self, Depthwise};
 use bn_core::kernels::depthwise3::{Depthwise3, SHIFT_MULTIPLIER};
-use bn_core::kernels::packed::{Input, Maps, Window, words_of};
+use bn_core::kernels::packed::{HALVES, Input, Maps, Window, half_words, words_of};
 use bn_core::kernels::pointwise::Pointwise;
 use bn_core::kernels::polyphase3::Polyphase3;
 use bn_core::kernels::pool::Pool;
@@ -77,17 +77,17 @@ impl Layer {
     /// As `layers` reads it.
     fn words(&self) -> Vec<u32> {
         let window = self.kernel.window().expect("a kernel with windows");
-        let [channels, adds, words, table, count_pad] = match self.kernel {
-            Kernel::Depthwise(Depthwise { multiplier, words, table, .. }) => {
-                [multiplier, 0, usize::from(words), usize::from(table), 0]
+        let [channels, adds, halves, table, count_pad] = match self.kernel {
+            Kernel::Depthwise(Depthwise { multiplier, halves, table, .. }) => {
+                [multiplier, 0, usize::from(halves), usize::from(table), 0]
             }
-            Kernel::MeanPool(Pool { count_pad, words, .. }) | Kernel::MaxPool(Pool { count_pad, words, .. }) => {
-                [0, 0, usize::from(words), 0, usize::from(count_pad)]
+            Kernel::MeanPool(Pool { count_pad, halves, .. }) | Kernel::MaxPool(Pool { count_pad, halves, .. }) => {
+                [0, 0, usize::from(halves), 0, usize::from(count_pad)]
             }
             Kernel::Winograd3(Winograd3 { channels, adds, .. })
             | Kernel::Pointwise(Pointwise { channels, adds, .. }) => [channels, usize::from(adds), 0, 0, 0],
-            Kernel::Conv(Conv { channels, adds, words, table, .. }) => {
-                [channels, usize::from(adds), usize::from(words), usize::from(table), 0]
+            Kernel::Conv(Conv { channels, adds, halves, table, .. }) => {
+                [channels, usize::from(adds), usize::from(halves), usize::from(table), 0]
             }
             Kernel::Polyphase3(Polyphase3 { channels, .. }) => [channels, 0, 0, 0, 0],
             _ => [0; 5],
@@ -109,7 +109,7 @@ impl Layer {
             bytes.into(),
             channels,
             adds,
-            words,
+            halves,
             table,
             count_pad,
             self.kernel.words()[0],
@@ -163,11 +163,11 @@ fn row(rng: &mut ChaCha8Rng, unit: i32, wide: bool, shifts: bool, adds: bool) ->
 fn kernels(rng: &mut ChaCha8Rng, kind: usize) -> Option<Vec<Kernel>> {
     let (bytes, [stride, other]) = (rng.random_ratio(1, 4), [rng.random_range(1..=2), rng.random_range(1..=2)]);
     let channels = rng.random_range(1..=20);
-    let (words, table) = (rng.random_ratio(1, 6), rng.random_ratio(1, 6));
+    let (halves, table) = (rng.random_ratio(1, 6), rng.random_ratio(1, 6));
     let any = [rng.random_range(1..=5), rng.random_range(1..=5)];
     let strides = [rng.random_range(1..=3), rng.random_range(1..=3)];
-    let conv = |window: Window, adds: bool, words: bool, table: bool| {
-        let conv = Conv { window, channels, adds, words: words && !table, table };
+    let conv = |window: Window, adds: bool, halves: bool, table: bool| {
+        let conv = Conv { window, channels, adds, halves: halves && !table, table };
         let others = [
             Winograd3::of(&conv).map(Kernel::Winograd3),
             Polyphase3::of(&conv).map(Kernel::Polyphase3),
@@ -181,19 +181,19 @@ fn kernels(rng: &mut ChaCha8Rng, kind: usize) -> Option<Vec<Kernel>> {
         1 => conv(window(rng, [1; 2], [stride, other], 0, bytes)?, adds, false, false),
         2 => {
             let window = window(rng, any, strides, any[0].min(any[1]) - 1, bytes)?;
-            conv(window, adds, words, table)
+            conv(window, adds, halves, table)
         }
         3 => {
             let window = window(rng, [3; 2], [stride; 2], 2, false)?;
-            let plain = Depthwise { window, multiplier: 1, words: false, table: false };
+            let plain = Depthwise { window, multiplier: 1, halves: false, table: false };
             let special = Depthwise3::of(&plain).map(Kernel::Depthwise3);
             [Some(Kernel::Depthwise(plain)), special].into_iter().flatten().collect()
         }
         _ => {
             let window = window(rng, any, strides, any[0].min(any[1]) - 1, bytes)?;
-            let pool = Pool { window, count_pad: rng.random(), words };
+            let pool = Pool { window, count_pad: rng.random(), halves };
             let multiplier = rng.random_range(1..=2);
-            let depthwise = Depthwise { window, multiplier, words: words && !table, table };
+            let depthwise = Depthwise { window, multiplier, halves: halves && !table, table };
             vec![Kernel::MeanPool(pool), Kernel::MaxPool(pool), Kernel::Depthwise(depthwise)]
         }
     })
@@ -202,17 +202,19 @@ fn kernels(rng: &mut ChaCha8Rng, kind: usize) -> Option<Vec<Kernel>> {
 /// A layer of a kernel with drawn integers and inputs; `None` where its stream could drive a sum out of 32 bits.
 fn layer(rng: &mut ChaCha8Rng, kernel: Kernel) -> Option<Layer> {
     let window = kernel.window()?;
-    let (words, has_table) = match kernel {
-        Kernel::Conv(Conv { words, table, .. }) | Kernel::Depthwise(Depthwise { words, table, .. }) => (words, table),
-        Kernel::MeanPool(Pool { words, .. }) | Kernel::MaxPool(Pool { words, .. }) => (words, false),
+    let (halves, has_table) = match kernel {
+        Kernel::Conv(Conv { halves, table, .. }) | Kernel::Depthwise(Depthwise { halves, table, .. }) => {
+            (halves, table)
+        }
+        Kernel::MeanPool(Pool { halves, .. }) | Kernel::MaxPool(Pool { halves, .. }) => (halves, false),
         _ => (false, false),
     };
     let adds = matches!(family(&kernel), Family::Winograd3Add | Family::PointwiseAdd | Family::ConvAdd);
     // Codes of all ranges; those from 0 to 255 are what assembly is for.
     let narrow = rng.random_ratio(1, 6);
-    let range = match (words, has_table) {
+    let range = match (halves, has_table) {
         (_, true) => [0, 1023],
-        (true, false) => [i32::MIN, i32::MAX],
+        (true, false) => HALVES,
         _ if narrow => [3, 200],
         _ => [0, 255],
     };
@@ -259,7 +261,7 @@ fn layer(rng: &mut ChaCha8Rng, kernel: Kernel) -> Option<Layer> {
     let table = has_table.then(|| std::array::from_fn(|_| rng.random()));
     let read = map(rng, window.input, window.bytes);
     let results = Shape::new(given, window.output[0], window.output[1]);
-    let size = if words { results.len() } else { words_of(results) };
+    let size = if halves { half_words(results.len()) } else { words_of(results) };
     let mut region = vec![0x5A5A_5A5A; size];
     let added = if adds { map(rng, results, false) } else { Vec::new() };
     let mut layer = Layer { kernel, table, stream, input: read, added, region: Vec::new(), wanted: Vec::new() };
@@ -275,7 +277,7 @@ fn layer(rng: &mut ChaCha8Rng, kernel: Kernel) -> Option<Layer> {
         let at = region.len() - layer.input.len();
         region[at..].copy_from_slice(&layer.input);
         layer.input.clear();
-    } else if adds && !words && rng.random() {
+    } else if adds && !halves && rng.random() {
         region.copy_from_slice(&layer.added);
         layer.added.clear();
     }

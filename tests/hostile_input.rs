@@ -8,14 +8,19 @@ use std::time::{Duration, Instant};
 
 use bn_core::FormatError;
 use bn_core::file::WeightsFile;
+use bn_core::format::HEADER_BYTES;
+use bn_core::kernels::Core;
 use clap::Parser;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use host_trainer::cli::{self, Cli};
 use host_trainer::device::firmware::shipped_weights;
+use host_trainer::export::Channels;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tests::hostile::{self, Files, Forge, Models, Weights};
+
+use crate::zoo_device::exported;
 
 /// Runs `property` on one input after another until the time is over; says how many there were, and how many were accepted.
 fn for_a_while(what: &str, mut input: impl FnMut(&mut ChaCha8Rng) -> Vec<u8>, mut property: impl FnMut(&[u8]) -> bool) {
@@ -49,11 +54,19 @@ fn weights_by_mutation() {
 #[test]
 fn weights_forged() {
     let mut forge = Forge::new(&shipped());
-    let edits = |rng: &mut ChaCha8Rng| {
-        let length = 7 * rng.random_range(0..5) + 1;
-        (0..length).map(|_| if rng.random_bool(0.2) { 0xFF } else { rng.random() }).collect()
-    };
     for_a_while("weights.bin, forged under a right checksum", edits, |bytes| forge.check(bytes));
+}
+
+/// Forged bytes of a file: some edits, and what runs.
+fn edits(rng: &mut ChaCha8Rng) -> Vec<u8> {
+    let length = 7 * rng.random_range(0..5) + 1;
+    (0..length).map(|_| if rng.random_bool(0.2) { 0xFF } else { rng.random() }).collect()
+}
+
+#[test]
+fn weights_of_any_network_forged() {
+    let mut forge = Forge::new(&tests::any_network().0.to_bytes());
+    for_a_while("weights.bin of any network, forged under a right checksum", edits, |bytes| forge.check(bytes));
 }
 
 /// An IDX file of those dimensions.
@@ -303,4 +316,26 @@ fn every_flipped_bit_of_the_shipped_weights_is_refused() {
     }
     assert!(WeightsFile::read(&bytes).is_ok());
     println!("{} flipped bits refused, {by_checksum} of them by the checksum", 8 * bytes.len());
+}
+
+/// A file of at most so many bits has each of them flipped.
+const SMALL: usize = 1 << 15;
+
+/// Of each public network all bits of the header and so many others, drawn: `BN_LENET_FLIPS`, 1,000 without it; of a small file all.
+#[test]
+fn flipped_bits_of_the_public_networks_are_refused() {
+    let count = std::env::var("BN_LENET_FLIPS").map_or(1_000, |text| text.parse().expect("a whole number"));
+    for name in crate::zoo::STORED.map(|stored| stored.name) {
+        let Some((file, _)) = exported(name, Channels::Live, Core::M4) else { return };
+        let mut bytes = file.to_bytes();
+        let (bits, mut rng) = (8 * bytes.len(), ChaCha8Rng::seed_from_u64(1));
+        let (all, drawn) = if bits <= SMALL { (bits, 0) } else { (8 * HEADER_BYTES, count) };
+        let drawn_bits = (0..drawn).map(|_| rng.random_range(8 * HEADER_BYTES..bits));
+        for bit in (0..all).chain(drawn_bits) {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(WeightsFile::read(&bytes).is_err(), "{name}: bit {bit}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        println!("{name}: {} flipped bits of {bits} refused", all + drawn);
+    }
 }

@@ -10,26 +10,24 @@ use crate::lenet::{
 use crate::ops::{avg_pool2d_f32, conv2d_f32, linear_f32, sigmoid_f32};
 use crate::quant::PIXEL_ONE;
 
-/// What an integer network says of an input.
+/// What an integer network says of an input: its output, where it lies in the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Prediction<const OUTPUTS: usize> {
-    /// The class with the largest logit; the lowest index wins a tie.
-    pub class: usize,
+pub struct Prediction<'a, const OUTPUTS: usize, Logit = i16> {
     /// The integers of the output, in units of its scale.
-    pub logits: [i32; OUTPUTS],
+    pub logits: &'a [Logit; OUTPUTS],
 }
 
-impl<const OUTPUTS: usize> Prediction<OUTPUTS> {
-    /// Of an output.
-    pub fn new(logits: &[i32; OUTPUTS]) -> Self {
-        Self { class: argmax(logits), logits: *logits }
+impl<const OUTPUTS: usize, Logit: Copy + Ord> Prediction<'_, OUTPUTS, Logit> {
+    /// Returns the class with the largest logit; the lowest index wins a tie.
+    pub fn class(&self) -> usize {
+        argmax(self.logits)
     }
 
-    /// Classes by falling logit; the lowest index comes first on a tie.
+    /// Returns all classes by falling logit; the lowest index comes first on a tie.
     pub fn ranking(&self) -> heapless::Vec<usize, OUTPUTS> {
         let mut classes: heapless::Vec<usize, OUTPUTS> = (0..OUTPUTS).collect();
-        classes.sort_unstable_by_key(|&class| (Reverse(self.logits[class]), class));
+        classes.sort_unstable_by_key(|&class| (Reverse(self.logits.get(class).copied()), class));
         classes
     }
 }
@@ -156,7 +154,8 @@ mod tests {
 
     #[test]
     fn ranking_falls_and_breaks_ties_by_index() {
-        let prediction = Prediction { class: 3, logits: [0, 5, -1, 9, 5, 0, 0, 0, 0, 0] };
+        let prediction = Prediction { logits: &[0, 5, -1, 9, 5, 0, 0, 0, 0, 0] };
+        assert_eq!(prediction.class(), 3);
         assert_eq!(prediction.ranking(), [3, 1, 4, 0, 5, 6, 7, 8, 9, 2]);
     }
 }

@@ -32,7 +32,7 @@ impl Classifier {
     /// Classifies, and counts if it can. Feeds the watchdog first: it bites when an inference does not end. One copy: what
     /// surrounds it in a program must not change the count.
     #[inline(never)]
-    pub fn classify(&mut self, input: &Input) -> (Prediction, Option<u32>) {
+    pub fn classify(&mut self, input: &Input) -> (Prediction<'_>, Option<u32>) {
         let Self { model, arena, counter } = self;
         watchdog::feed();
         match counter {
@@ -49,7 +49,7 @@ impl Classifier {
         &mut self,
         input: &Input,
         mut see: impl FnMut(usize, &[u32]),
-    ) -> (Prediction, [u32; STEPS]) {
+    ) -> (Prediction<'_>, [u32; STEPS]) {
         let Self { model, arena, counter } = self;
         let mut counts = [0; STEPS];
         let prediction = predict_by_step(model, input, arena, |step, arena, work| {
@@ -78,6 +78,6 @@ impl Classifier {
 
 /// The one copy of the inference in the program. The boxes keep the compiler from moving work past the counter's readings.
 #[inline(never)]
-fn infer(model: &Model, input: &Input, arena: &mut Arena) -> Prediction {
+fn infer<'a>(model: &Model, input: &Input, arena: &'a mut Arena) -> Prediction<'a> {
     black_box(predict(black_box(model), black_box(input), arena))
 }

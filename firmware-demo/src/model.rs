@@ -6,7 +6,7 @@ use core::hint::black_box;
 #[cfg(feature = "small")]
 pub use bn_core::small::{Arena, predict, predict_by_step, step_output};
 #[cfg(not(feature = "small"))]
-pub use generated::{Arena, WEIGHTS_BYTES, parse as read, predict, predict_by_step, step_output};
+pub use generated::{Arena, Prediction, WEIGHTS_BYTES, parse as read, predict, predict_by_step, step_output};
 
 #[cfg(feature = "small")]
 use bn_core::FormatError;
@@ -25,7 +25,8 @@ pub type Model = generated::Model<'static>;
 pub type Model = &'static Weights;
 
 /// What an inference says.
-pub type Prediction = bn_core::Prediction<OUTPUTS>;
+#[cfg(feature = "small")]
+pub type Prediction<'a> = bn_core::Prediction<'a, OUTPUTS, i32>;
 
 /// The bytes of a model.
 pub type Bytes = [u8; WEIGHTS_BYTES];

@@ -33,7 +33,7 @@ pub const OUTPUTS: &str = "outputs";
 
 /// Words of a layer's head: its family's number; its input's channels, height and width; of its windows height, width, steps down
 /// and to the right, rows above and columns to the left of the map; rows and columns of results; whether it reads bytes; channels
-/// that it gives, or of a depthwise layer for each that it reads; whether it adds a map, gives words, has a table, counts padding;
+/// that it gives, or of a depthwise layer for each that it reads; whether it adds a map, gives halves, has a table, counts padding;
 /// words that it works in; whether a table follows; words of the stream, of what it reads, of what is added (none where that lies
 /// in the place of the results), and of that place.
 pub const LAYER_WORDS: usize = 24;
@@ -49,8 +49,8 @@ pub const fn record_words(outputs: usize, steps: usize) -> usize {
 
 /// What the device says of one image, word by word: the class it chose, then the raw integers of the output, then a digest
 /// ([`Filled::digest`](bn_core::plan::Filled::digest)) of what each step gave.
-pub fn record(class: u32, output: &[i32], digests: &[u32]) -> impl Iterator<Item = [u8; 4]> {
-    let output = output.iter().map(|value| value.to_le_bytes());
+pub fn record<Logit: Copy + Into<i32>>(class: u32, output: &[Logit], digests: &[u32]) -> impl Iterator<Item = [u8; 4]> {
+    let output = output.iter().map(|&value| value.into().to_le_bytes());
     core::iter::once(class.to_le_bytes()).chain(output).chain(digests.iter().map(|digest| digest.to_le_bytes()))
 }
 

@@ -1,6 +1,7 @@
 //! Hostile `weights.bin` files: damaged ones, and forged ones, where bytes of a good one are overwritten and the checksum is
 //! made right again, so that it is the proofs of the parser which must hold them off. What is accepted is run. Touches no file.
 
+use bn_core::build::generate;
 use bn_core::file::{Arena, WeightsFile, reseal};
 use bn_core::format::{HEADER_BYTES, Header};
 use bn_core::kernels::linear::BLOCK;
@@ -12,8 +13,6 @@ use super::edits::{Files, sampled};
 
 /// Bytes of one overwriting: how, two of the place, four of the value.
 const EDIT: usize = 7;
-/// Header, description and plan of LeNet's file, or most of them: where most is decided.
-const HEADER: usize = 600;
 /// What of the header is not reserved.
 const USED: usize = std::mem::offset_of!(Header, reserved);
 
@@ -59,6 +58,8 @@ impl Weights {
 pub struct Forge {
     good: Vec<u8>,
     file: Vec<u8>,
+    /// Bytes before the streams: header, description and plan, where most is decided.
+    head: usize,
     runs: Runs,
 }
 
@@ -68,8 +69,9 @@ impl Forge {
     /// # Panics
     /// If it is not good.
     pub fn new(good: &[u8]) -> Self {
-        WeightsFile::read(good).expect("a good file");
-        Self { file: good.to_vec(), good: good.to_vec(), runs: Runs::default() }
+        let model = WeightsFile::read(good).expect("a good file");
+        let head = model.model_bytes().len() - size_of_val(model.streams());
+        Self { file: good.to_vec(), good: good.to_vec(), head, runs: Runs::default() }
     }
 
     /// What the parser says of the good file with bytes overwritten as `input` says; of what it accepts, a part is run and held
@@ -80,15 +82,15 @@ impl Forge {
     pub fn check(&mut self, input: &[u8]) -> bool {
         let (edits, rest) = input.as_chunks::<EDIT>();
         let mut header_alone = !edits.is_empty();
-        let length = self.good.len();
+        let (length, head) = (self.good.len(), self.head);
         for &[how, p0, p1, v0, v1, v2, v3] in edits {
             let place = usize::from(u16::from_le_bytes([p0, p1]));
             // A quarter of the edits is to the header; the others are to whole words of the tables.
             let (place, count) = match how % 4 {
-                0 => (place % HEADER, 1 + usize::from(how / 4 % 4)),
-                1 => (HEADER + place % (length - HEADER), 1),
-                2 => ((HEADER + place % (length - HEADER)) & !1, 2),
-                _ => ((HEADER + place % (length - HEADER)) & !3, 4),
+                0 => (place % head, 1 + usize::from(how / 4 % 4)),
+                1 => (head + place % (length - head), 1),
+                2 => ((head + place % (length - head)) & !1, 2),
+                _ => ((head + place % (length - head)) & !3, 4),
             };
             header_alone &= place < HEADER_BYTES;
             let end = length.min(place + count);
@@ -111,7 +113,7 @@ impl Forge {
 
     /// Puts the good bytes back, where only a few were changed.
     fn restore(&mut self, edits: &[[u8; EDIT]]) {
-        let end = if edits.iter().all(|edit| edit[0] % 4 == 0) { HEADER + 4 } else { self.good.len() };
+        let end = if edits.iter().all(|edit| edit[0] % 4 == 0) { self.head + 4 } else { self.good.len() };
         self.file[..end].copy_from_slice(&self.good[..end]);
     }
 }
@@ -137,11 +139,21 @@ struct Runs {
 }
 
 impl Runs {
-    /// The file is what was read, and for a part of all inputs [`Self::inference`] on an image of that kind.
+    /// The file is what was read, code can be generated from it, and for a part of all inputs it runs on an image of that kind:
+    /// LeNet by [`Self::inference`].
     fn accepted(&mut self, file: &[u8], model: &WeightsFile, input: &[u8], kind: u8) {
         assert!(model.to_bytes() == file, "accepted: the writer makes the same bytes");
-        if sampled(input, RUN_ONE_IN) {
-            self.inference(model, &image(kind));
+        let code = generate(model, "model");
+        assert!(code.contains("pub fn predict<") && code.ends_with("}\n"), "code of a file that was accepted");
+        let is_lenet = Streams::of(model).is_some();
+        match sampled(input, RUN_ONE_IN) {
+            true if is_lenet => self.inference(model, &image(kind)),
+            true => {
+                let (image, length) = (image(kind), model.network().topology.input.len());
+                let codes: Vec<u8> = image.as_flattened().iter().copied().cycle().take(length).collect();
+                model.run(&codes, &mut self.arena, |_, _| {});
+            }
+            false => {}
         }
     }
 

@@ -6,7 +6,7 @@ use core::panic::PanicInfo;
 
 use bn_core::FormatError;
 use bn_core::quant::quantize_input;
-use model::{Arena, INPUT_SCALE, Input, Model, OUTPUTS, WEIGHTS, Weights};
+use model::{Arena, INPUT_SCALE, Input, Logit, Model, OUTPUTS, WEIGHTS, Weights};
 
 bn_core::include_model!();
 
@@ -59,7 +59,7 @@ unsafe extern "C" fn predict(
     model: Option<Model<'static>>,
     input: *const Input,
     arena: *mut Arena,
-    logits: *mut [i32; OUTPUTS],
+    logits: *mut [Logit; OUTPUTS],
 ) -> i32 {
     if !arena.is_aligned() {
         return -1;
@@ -71,9 +71,9 @@ unsafe extern "C" fn predict(
     let prediction = model::predict(&model, input, arena);
     if !logits.is_null() {
         // SAFETY: the caller promises it.
-        unsafe { logits.write_unaligned(prediction.logits) };
+        unsafe { logits.write_unaligned(*prediction.logits) };
     }
-    prediction.class as i32
+    prediction.class() as i32
 }
 
 #[unsafe(export_name = concat!("bn_", env!("BN_LENET_LIBRARY_NAME"), "_quantize"))]

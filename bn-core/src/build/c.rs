@@ -5,6 +5,7 @@ use std::format;
 use std::string::String;
 use std::vec::Vec;
 
+use super::code::logit_bits;
 use crate::file::WeightsFile;
 use crate::format::CODES;
 use crate::plan::WORD;
@@ -25,7 +26,7 @@ pub fn header(file: &WeightsFile, name: &str) -> String {
         "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n".into(),
         sizes(file, &capitals),
         codes(&prefix, &capitals),
-        functions(&prefix, &capitals),
+        functions(file, &prefix, &capitals),
         "#ifdef __cplusplus\n}\n#endif\n\n#endif\n".into(),
     ];
     parts.concat()
@@ -72,12 +73,16 @@ fn codes(prefix: &str, capitals: &str) -> String {
     text + "};\n\n"
 }
 
-fn functions(prefix: &str, capitals: &str) -> String {
+fn functions(file: &WeightsFile, prefix: &str, capitals: &str) -> String {
+    let bits = logit_bits(file);
     format!(
         "/* All memory of an inference, yours to place. Contents need not be cleared between inputs. */
 typedef struct {prefix}_arena {{
     uint32_t words[{capitals}_ARENA_BYTES / 4];
 }} {prefix}_arena;
+
+/* An integer of the output. */
+typedef int{bits}_t {prefix}_logit;
 
 /* A model that was checked: the weights themselves. */
 typedef struct {prefix} {prefix};
@@ -94,7 +99,7 @@ const {prefix} *{prefix}_open(const void *weights, size_t bytes);
 /* Runs the network: reads {capitals}_INPUT_BYTES bytes, writes {capitals}_OUTPUTS integers. Gives the index of the largest,
  * the lowest on a tie; -1 where model, input or arena is NULL or the arena not at a multiple of 4. `logits` may be NULL.
  * The four lie apart from each other. Calls with arenas of their own may run at the same time. */
-int32_t {prefix}_predict(const {prefix} *model, const uint8_t *input, {prefix}_arena *arena, int32_t *logits);
+int32_t {prefix}_predict(const {prefix} *model, const uint8_t *input, {prefix}_arena *arena, {prefix}_logit *logits);
 
 /* The byte of a raw value, for sensors that measure in float. */
 uint8_t {prefix}_quantize(float raw);

@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use crate::file::{FileStep, WeightsFile};
 use crate::kernels::linear::BLOCK;
-use crate::plan::{self, Family, Kernel, NONE, TABLE_WORDS, WORD, quads};
+use crate::plan::{self, Family, Form, Kernel, NONE, TABLE_WORDS, WORD, quads};
 use crate::quant::Quad;
 
 /// The module of a file's plan. Beside it, `NAME.bin` holds the file without its texts.
@@ -57,7 +57,7 @@ use bn_core::network::Shape;
 use bn_core::plan::Filled;
 #[allow(unused_imports, reason = \"each plan uses some of them\")]
 use bn_core::quant::Quad;
-use bn_core::{{FormatError, Prediction}};
+use bn_core::FormatError;
 
 /// Digest of the plan: every file of it can be used.
 pub const PLAN: u32 = {plan:#010x};
@@ -77,6 +77,10 @@ pub const STEP_WORDS: [usize; STEPS] = [{words}];
 pub const STEP_FILLED: [Filled; STEPS] = [{filled}];
 /// What the bytes of an input mean, for `bn_core::quant::quantize_input` of a sensor's f32. Bytes of pixels go in as they are.
 pub const INPUT_SCALE: Scale = Scale {{ scale: f32::from_bits({input_scale:#010x}), zero_point: {input_zero} }};
+/// An integer of the output.
+pub type Logit = i{bits};
+/// What an inference says.
+pub type Prediction<'a> = bn_core::Prediction<'a, OUTPUTS, Logit>;
 /// A logit is its integer times this.
 pub const OUTPUT_SCALE: f32 = f32::from_bits({scale:#010x});
 /// Bytes of a model.
@@ -86,6 +90,7 @@ const WORDS: usize = WEIGHTS_BYTES / 4;
 pub const WEIGHTS: Weights = Weights(*include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{name}.bin\")));
 ",
             plan = file.header().plan,
+            bits = logit_bits(self.file),
             input_bytes = input.len(),
             class_count = classes.len(),
             classes = classes.join(", "),
@@ -131,22 +136,23 @@ pub fn parse(bytes: &[u8]) -> Result<Model<'_>, FormatError> {
             .map(|(at, step)| format!("    observe({at}, arena, &|arena| step_{at}({}));\n", Self::arguments(step)))
             .collect();
         let outputs: String = steps.iter().enumerate().map(|(at, step)| self.step_output(at, step)).collect();
-        let last = steps.last().map_or(0, |step| step.step.output);
+        let (last, words) = steps.last().map_or((0, 0), |step| (step.step.output, step.shapes.output));
+        let values = words * u32::BITS as usize / logit_bits(self.file);
         let arena = self.file.arena_words();
         format!(
             "/// Runs the network on an input.
-pub fn predict(model: &Model<'_>, input: &Input, arena: &mut Arena) -> Prediction<OUTPUTS> {{
+pub fn predict<'a>(model: &Model<'_>, input: &Input, arena: &'a mut Arena) -> Prediction<'a> {{
 {plain}    output(arena)
 }}
 
 /// As [`predict`], with each step handed to `observe` as a piece of work that it must do once on the arena: to count what it
 /// costs, or to look at [`step_output`] before a later step lies there.
-pub fn predict_by_step(
+pub fn predict_by_step<'a>(
     model: &Model<'_>,
     input: &Input,
-    arena: &mut Arena,
+    arena: &'a mut Arena,
     mut observe: impl FnMut(usize, &mut Arena, &dyn Fn(&mut Arena)),
-) -> Prediction<OUTPUTS> {{
+) -> Prediction<'a> {{
 {observed}    output(arena)
 }}
 
@@ -157,8 +163,9 @@ pub fn step_output(arena: &Arena, step: usize) -> &[u32] {{
     }}
 }}
 
-fn output(arena: &Arena) -> Prediction<OUTPUTS> {{
-    Prediction::new(cast(part::<{last}, OUTPUTS, {arena}>(&arena.0)))
+fn output(arena: &Arena) -> Prediction<'_> {{
+    let output: &[Logit; {values}] = cast(part::<{last}, {words}, {arena}>(&arena.0));
+    Prediction {{ logits: output.first_chunk().unwrap_or(&[0; OUTPUTS]) }}
 }}
 "
         )
@@ -354,6 +361,11 @@ fn step_{at}({model}: &Model<'_>, {input}arena: &mut Arena) {{
         let (quads, blocks) = (quads(inputs), outputs.div_ceil(BLOCK));
         format!("linear::Stream::<{quads}, {blocks}>::new({})", self.stream(at))
     }
+}
+
+/// Bits of an integer of the output.
+pub(super) fn logit_bits(file: &WeightsFile) -> usize {
+    if file.output_form(file.steps().len() - 1) == Form::Halves { 16 } else { 32 }
 }
 
 /// The function of a family that takes any shape.

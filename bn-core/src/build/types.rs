@@ -71,7 +71,7 @@ pub fn start<'a>(model: &Model<'a>, input: &'a Input, arena: &'a mut Arena) -> R
 
 impl Run<'_> {{
     /// Does the next step, and says what the network says after the last one.
-    pub fn step(&mut self) -> Option<Prediction<OUTPUTS>> {{
+    pub fn step(&mut self) -> Option<Prediction<'_>> {{
         let Self {{ model, input, arena, next }} = self;
         match *next {{
 {arms}            _ => {{}}

@@ -193,7 +193,7 @@ fn steps(
         steps.push(FileStep { step, family, shapes, stream_at, table_at, other });
         stream_at += shapes.stream;
     }
-    let last = steps.last().is_some_and(|step| step.shapes.forms[1] == Form::Words);
+    let last = steps.last().is_some_and(|step| matches!(step.shapes.forms[1], Form::Words | Form::Halves));
     let used = |table: usize| records.iter().any(|step| usize::from(step.table) == table);
     if next != topology.nodes.len() || !last || !(0..tables).all(used) {
         return Err(FormatError::Step { step: records.len() });

@@ -32,8 +32,8 @@ impl WeightsFile {
             let FileStep { step, shapes, .. } = self.steps[at];
             observe(at, &arena.words[step.output as usize..][..shapes.output]);
         }
-        let last = &self.steps[self.steps.len() - 1].step;
-        arena.words[last.output as usize..][..self.outputs()].iter().map(|&word| word as i32).collect()
+        let last = self.steps.len() - 1;
+        self.step_values(last, &arena.words[self.steps[last].step.output as usize..])
     }
 
     fn run_step(&self, at: usize, image: &[u8], arena: &mut Arena) {

@@ -45,6 +45,7 @@ fn value(form: Form, output: &[u32], area: usize, at: usize) -> i32 {
         }
         Form::Packed => Input::Packed(output).code(channel, area, position).into(),
         Form::Words => output[at] as i32,
+        Form::Halves => bytemuck::cast::<_, [i16; 2]>(output[at / 2])[at % 2].into(),
     }
 }
 
@@ -61,6 +62,7 @@ mod tests {
         let quads: [u32; 4] = bytemuck::cast([Quad::new([1, -2, 127, -127]), Quad::new([5, 0, 0, 0])]);
         assert_eq!(of(Form::Quads, &quads, 1, 5), [1, -2, 127, -127, 5]);
         assert_eq!(of(Form::Words, &[u32::MAX, 7], 1, 2), [-1, 7]);
+        assert_eq!(of(Form::Halves, &[0x0007_FFFF, 9], 1, 3), [-1, 7, 9]);
         assert_eq!(
             of(Form::Packed, &[0x0403_0201, 0x1413_1211, 0xFF25, 0xFF35], 2, 10),
             [1, 17, 2, 18, 3, 19, 4, 20, 37, 53]

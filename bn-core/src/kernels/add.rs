@@ -18,7 +18,7 @@ pub struct Add {
     /// Shape of both terms.
     pub shape: Shape,
     /// Whether its results are the network's.
-    pub words: bool,
+    pub halves: bool,
     /// Whether a table stands behind it.
     pub table: bool,
 }
@@ -41,7 +41,7 @@ pub const fn flatten_cost(shape: &Shape, core: Core) -> usize {
 /// [`Fault`] with what could go wrong.
 pub fn check(shape: &Add, stream: &[u32]) -> Result<(), Fault> {
     let [low, high, a, b, start, shift] = *stream else { return Err(Fault::Range) };
-    Epilogue::check(low, high, shape.table, shape.words)?;
+    Epilogue::check(low, high, shape.table, shape.halves)?;
     if shift > SHIFT_MAX {
         return Err(Fault::Range);
     }
@@ -57,7 +57,7 @@ pub fn check(shape: &Add, stream: &[u32]) -> Result<(), Fault> {
 pub fn add(shape: &Add, stream: &[u32], table: Option<&Table>, terms: [Input<'_>; 2], output: &mut [u32]) {
     let [low, high, a, b, start, shift] = *stream else { return };
     let epilogue = Epilogue::new(low, high, table);
-    let mut output = Output::new(output, shape.words);
+    let mut output = Output::new(output, shape.halves);
     let area = shape.shape.height * shape.shape.width;
     output.clear_rest(shape.shape.channels, area);
     if let (Output::Packed(bytes), [Input::Packed(first), Input::Packed(second)]) = (&mut output, terms) {

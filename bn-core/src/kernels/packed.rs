@@ -111,6 +111,12 @@ impl Window {
         self.before[0] > 0 || self.before[1] > 0 || below || right
     }
 
+    /// Whether one window is the whole map, as a linear layer's is: its words are those of the map, in their order.
+    pub const fn is_whole(&self) -> bool {
+        let Shape { height, width, .. } = self.input;
+        self.kernel[0] == height && self.kernel[1] == width && self.positions() == 1 && !self.is_padded()
+    }
+
     /// Planes of the map, and rows and columns of a window in each: words of four channels; of bytes channels, or, where a window is
     /// the whole map, all of its values in one row.
     pub const fn parts(&self) -> [usize; 3] {
@@ -118,7 +124,7 @@ impl Window {
         let [rows, columns] = self.kernel;
         if !self.bytes {
             [channels.div_ceil(LANES), rows, columns]
-        } else if rows == height && columns == width && !self.is_padded() {
+        } else if self.is_whole() {
             [1, 1, channels * height * width]
         } else {
             [channels, rows, columns]
@@ -315,6 +321,14 @@ pub(super) fn check_sums(channel: usize, ends: [i64; 2]) -> Result<(), Fault> {
     if fit { Ok(()) } else { Err(Fault::Accumulator { channel }) }
 }
 
+/// Smallest and largest value of a network's output.
+pub const HALVES: [i32; 2] = [i16::MIN as i32, i16::MAX as i32];
+
+/// Words of a network's output of so many values.
+pub const fn half_words(values: usize) -> usize {
+    values.div_ceil(2)
+}
+
 /// What stands behind a sum: the range of the result, and a table that it is an index of.
 #[derive(Clone, Copy, Debug)]
 pub struct Epilogue<'a> {
@@ -350,15 +364,18 @@ impl<'a> Epilogue<'a> {
         }
     }
 
-    /// Proves that a result is a code of eight bits, or an entry of the table, or, of the network's output, any number.
+    /// Proves that a result is a code of eight bits, or an entry of the table, or, of the network's output, a number of 16 bits.
     ///
     /// # Errors
     /// [`Fault::Range`].
-    pub fn check(low: u32, high: u32, table: bool, words: bool) -> Result<(), Fault> {
+    pub fn check(low: u32, high: u32, table: bool, halves: bool) -> Result<(), Fault> {
         let [low, high] = [low as i32, high as i32];
-        let most = if table { SIGMOID_LEN as i32 - 1 } else { u8::MAX.into() };
-        let sound = low <= high && ((words && !table) || (low >= 0 && high <= most));
-        if sound { Ok(()) } else { Err(Fault::Range) }
+        let [least, most] = match (table, halves) {
+            (true, _) => [0, SIGMOID_LEN as i32 - 1],
+            (false, true) => HALVES,
+            (false, false) => [0, u8::MAX.into()],
+        };
+        if least <= low && low <= high && high <= most { Ok(()) } else { Err(Fault::Range) }
     }
 }
 
@@ -367,24 +384,37 @@ impl<'a> Epilogue<'a> {
 pub enum Output<'a> {
     /// A map of packed channels.
     Packed(&'a mut [u8]),
-    /// The network's output: a word a value; channel, row, column.
-    Words(&'a mut [u32]),
+    /// The network's output: 16 bits a value; channel, row, column.
+    Halves(&'a mut [i16]),
 }
 
 impl<'a> Output<'a> {
     /// Of words as a step gets them.
     #[inline(always)]
-    pub fn new(words: &'a mut [u32], are_values: bool) -> Self {
-        if are_values { Output::Words(words) } else { Output::Packed(bytemuck::cast_slice_mut(words)) }
+    pub fn new(words: &'a mut [u32], halves: bool) -> Self {
+        if halves {
+            Output::Halves(bytemuck::must_cast_slice_mut(words))
+        } else {
+            Output::Packed(bytemuck::must_cast_slice_mut(words))
+        }
     }
 
-    /// Makes the channels that lack to a whole word zero.
+    /// Makes the channels that lack to a whole word zero, or the value.
     #[inline(always)]
     pub fn clear_rest(&mut self, channels: usize, area: usize) {
-        if let (Output::Packed(bytes), 1..) = (self, channels % LANES) {
-            let last = LANES * (channels / LANES * area);
-            for word in bytes.get_mut(last..).unwrap_or_default().as_chunks_mut::<LANES>().0.iter_mut().take(area) {
-                word.iter_mut().skip(channels % LANES).for_each(|byte| *byte = 0);
+        match self {
+            Output::Packed(bytes) if !channels.is_multiple_of(LANES) => {
+                let last = LANES * (channels / LANES * area);
+                for word in bytes.get_mut(last..).unwrap_or_default().as_chunks_mut::<LANES>().0.iter_mut().take(area) {
+                    word.iter_mut().skip(channels % LANES).for_each(|byte| *byte = 0);
+                }
+            }
+            Output::Packed(_) => {}
+            Output::Halves(values) => {
+                let count = channels * area;
+                if let Some(rest) = values.get_mut(count..count.next_multiple_of(2)) {
+                    rest.fill(0);
+                }
             }
         }
     }
@@ -398,9 +428,9 @@ impl<'a> Output<'a> {
                     *byte = value as u8;
                 }
             }
-            Output::Words(words) => {
-                if let Some(word) = words.get_mut(channel * area + position) {
-                    *word = value as u32;
+            Output::Halves(values) => {
+                if let Some(half) = values.get_mut(channel * area + position) {
+                    *half = value as i16;
                 }
             }
         }

@@ -14,7 +14,7 @@ pub struct Pool {
     /// Whether padded positions count as zeros of the mean; else the mean is over the others.
     pub count_pad: bool,
     /// Whether its results are the network's.
-    pub words: bool,
+    pub halves: bool,
 }
 
 impl Pool {
@@ -58,7 +58,7 @@ impl Pool {
 /// [`Fault`] with what could go wrong.
 pub fn check_mean(shape: &Pool, stream: &[u32]) -> Result<(), Fault> {
     let [low, high, zero, shift, ref multipliers @ ..] = *stream else { return Err(Fault::Range) };
-    Epilogue::check(low, high, false, shape.words)?;
+    Epilogue::check(low, high, false, shape.halves)?;
     if zero > 255 || (shift as i32).unsigned_abs() > 1 << 24 {
         return Err(Fault::Range);
     }
@@ -127,7 +127,7 @@ fn each(
     let window = &shape.window;
     let (channels, area) = (window.input.channels, window.area());
     let is_whole = shape.is_whole();
-    let mut output = Output::new(output, shape.words);
+    let mut output = Output::new(output, shape.halves);
     output.clear_rest(channels, window.positions());
     for quad in 0..channels.div_ceil(LANES) {
         let mut position = 0;

@@ -1,7 +1,7 @@
 //! Which bits of a step's output hold values: the others are whatever lay there before.
 
 use super::Form;
-use crate::kernels::packed::{LANES, words_of};
+use crate::kernels::packed::{LANES, half_words, words_of};
 use crate::network::Shape;
 
 /// The words of a step's output that hold values, from its first on.
@@ -25,6 +25,7 @@ impl Filled {
             Form::Quads => 2 * shape.len().div_ceil(4),
             Form::Packed => return Self::packed(shape),
             Form::Words => shape.len(),
+            Form::Halves => half_words(shape.len()),
         };
         Self { words, last: 0, mask: 0 }
     }

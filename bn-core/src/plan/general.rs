@@ -5,7 +5,7 @@ use crate::kernels::add::Add;
 use crate::kernels::conv::Conv;
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::depthwise3::Depthwise3;
-use crate::kernels::packed::{Window, words_of};
+use crate::kernels::packed::{Window, half_words, words_of};
 use crate::kernels::pointwise::Pointwise;
 use crate::kernels::polyphase3::Polyphase3;
 use crate::kernels::pool::Pool;
@@ -148,10 +148,13 @@ impl Run<'_> {
             activation,
             last: self.next - 1,
             kernel,
-            forms: [if is_bytes { Form::Bytes } else { Form::Packed }, if at_end { Form::Words } else { Form::Packed }],
+            forms: [
+                if is_bytes { Form::Bytes } else { Form::Packed },
+                if at_end { Form::Halves } else { Form::Packed },
+            ],
             sizes: [
                 if is_bytes { words(input.len()) } else { words_of(input) },
-                if at_end { output.len() } else { words_of(output) },
+                if at_end { half_words(output.len()) } else { words_of(output) },
             ],
         }
     }
@@ -203,7 +206,7 @@ impl Run<'_> {
         let after = self.batch_norm();
         let (sum, other) = if adds { (Some(self.next), Some(self.sum(first)?)) } else { (None, None) };
         let activation = self.activation();
-        let kernel = Conv { window, channels, adds, words: self.ends(), table: needs_table(activation) };
+        let kernel = Conv { window, channels, adds, halves: self.ends(), table: needs_table(activation) };
         let layer = self.layer(first, [before, Some(node), after], activation, Kernel::Conv(kernel));
         Some(Layer { sum, other, ..layer })
     }
@@ -240,8 +243,8 @@ impl Run<'_> {
         if activation.is_none() {
             activation = self.activation();
         }
-        let (words, table) = (self.ends(), needs_table(activation));
-        let kernel = Depthwise { window, multiplier, words, table };
+        let (halves, table) = (self.ends(), needs_table(activation));
+        let kernel = Depthwise { window, multiplier, halves, table };
         Some(self.layer(first, [None, node, after], activation, Kernel::Depthwise(kernel)))
     }
 
@@ -256,7 +259,7 @@ impl Run<'_> {
         };
         let window = window(input, op.output(input), pool.kernel, pool.stride, pool.pads, bytes);
         self.step(|_| true);
-        let kernel = Pool { window, count_pad, words: self.ends() };
+        let kernel = Pool { window, count_pad, halves: self.ends() };
         let kernel = if mean { Kernel::MeanPool(kernel) } else { Kernel::MaxPool(kernel) };
         Some(self.layer(first, [None, Some(first), None], None, kernel))
     }
@@ -267,7 +270,7 @@ impl Run<'_> {
         let shape = self.topology.shape(self.reads);
         self.step(|_| true);
         let activation = self.activation();
-        let kernel = Add { shape, words: self.ends(), table: needs_table(activation) };
+        let kernel = Add { shape, halves: self.ends(), table: needs_table(activation) };
         let layer = self.layer(first, [None, Some(first), None], activation, Kernel::Add(kernel));
         Some(Layer { other: Some(other), ..layer })
     }

@@ -89,13 +89,13 @@ impl Family {
         (Family::PointwiseAdd, 18),
         (Family::Pointwise, 17),
         (Family::Polyphase3, 16),
-        (Family::ConvAdd, 12),
-        (Family::Conv, 11),
+        (Family::ConvAdd, 20),
+        (Family::Conv, 19),
         (Family::Depthwise3, 15),
-        (Family::Depthwise, 6),
-        (Family::MeanPool, 7),
-        (Family::MaxPool, 8),
-        (Family::Add, 9),
+        (Family::Depthwise, 21),
+        (Family::MeanPool, 22),
+        (Family::MaxPool, 23),
+        (Family::Add, 24),
         (Family::Flatten, 10),
     ];
 
@@ -176,8 +176,10 @@ pub enum Form {
     Quads,
     /// [`packed`](crate::kernels::packed) maps of u8 codes.
     Packed,
-    /// An i32 a value.
+    /// An i32 a value: LeNet's logits.
     Words,
+    /// An i16 a value, the rest of the last word zero: what any other network gives.
+    Halves,
 }
 
 /// What a step takes, in words; its last node.

@@ -209,7 +209,7 @@ mod device {
     }
 
     /// Classifies an image in integers, with the bits of the default build.
-    pub fn predict(weights: &Weights, input: &Input, arena: &mut Arena) -> Prediction<CLASSES> {
+    pub fn predict<'a>(weights: &Weights, input: &Input, arena: &'a mut Arena) -> Prediction<'a, CLASSES, i32> {
         let Arena { pooled1, window, flat } = arena;
         let image = bytemuck::must_cast_ref(input);
         arch::step_0(weights, image, window, pooled1);
@@ -219,17 +219,17 @@ mod device {
         arch::step_2(weights, &late.flat, &mut late.linear1);
         arch::step_3(weights, &late.linear1, &mut late.linear2);
         arch::step_4(weights, &late.linear2, &mut late.logits);
-        classify(&late.logits)
+        output(&late.logits)
     }
 
     /// As [`predict`], with each of its [`STEPS`](super::STEPS) handed to `observe` as a piece of work that it must do once on the
     /// arena: to count what it costs, or to look at [`step_output`].
-    pub fn predict_by_step(
+    pub fn predict_by_step<'a>(
         weights: &Weights,
         input: &Input,
-        arena: &mut Arena,
+        arena: &'a mut Arena,
         mut observe: impl FnMut(usize, &mut Arena, &dyn Fn(&mut Arena)),
-    ) -> Prediction<CLASSES> {
+    ) -> Prediction<'a, CLASSES, i32> {
         let image = bytemuck::must_cast_ref(input);
         observe(0, arena, &|Arena { pooled1, window, .. }| arch::step_0(weights, image, window, pooled1));
         observe(1, arena, &|Arena { pooled1, window, flat }| {
@@ -248,7 +248,7 @@ mod device {
             let Late { linear2, logits, .. } = late_mut(&mut arena.pooled1);
             arch::step_4(weights, linear2, logits);
         });
-        classify(&late_mut(&mut arena.pooled1).logits)
+        output(&late_mut(&mut arena.pooled1).logits)
     }
 
     /// What a step has given, right after it, as the default build gives it; nothing where there is no such step.
@@ -268,9 +268,8 @@ mod device {
         bytemuck::must_cast_mut(pooled1)
     }
 
-    fn classify(blocks: &[[i32; BLOCK]; LOGIT_BLOCKS]) -> Prediction<CLASSES> {
-        let logits = blocks.as_flattened().first_chunk();
-        Prediction::new(logits.unwrap_or(&[0; CLASSES]))
+    fn output(blocks: &[[i32; BLOCK]; LOGIT_BLOCKS]) -> Prediction<'_, CLASSES, i32> {
+        Prediction { logits: blocks.as_flattened().first_chunk().unwrap_or(&[0; CLASSES]) }
     }
 
     fn expand(flat: &Flat, quads: &mut [Quad; FLAT_QUADS]) {

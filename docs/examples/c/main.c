@@ -23,7 +23,7 @@ int main(void)
         return 1;
     }
     const bn_model *model = bn_model_open(bn_model_weights, BN_MODEL_WEIGHTS_BYTES);
-    int32_t logits[BN_MODEL_OUTPUTS];
+    bn_model_logit logits[BN_MODEL_OUTPUTS];
     int32_t class = bn_model_predict(model, input, &arena, logits);
     if (class < 0) {
         printf("refused, reason %" PRId32 "\n", bn_model_check(bn_model_weights, BN_MODEL_WEIGHTS_BYTES));
@@ -35,7 +35,7 @@ int main(void)
 #endif
     printf("logits [");
     for (int output = 0; output < BN_MODEL_OUTPUTS; output++) {
-        printf("%s%" PRId32, output > 0 ? ", " : "", logits[output]);
+        printf("%s%" PRId32, output > 0 ? ", " : "", (int32_t)logits[output]);
     }
     printf("], in units of %g\n", (double)BN_MODEL_OUTPUT_SCALE);
     return 0;

@@ -18,12 +18,12 @@ mod device {
     #[cfg(feature = "small")]
     use bn_core::small::{Arena, Input, WEIGHTS_BYTES, Weights, predict};
     #[cfg(not(feature = "small"))]
-    use generated::{Arena, Input, Model, OUTPUTS, WEIGHTS_BYTES, parse, predict};
+    use generated::{Arena, Input, Model, Prediction, WEIGHTS_BYTES, parse, predict};
 
     #[cfg(feature = "small")]
     type Model<'a> = &'a Weights;
     #[cfg(feature = "small")]
-    const OUTPUTS: usize = bn_core::CLASSES;
+    type Prediction<'a> = bn_core::Prediction<'a, { bn_core::CLASSES }, i32>;
 
     #[cfg(not(feature = "small"))]
     bn_core::include_model!(generated);
@@ -50,7 +50,7 @@ mod device {
         Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/small.bin")));
 
     #[unsafe(no_mangle)]
-    fn bn_lenet_predict(model: &Model<'_>, input: &Input, arena: &mut Arena) -> bn_core::Prediction<OUTPUTS> {
+    fn bn_lenet_predict<'a>(model: &Model<'_>, input: &Input, arena: &'a mut Arena) -> Prediction<'a> {
         predict(model, input, arena)
     }
 

@@ -129,7 +129,7 @@ mod module {
                 *digest = filled.digest(output);
             }
         });
-        let values = protocol::record(prediction.class as u32, &prediction.logits, &digests);
+        let values = protocol::record(prediction.class() as u32, prediction.logits, &digests);
         record.iter_mut().zip(values).for_each(|(word, value)| *word = value);
         1
     }

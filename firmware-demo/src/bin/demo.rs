@@ -28,12 +28,13 @@ mod device {
             defmt::warn!("instructions are not counted: start QEMU with -icount shift=6");
         }
         let (mut right, mut labelled) = (0, 0);
+        let unit = classifier.counter().map(Counter::unit);
         for (label, image) in images::baked() {
             let label = (label != UNKNOWN_LABEL).then_some(usize::from(label));
             let (prediction, count) = classifier.classify(image);
-            report(label, &prediction, count, classifier.counter().map(Counter::unit));
+            report(label, &prediction, count, unit);
             labelled += u32::from(label.is_some());
-            right += u32::from(label == Some(prediction.class));
+            right += u32::from(label == Some(prediction.class()));
         }
         if labelled > 0 {
             defmt::info!("{=u32} of {=u32} right", right, labelled);
@@ -49,7 +50,6 @@ mod device {
                 inference,
                 program
             );
-            let unit = classifier.counter().map(Counter::unit);
             for (name, count) in STEP_NAMES.iter().zip(classifier.classify_by_step(image, |_, _| ()).1) {
                 defmt::info!("layer {=str}: {=u32} {=str}", name, count, unit.map_or("counted", Unit::name));
             }
@@ -58,14 +58,14 @@ mod device {
     }
 
     /// One line: the label and the verdict where it is known, the three likeliest classes in order, the cost.
-    fn report(label: Option<usize>, prediction: &Prediction, count: Option<u32>, unit: Option<Unit>) {
+    fn report(label: Option<usize>, prediction: &Prediction<'_>, count: Option<u32>, unit: Option<Unit>) {
         let ranking = prediction.ranking();
         let likely = |place: usize| Class(ranking.get(place).copied());
         let (count, unit) = (count.unwrap_or(0), unit.map_or("counted", Unit::name));
         let (first, second, third) = (likely(0), likely(1), likely(2));
         match label {
             Some(label) => {
-                let verdict = if prediction.class == label { "right" } else { "WRONG" };
+                let verdict = if prediction.class() == label { "right" } else { "WRONG" };
                 let label = Class(Some(label));
                 defmt::info!(
                     "{}: {=str}; {} > {} > {}; {=u32} {=str}",

@@ -68,7 +68,7 @@ mod device {
                     digests[step] = STEP_FILLED[step].digest(output);
                 });
                 counted.add(&steps);
-                let values = record(prediction.class as u32, &prediction.logits, &digests);
+                let values = record(prediction.class() as u32, prediction.logits, &digests);
                 words.iter_mut().zip(values).for_each(|(word, value)| *word = value);
             }
             files::write(to, records[..images].as_flattened().as_flattened());

@@ -100,7 +100,7 @@ mod device {
     /// The kernel of that family with these sizes.
     fn kernel(family: usize, sizes: [usize; 17]) -> Option<Kernel> {
         let [channels, height, width, sizes @ ..] = sizes;
-        let [ky, kx, sy, sx, top, left, rows, columns, bytes, channels_out, adds, words, has_table, count_pad] = sizes;
+        let [ky, kx, sy, sx, top, left, rows, columns, bytes, channels_out, adds, halves, has_table, count_pad] = sizes;
         let window = Window {
             input: Shape::new(channels, height, width),
             kernel: [ky, kx],
@@ -109,7 +109,7 @@ mod device {
             output: [rows, columns],
             bytes: bytes > 0,
         };
-        let (adds, words, table) = (adds > 0, words > 0, has_table > 0);
+        let (adds, halves, table) = (adds > 0, halves > 0, has_table > 0);
         Some(match Family::of_number(family as u16)? {
             Family::Winograd3Add | Family::Winograd3 => {
                 Kernel::Winograd3(Winograd3 { window, channels: channels_out, adds })
@@ -118,11 +118,13 @@ mod device {
                 Kernel::Pointwise(Pointwise { window, channels: channels_out, adds })
             }
             Family::Polyphase3 => Kernel::Polyphase3(Polyphase3 { window, channels: channels_out }),
-            Family::ConvAdd | Family::Conv => Kernel::Conv(Conv { window, channels: channels_out, adds, words, table }),
+            Family::ConvAdd | Family::Conv => {
+                Kernel::Conv(Conv { window, channels: channels_out, adds, halves, table })
+            }
             Family::Depthwise3 => Kernel::Depthwise3(Depthwise3 { window }),
-            Family::Depthwise => Kernel::Depthwise(Depthwise { window, multiplier: channels_out, words, table }),
-            Family::MeanPool => Kernel::MeanPool(Pool { window, count_pad: count_pad > 0, words }),
-            Family::MaxPool => Kernel::MaxPool(Pool { window, count_pad: count_pad > 0, words }),
+            Family::Depthwise => Kernel::Depthwise(Depthwise { window, multiplier: channels_out, halves, table }),
+            Family::MeanPool => Kernel::MeanPool(Pool { window, count_pad: count_pad > 0, halves }),
+            Family::MaxPool => Kernel::MaxPool(Pool { window, count_pad: count_pad > 0, halves }),
             _ => return None,
         })
     }

@@ -3,12 +3,13 @@
 #![allow(unsafe_code)]
 
 mod source;
+mod whole;
 
 use self::source::Source;
 use super::portable::Run;
-use super::{Conv, Group, MOST_GROUP, MOST_POSITIONS as MANY, PAIR, portable};
+use super::{Conv, Group, MOST_GROUP, MOST_POSITIONS as MANY, PAIR};
 use crate::kernels::Table;
-use crate::kernels::packed::{Input, LANES, Maps, words_of};
+use crate::kernels::packed::{HALVES, Input, LANES, Maps, words_of};
 
 /// What the functions of `conv.s` read; see there.
 #[repr(C)]
@@ -34,8 +35,11 @@ unsafe extern "C" {
     fn bn_lenet_conv_one_sums(products: &Products);
     fn bn_lenet_conv_four(products: &Products);
     fn bn_lenet_conv_four_sums(products: &Products);
-    fn bn_lenet_conv_four_values(products: &Products);
+    fn bn_lenet_conv_four_halves(products: &Products);
 }
+
+/// The range of codes.
+const CODES: [i32; 2] = [0, 255];
 
 /// What stands behind the sums.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,46 +48,55 @@ enum Behind {
     Codes,
     /// Likewise, with a map added.
     Added,
-    /// Results as they are, of whole groups.
-    Values,
+    /// Numbers of 16 bits, of whole groups.
+    Halves,
     /// Whatever Rust makes of them.
     Sums,
 }
 
-/// See [`portable::conv`].
-#[inline(never)]
+/// See [`portable::conv`]. Computes nothing where a slice has not the words of its part. Which function computes a layer is clear
+/// where its sizes are: the others are not linked.
+#[inline(always)]
 pub fn conv(shape: &Conv, stream: &[u32], table: Option<&Table>, maps: Maps<'_>, scratch: &mut [u32]) {
-    let (window, positions) = (&shape.window, shape.window.positions());
-    let is_plain = !shape.words && table.is_none() && matches!(*stream, [0, 255, ..]);
-    let input = maps.input(words_of(window.input));
-    let read = match input {
-        Input::Packed(words) => words.len() == words_of(window.input),
-        Input::Bytes(bytes) => bytes.len() == window.input.len(),
-    };
-    let written = if shape.words { shape.channels * positions } else { shape.channels.div_ceil(LANES) * positions };
-    let sized = shape.quads() > 0
-        && stream.len() == shape.stream_words()
-        && scratch.len() >= shape.scratch_words()
-        && maps.output.len() >= written
-        && read
-        && input.is_bytes() == window.bytes
-        && (!shape.adds || matches!(maps.added(), Input::Packed(words) if words.len() >= written));
-    if !sized {
-        return portable::conv(shape, stream, table, maps, scratch);
-    }
-    let every = shape.words
-        && table.is_none()
-        && matches!(*stream, [low, high, ..] if low as i32 == i32::MIN && high as i32 == i32::MAX);
-    let behind = match (is_plain, shape.adds) {
-        (true, false) => Behind::Codes,
-        (true, true) if positions > 1 => Behind::Added,
-        (_, false) if every && positions == 1 && shape.channels.is_multiple_of(MOST_GROUP) => Behind::Values,
-        _ => Behind::Sums,
-    };
-    if positions == 1 {
-        Layer::<MOST_GROUP>::new(shape, stream, table, maps, behind).run(scratch);
+    if shape.window.is_whole() {
+        whole::whole(shape, stream, table, maps, scratch);
+    } else if shape.window.positions() == 1 {
+        layer::<MOST_GROUP>(shape, stream, table, maps, scratch);
     } else {
-        Layer::<PAIR>::new(shape, stream, table, maps, behind).run(scratch);
+        layer::<PAIR>(shape, stream, table, maps, scratch);
+    }
+}
+
+/// A layer, so many channels at a time.
+#[inline(never)]
+fn layer<const GROUP: usize>(shape: &Conv, stream: &[u32], table: Option<&Table>, maps: Maps<'_>, scratch: &mut [u32]) {
+    if let Some(behind) = Behind::of(shape, stream, table.is_some(), &maps, scratch) {
+        Layer::<GROUP> { shape, behind, run: Run::new(shape, stream, table, maps) }.run(scratch);
+    }
+}
+
+impl Behind {
+    /// What stands behind the sums of a layer; `None` where a slice has not the words of its part.
+    #[inline(always)]
+    fn of(shape: &Conv, stream: &[u32], table: bool, maps: &Maps<'_>, scratch: &[u32]) -> Option<Self> {
+        let (window, added) = (&shape.window, shape.channels.div_ceil(LANES) * shape.window.positions());
+        let is_there = shape.quads() > 0
+            && stream.len() == shape.stream_words()
+            && scratch.len() >= shape.scratch_words()
+            && maps.output.len() >= shape.output_words()
+            && window.reads(maps.input(words_of(window.input)))
+            && (!shape.adds || matches!(maps.added(), Input::Packed(words) if words.len() >= added));
+        let [low, high, ..] = *stream else { return None };
+        let range = [low as i32, high as i32];
+        let is_one = window.positions() == 1;
+        is_there.then_some(match (table, shape.halves, shape.adds) {
+            (false, false, false) if range == CODES => Behind::Codes,
+            (false, false, true) if range == CODES && !is_one => Behind::Added,
+            (false, true, false) if range == HALVES && is_one && shape.channels.is_multiple_of(MOST_GROUP) => {
+                Behind::Halves
+            }
+            _ => Behind::Sums,
+        })
     }
 }
 
@@ -94,11 +107,7 @@ struct Layer<'a, const GROUP: usize> {
     run: Run<'a, GROUP>,
 }
 
-impl<'a, const GROUP: usize> Layer<'a, GROUP> {
-    fn new(shape: &'a Conv, stream: &'a [u32], table: Option<&'a Table>, maps: Maps<'a>, behind: Behind) -> Self {
-        Self { shape, behind, run: Run::new(shape, stream, table, maps) }
-    }
-
+impl<const GROUP: usize> Layer<'_, GROUP> {
     /// All positions, three by three; then those that are left one by one, or once more with those before.
     fn run(&mut self, scratch: &mut [u32]) {
         let positions = self.shape.window.positions();
@@ -178,7 +187,7 @@ impl<'a, const GROUP: usize> Layer<'a, GROUP> {
                 (MANY, ..) => bn_lenet_conv_three(products),
                 (_, PAIR, Behind::Added) => bn_lenet_conv_one_add(products),
                 (_, PAIR, _) => bn_lenet_conv_one(products),
-                (.., Behind::Values) => bn_lenet_conv_four_values(products),
+                (.., Behind::Halves) => bn_lenet_conv_four_halves(products),
                 _ => bn_lenet_conv_four(products),
             }
         }

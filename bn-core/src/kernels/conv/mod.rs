@@ -15,7 +15,7 @@
 mod cortex_m;
 pub mod portable;
 
-use super::packed::{Epilogue, Input, LANES, Window, check_multiplier, check_sums};
+use super::packed::{Epilogue, Input, LANES, Window, check_multiplier, check_sums, half_words};
 use super::{Core, Fault};
 use crate::quant::LINEAR_WEIGHT_MAX;
 
@@ -47,7 +47,7 @@ pub struct Conv {
     /// Whether a map of what it gives is added to it.
     pub adds: bool,
     /// Whether its results are the network's.
-    pub words: bool,
+    pub halves: bool,
     /// Whether a table stands behind it.
     pub table: bool,
 }
@@ -79,6 +79,12 @@ impl Conv {
         self.channels.next_multiple_of(LANES) / self.group()
     }
 
+    /// Words of its results.
+    pub const fn output_words(&self) -> usize {
+        let positions = self.window.positions();
+        if self.halves { half_words(self.channels * positions) } else { self.channels.div_ceil(LANES) * positions }
+    }
+
     /// Words of its stream.
     pub const fn stream_words(&self) -> usize {
         self.window.preamble_words() + self.groups() * self.group_words()
@@ -94,7 +100,7 @@ impl Conv {
     /// as are computed side by side; none where no window reaches beyond the map.
     const fn copied(&self) -> Option<[usize; 2]> {
         let window = &self.window;
-        if !window.is_padded() && !window.bytes {
+        if window.is_whole() || (!window.is_padded() && !window.bytes) {
             None
         } else if window.is_padded() && window.copy_words(window.output) <= MOST_COPIED {
             Some(window.output)
@@ -123,7 +129,7 @@ impl Conv {
 
     /// Likewise on the others.
     const fn plain_cost(&self, core: Core) -> usize {
-        let (groups, quads, is_alone) = (self.groups(), self.quads(), !self.words && !self.table);
+        let (groups, quads, is_alone) = (self.groups(), self.quads(), !self.halves && !self.table);
         if self.window.positions() == 1 {
             let [quad, group, behind, gathered] =
                 core.plain([[19, 232, 180, 129], [97, 318, 189, 16], [71, 153, 100, 38]]);
@@ -142,7 +148,7 @@ impl Conv {
     /// Whether results may take the place of the map: each position is read once, with all of its channels.
     pub const fn in_place(&self) -> bool {
         let Window { stride, bytes, .. } = self.window;
-        self.window.is_pointwise() && stride[0] == 1 && stride[1] == 1 && !bytes && !self.words && !self.adds
+        self.window.is_pointwise() && stride[0] == 1 && stride[1] == 1 && !bytes && !self.halves && !self.adds
     }
 
     /// How many lanes of each word of a channel's weights stand for weights; the others only fill up.
@@ -241,7 +247,7 @@ impl Conv {
 /// [`Fault`] with the first channel that could go wrong.
 pub fn check(shape: &Conv, stream: &[u32]) -> Result<(), Fault> {
     let [low, high, ..] = *stream else { return Err(Fault::Range) };
-    Epilogue::check(low, high, shape.table, shape.words)?;
+    Epilogue::check(low, high, shape.table, shape.halves)?;
     let groups =
         stream.get(shape.window.preamble_words()..).unwrap_or_default().chunks_exact(shape.group_words().max(1));
     for (at, words) in groups.enumerate() {

@@ -45,7 +45,7 @@ impl<'a, const GROUP: usize> Run<'a, GROUP> {
 
     /// Channels that lack to a whole word become zero.
     pub(super) fn clear_rest(&mut self) {
-        Output::new(self.maps.output, self.shape.words).clear_rest(self.shape.channels, self.shape.window.positions());
+        Output::new(self.maps.output, self.shape.halves).clear_rest(self.shape.channels, self.shape.window.positions());
     }
 
     /// So many neighbouring positions, from a row and column on; a word of a patch has twice as many slots. Returns the row and column
@@ -64,7 +64,7 @@ impl<'a, const GROUP: usize> Run<'a, GROUP> {
             gather(window, self.maps.input(words), self.zeros, from, patch, lane);
             from = next(window, from);
         }
-        let is_plain = !self.shape.adds && !self.shape.words;
+        let is_plain = !self.shape.adds && !self.shape.halves;
         for (at, group) in self.channels.chunks_exact(self.shape.group_words().max(1)).enumerate() {
             let Some(group) = Group::of(self.shape, group) else { return from };
             let sums = products::<TILE, SLOTS, GROUP>(group.start, group.weights, patch);
@@ -89,7 +89,7 @@ impl<'a, const GROUP: usize> Run<'a, GROUP> {
         for (p, &sum) in sums.iter().enumerate() {
             let sum = self.maps.add(sum, adds as i32, [channel, position + p], positions);
             let value = self.epilogue.of(sum, multiplier as i32);
-            Output::new(self.maps.output, self.shape.words).put(channel, positions, position + p, value);
+            Output::new(self.maps.output, self.shape.halves).put(channel, positions, position + p, value);
         }
     }
 

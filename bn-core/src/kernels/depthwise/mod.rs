@@ -24,7 +24,7 @@ pub struct Depthwise {
     /// Channels that it gives for each that it reads.
     pub multiplier: usize,
     /// Whether its results are the network's.
-    pub words: bool,
+    pub halves: bool,
     /// Whether a table stands behind it.
     pub table: bool,
 }
@@ -103,7 +103,7 @@ const fn weight(tap: &[u32; TAP], lane: usize) -> i32 {
 /// [`Fault`] with the first channel that could go wrong.
 pub fn check(shape: &Depthwise, stream: &[u32]) -> Result<(), Fault> {
     let [low, high, ..] = *stream else { return Err(Fault::Range) };
-    Epilogue::check(low, high, shape.table, shape.words)?;
+    Epilogue::check(low, high, shape.table, shape.halves)?;
     let quads = stream.get(shape.window.preamble_words()..).unwrap_or_default().chunks_exact(shape.quad_words().max(1));
     for (at, quad) in quads.enumerate() {
         let Some((head, weights)) = quad.split_first_chunk::<HEAD>() else { return Err(Fault::Range) };

@@ -21,7 +21,7 @@ pub fn depthwise(
     else {
         return;
     };
-    let mut output = Output::new(output, shape.words);
+    let mut output = Output::new(output, shape.halves);
     output.clear_rest(shape.channels(), shape.window.positions());
     for (at, quad) in quads.chunks_exact(shape.quad_words().max(1)).enumerate() {
         let Some((head, weights)) = quad.split_first_chunk::<HEAD>() else { return };

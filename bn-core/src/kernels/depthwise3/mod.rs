@@ -43,7 +43,7 @@ impl Depthwise3 {
     /// The layer, where this family takes it.
     pub fn of(layer: &Depthwise) -> Option<Self> {
         let shape = Self { window: layer.window };
-        (shape.is_sound() && layer.multiplier == 1 && !layer.words && !layer.table).then_some(shape)
+        (shape.is_sound() && layer.multiplier == 1 && !layer.halves && !layer.table).then_some(shape)
     }
 
     /// Whether the family takes such windows.

@@ -32,7 +32,7 @@ fn channels(rng: &mut ChaCha8Rng, conv: &Conv, kernel: &Kernel) -> Vec<conv::Cha
     let unit = kernel.unit();
     let (wide, is_shift) = (matches!(kernel, Kernel::Pointwise(_)), rng.random());
     let most_weight = if wide { 1 << rng.random_range(8..15) } else { 127 };
-    let most = if conv.words { i32::MAX } else { (1 << 26) / unit / if wide { 256 } else { 1 } };
+    let most = if conv.halves { i32::MAX } else { (1 << 26) / unit / if wide { 256 } else { 1 } };
     let mut channel = || conv::Channel {
         start: rng.random_range(-400 * unit..400 * unit),
         multiplier: if wide && is_shift { SHIFT_MULTIPLIER } else { rng.random_range(1..most) },
@@ -74,9 +74,9 @@ impl Case<'_> {
 
     /// What a family makes of it: the map apart or, where `in_place`, what is replaced in the place of the results.
     fn given(&self, kernel: &Kernel, stream: &[u32], in_place: bool) -> Vec<i64> {
-        let Conv { window, channels, adds, words, .. } = self.conv;
+        let Conv { window, channels, adds, halves, .. } = self.conv;
         let mut scratch = std::vec![!0; kernel.words()[0]];
-        let mut region = output(channels, window.positions(), words);
+        let mut region = output(channels, window.positions(), halves);
         // What lacks to a whole word of channels is zero in a map that a step has given.
         let map = self.map.clean();
         let input = if window.bytes { self.map.input(true) } else { Input::Packed(&map) };
@@ -93,21 +93,21 @@ impl Case<'_> {
             input = None;
         }
         kernel.run(stream, self.table, Maps { input, added, output: &mut region }, &mut scratch);
-        results(&region[..results_words], channels, window.positions(), words)
+        results(&region[..results_words], channels, window.positions(), halves)
     }
 }
 
 /// Draws a window, and compares every family that takes it with the definition. How many there were, by name.
 fn compare(seed: u64, draw: impl Fn(&mut ChaCha8Rng) -> (Window, [bool; 2])) -> Vec<&'static str> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let (window, [words, has_table]) = draw(&mut rng);
-    let conv = Conv { window, channels: rng.random_range(1..=13), adds: rng.random(), words, table: has_table };
+    let (window, [halves, has_table]) = draw(&mut rng);
+    let conv = Conv { window, channels: rng.random_range(1..=13), adds: rng.random(), halves, table: has_table };
     let map = Map::draw(&mut rng, window.input);
     let added = Map::draw(&mut rng, Shape::new(conv.channels, window.output[0], window.output[1]));
     let zeros: Vec<u8> = (0..map.shape.channels).map(|_| rng.random()).collect();
     let zeros = if window.bytes { zeros } else { std::vec![zeros[0]; map.shape.channels] };
     let table: Table = core::array::from_fn(|_| rng.random());
-    let range = range(&mut rng, words, has_table);
+    let range = range(&mut rng, halves, has_table);
     let case = Case { conv, map: &map, added: &added, zeros, range, table: has_table.then_some(&table) };
     let mut compared = Vec::new();
     for kernel in families(&conv) {
@@ -118,9 +118,9 @@ fn compare(seed: u64, draw: impl Fn(&mut ChaCha8Rng) -> (Window, [bool; 2])) -> 
         let wanted = case.wanted(kernel.unit(), &channels);
         assert_eq!(case.given(&kernel, &stream, false), wanted, "{seed}: {kernel:?}");
         let replaces = match kernel {
-            Kernel::Conv(shape) => shape.in_place() || (conv.adds && !words),
+            Kernel::Conv(shape) => shape.in_place() || (conv.adds && !halves),
             Kernel::Pointwise(shape) => shape.in_place() || conv.adds,
-            _ => conv.adds && !words,
+            _ => conv.adds && !halves,
         };
         if replaces {
             assert_eq!(case.given(&kernel, &stream, true), wanted, "in place, {seed}: {kernel:?}");
@@ -140,9 +140,9 @@ fn every_family_gives_the_convolution() {
     let mut compared = Vec::new();
     for seed in 0..CASES {
         compared.extend(compare(seed, |rng| {
-            let [bytes, words, has_table] = switches(rng);
+            let [bytes, halves, has_table] = switches(rng);
             let shape = shape(rng);
-            (window(rng, shape, bytes), [words, has_table])
+            (window(rng, shape, bytes), [halves, has_table])
         }));
         compared.extend(compare(10_000 + seed, |rng| {
             let bytes = rng.random();
@@ -170,7 +170,7 @@ fn streams_of_every_family_that_could_go_wrong_are_refused() {
         Window::points(input, false),
     ];
     let mut names = Vec::new();
-    for conv in windows.map(|window| Conv { window, channels: 3, adds: false, words: false, table: false }) {
+    for conv in windows.map(|window| Conv { window, channels: 3, adds: false, halves: false, table: false }) {
         for kernel in families(&conv) {
             let mut rng = ChaCha8Rng::seed_from_u64(1);
             let channels = channels(&mut rng, &conv, &kernel);
@@ -207,7 +207,7 @@ fn sums_out_of_i32_are_refused() {
     let input = Shape::new(16, 3, 3);
     let window = Window { kernel: [3; 2], output: [1; 2], ..Window::points(input, false) };
     for window in [window, Window { stride: [2; 2], ..window }, Window::points(input, false)] {
-        let conv = Conv { window, channels: 4, adds: false, words: false, table: false };
+        let conv = Conv { window, channels: 4, adds: false, halves: false, table: false };
         for kernel in families(&conv) {
             let weight = if matches!(kernel, Kernel::Pointwise(_)) { i16::MAX } else { 127 };
             let refuses = |start: i32| {

@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use super::add::{self, Add};
 use super::conv::{self, Conv};
 use super::depthwise::{self, Depthwise};
-use super::packed::{Input, Window, words_of};
+use super::packed::{HALVES, Input, Window, words_of};
 use super::pool::{self, Pool};
 use super::{Fault, Table};
 use crate::network::Shape;
@@ -79,9 +79,11 @@ fn shape(rng: &mut ChaCha8Rng) -> Shape {
 }
 
 /// Results as a step leaves them, as integers: channel, row, column.
-fn results(output: &[u32], channels: usize, area: usize, words: bool) -> Vec<i64> {
-    if words {
-        return output.iter().map(|&word| i64::from(word as i32)).collect();
+fn results(output: &[u32], channels: usize, area: usize, halves: bool) -> Vec<i64> {
+    if halves {
+        let (values, rest) = bytemuck::cast_slice::<u32, i16>(output).split_at(channels * area);
+        assert!(rest.iter().all(|&half| half == 0), "the rest of the last word");
+        return values.iter().map(|&value| value.into()).collect();
     }
     let input = Input::Packed(output);
     for rest in channels..channels.next_multiple_of(4) {
@@ -90,8 +92,8 @@ fn results(output: &[u32], channels: usize, area: usize, words: bool) -> Vec<i64
     (0..channels).flat_map(|c| (0..area).map(move |at| input.code(c, area, at).into())).collect()
 }
 
-fn output(channels: usize, area: usize, words: bool) -> Vec<u32> {
-    std::vec![0x5A5A_5A5A; if words { channels * area } else { channels.div_ceil(4) * area }]
+fn output(channels: usize, area: usize, halves: bool) -> Vec<u32> {
+    std::vec![0x5A5A_5A5A; if halves { (channels * area).div_ceil(2) } else { channels.div_ceil(4) * area }]
 }
 
 fn finish(sum: i64, multiplier: i32, range: [i32; 2], table: Option<&Table>) -> i64 {
@@ -100,15 +102,15 @@ fn finish(sum: i64, multiplier: i32, range: [i32; 2], table: Option<&Table>) -> 
     table.map_or(value, |table| table[value as usize].into())
 }
 
-fn range(rng: &mut ChaCha8Rng, words: bool, table: bool) -> [i32; 2] {
-    match (words, table) {
+fn range(rng: &mut ChaCha8Rng, halves: bool, table: bool) -> [i32; 2] {
+    match (halves, table) {
         (_, true) => [0, 1023],
-        (true, false) => [i32::MIN, i32::MAX],
+        (true, false) => HALVES,
         _ => [rng.random_range(0..9), rng.random_range(200..256)],
     }
 }
 
-/// Sizes and switches of a case: input as bytes, results as words, with a table.
+/// Sizes and switches of a case: input as bytes, results as halves, with a table.
 fn switches(rng: &mut ChaCha8Rng) -> [bool; 3] {
     core::array::from_fn(|_| rng.random())
 }
@@ -154,7 +156,7 @@ fn packed_weights_come_back() {
 fn streams_that_could_go_wrong_are_refused() {
     let input = Shape::new(4, 8, 8);
     let window = Window { kernel: [8; 2], output: [1; 2], ..Window::points(input, false) };
-    let shape = Conv { window, channels: 3, adds: false, words: false, table: false };
+    let shape = Conv { window, channels: 3, adds: false, halves: false, table: false };
     let stream = |weight: i16, start: i32, multiplier: i32, range: [i32; 2]| {
         let channel = conv::Channel { start, multiplier, adds: 0, weights: std::vec![weight; shape.fan_in()] };
         shape.stream(range, &[0], &[channel.clone(), channel.clone(), channel]).unwrap()
@@ -178,15 +180,15 @@ fn streams_that_could_go_wrong_are_refused() {
     assert_eq!(change(first + group + 3, 7), Err(Fault::WeightRange { channel: 3 }));
     assert_eq!(change(first + group + 2, 0x80), Err(Fault::WeightRange { channel: 2 }));
 
-    let shape = Depthwise { window: Window::points(input, false), multiplier: 1, words: false, table: true };
+    let shape = Depthwise { window: Window::points(input, false), multiplier: 1, halves: false, table: true };
     let channel = depthwise::Channel { start: i32::MAX, multiplier: 1, weights: std::vec![1] };
     let stream = shape.stream([0, 1023], &[0], &std::vec![channel; 4]);
     assert_eq!(depthwise::check(&shape, &stream), Err(Fault::Accumulator { channel: 0 }));
 
-    let shape = Pool { window: Window::points(Shape::new(1, 1, 1), false), count_pad: false, words: false };
+    let shape = Pool { window: Window::points(Shape::new(1, 1, 1), false), count_pad: false, halves: false };
     assert_eq!(pool::check_mean(&shape, &[0, 255, 256, 0, 1]), Err(Fault::Range));
     assert_eq!(pool::check_mean(&shape, &[0, 255, 0, 0, 0]), Err(Fault::Multiplier { channel: 0 }));
-    let shape = Add { shape: input, words: false, table: false };
+    let shape = Add { shape: input, halves: false, table: false };
     assert_eq!(add::check(&shape, &[0, 255, 1 << 21, 1, 0, 29]), Err(Fault::Range));
     assert_eq!(add::check(&shape, &[0, 255, 1 << 22, 1, 0, 0]), Err(Fault::Multiplier { channel: 0 }));
     assert_eq!(add::check(&shape, &[0, 255, 1 << 21, 1, i32::MAX as u32, 0]), Err(Fault::Accumulator { channel: 0 }));

@@ -19,7 +19,7 @@ fn depthwise_layers_of_3x3_are_their_definition() {
         let mut rng = ChaCha8Rng::seed_from_u64(5000 + seed);
         let window = window3(&mut rng, false, 1..=2);
         let map = Map::draw(&mut rng, window.input);
-        let plain = Depthwise { window, multiplier: 1, words: false, table: false };
+        let plain = Depthwise { window, multiplier: 1, halves: false, table: false };
         let Some(shape) = Depthwise3::of(&plain) else {
             assert_eq!(window.output[1], 1, "{window:?}");
             continue;
@@ -57,13 +57,13 @@ fn depthwise_layers_of_3x3_are_their_definition() {
 fn depthwise_layers_are_their_definition() {
     for seed in 0..CASES {
         let mut rng = ChaCha8Rng::seed_from_u64(1000 + seed);
-        let [bytes, words, has_table] = switches(&mut rng);
+        let [bytes, halves, has_table] = switches(&mut rng);
         let map = {
             let shape = shape(&mut rng);
             Map::draw(&mut rng, shape)
         };
         let window = window(&mut rng, map.shape, bytes);
-        let shape = Depthwise { window, multiplier: rng.random_range(1..=3), words, table: has_table };
+        let shape = Depthwise { window, multiplier: rng.random_range(1..=3), halves, table: has_table };
         let zeros: Vec<u8> = (0..map.shape.channels).map(|_| rng.random()).collect();
         let zeros = if bytes { zeros } else { std::vec![zeros[0]; map.shape.channels] };
         let channels: Vec<depthwise::Channel> = (0..shape.channels())
@@ -75,11 +75,11 @@ fn depthwise_layers_are_their_definition() {
             .collect();
         let table: Table = core::array::from_fn(|_| rng.random());
         let table = has_table.then_some(&table);
-        let range = range(&mut rng, words, has_table);
+        let range = range(&mut rng, halves, has_table);
         let stream = shape.stream(range, &zeros, &channels);
         assert_eq!(stream.len(), shape.stream_words());
         assert_eq!(depthwise::check(&shape, &stream), Ok(()), "{shape:?}");
-        let mut given = output(shape.channels(), window.positions(), words);
+        let mut given = output(shape.channels(), window.positions(), halves);
         let mut scratch = std::vec![!0; shape.scratch_words()];
         depthwise::depthwise(&shape, &stream, table, map.input(bytes), &mut scratch, &mut given);
         let mut wanted = Vec::new();
@@ -94,7 +94,7 @@ fn depthwise_layers_are_their_definition() {
                 wanted.push(finish(sum, channel.multiplier, range, table));
             });
         }
-        assert_eq!(results(&given, shape.channels(), window.positions(), words), wanted, "{seed}: {shape:?}");
+        assert_eq!(results(&given, shape.channels(), window.positions(), halves), wanted, "{seed}: {shape:?}");
     }
 }
 
@@ -102,19 +102,19 @@ fn depthwise_layers_are_their_definition() {
 fn pools_are_their_definition() {
     for seed in 0..CASES {
         let mut rng = ChaCha8Rng::seed_from_u64(2000 + seed);
-        let [bytes, words, count_pad] = switches(&mut rng);
+        let [bytes, halves, count_pad] = switches(&mut rng);
         let map = {
             let shape = shape(&mut rng);
             Map::draw(&mut rng, shape)
         };
         let window = window(&mut rng, map.shape, bytes);
-        let shape = Pool { window, count_pad, words };
+        let shape = Pool { window, count_pad, halves };
         let (zero, shift) = (rng.random_range(0..=255_u32), rng.random_range(-50..300_i32));
-        let range = range(&mut rng, words, false);
+        let range = range(&mut rng, halves, false);
         let mut stream = std::vec![range[0] as u32, range[1] as u32, zero, shift as u32];
         stream.extend((4..shape.mean_words()).map(|_| rng.random_range(1..1_u32 << 28)));
         assert_eq!(pool::check_mean(&shape, &stream), Ok(()));
-        let mut means = output(map.shape.channels, window.positions(), words);
+        let mut means = output(map.shape.channels, window.positions(), halves);
         let mut largest = means.clone();
         pool::mean(&shape, &stream, map.input(bytes), &mut means);
         pool::max(&shape, map.input(bytes), &mut largest);
@@ -129,7 +129,7 @@ fn pools_are_their_definition() {
                 wanted_largest.push(codes.iter().copied().max().unwrap_or(0));
             });
         }
-        let given = |output: &[u32]| results(output, map.shape.channels, window.positions(), words);
+        let given = |output: &[u32]| results(output, map.shape.channels, window.positions(), halves);
         assert_eq!(given(&means), wanted_means, "{seed}: {shape:?}");
         assert_eq!(given(&largest), wanted_largest, "{seed}: {shape:?}");
     }
@@ -139,20 +139,20 @@ fn pools_are_their_definition() {
 fn sums_and_flat_maps_are_their_definition() {
     for seed in 0..CASES {
         let mut rng = ChaCha8Rng::seed_from_u64(3000 + seed);
-        let [bytes, words, has_table] = switches(&mut rng);
+        let [bytes, halves, has_table] = switches(&mut rng);
         let shape = shape(&mut rng);
         let terms = [Map::draw(&mut rng, shape), Map::draw(&mut rng, shape)];
-        let range = range(&mut rng, words, has_table);
+        let range = range(&mut rng, halves, has_table);
         let multipliers = [rng.random_range(1..1_i32 << 20), rng.random_range(1..1_i32 << 20)];
         let (start, shift) = (rng.random_range(-1_000_000..1_000_000), rng.random_range(0..24_u32));
         let stream =
             [range[0] as u32, range[1] as u32, multipliers[0] as u32, multipliers[1] as u32, start as u32, shift];
         let table: Table = core::array::from_fn(|_| rng.random());
         let table = has_table.then_some(&table);
-        let add = Add { shape, words, table: has_table };
+        let add = Add { shape, halves, table: has_table };
         assert_eq!(add::check(&add, &stream), Ok(()));
         let area = shape.height * shape.width;
-        let mut given = output(shape.channels, area, words);
+        let mut given = output(shape.channels, area, halves);
         add::add(&add, &stream, table, [terms[0].input(bytes), terms[1].input(false)], &mut given);
         let wanted: Vec<i64> = (0..shape.len())
             .map(|at| {
@@ -162,7 +162,7 @@ fn sums_and_flat_maps_are_their_definition() {
                 table.map_or(value, |table| table[value as usize].into())
             })
             .collect();
-        assert_eq!(results(&given, shape.channels, area, words), wanted, "{seed}: {add:?}");
+        assert_eq!(results(&given, shape.channels, area, halves), wanted, "{seed}: {add:?}");
         let mut flat = output(shape.len(), 1, false);
         add::flatten(&shape, terms[0].input(bytes), &mut flat);
         let codes: Vec<i64> = terms[0].codes.iter().map(|&code| code.into()).collect();

@@ -64,9 +64,9 @@ pub struct Polyphase3 {
 impl Polyphase3 {
     /// The convolution, where this family takes it.
     pub fn of(conv: &Conv) -> Option<Self> {
-        let Conv { window, channels, adds, words, table } = *conv;
+        let Conv { window, channels, adds, halves, table } = *conv;
         let shape = Self { window, channels };
-        (shape.is_sound() && !adds && !words && !table).then_some(shape)
+        (shape.is_sound() && !adds && !halves && !table).then_some(shape)
     }
 
     /// Whether the family takes such windows.

@@ -34,7 +34,7 @@ async fn classify(model: model::Model<'static>, arena: &'static mut model::Arena
             None => yield_now().await,
         }
     };
-    println!("class {}, {} ticks meanwhile", prediction.class, TICKS.load(Ordering::Relaxed));
+    println!("class {}, {} ticks meanwhile", prediction.class(), TICKS.load(Ordering::Relaxed));
     println!("logits {:?}, in units of {}", prediction.logits, model::OUTPUT_SCALE);
     process::exit(0)
 }

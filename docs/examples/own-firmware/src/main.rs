@@ -20,8 +20,8 @@ fn main() -> ! {
     let arena = unsafe { &mut *(&raw mut ARENA) };
     let model = model::parse(&WEIGHTS.0).expect("weights as they were built");
     let prediction = model::predict(&model, &INPUT, arena);
-    let name = model::CLASS_NAMES.get(prediction.class).unwrap_or(&"without a name");
-    println!("class {} ({name})", prediction.class);
+    let name = model::CLASS_NAMES.get(prediction.class()).unwrap_or(&"without a name");
+    println!("class {} ({name})", prediction.class());
     println!("logits {:?}, in units of {}", prediction.logits, model::OUTPUT_SCALE);
     process::exit(0)
 }

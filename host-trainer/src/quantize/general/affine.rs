@@ -60,6 +60,19 @@ impl Affine {
         Self { weight: tensors[0].chunks_exact(run).map(<[f64]>::to_vec).collect(), bias }
     }
 
+    /// A magnitude that no result exceeds, for weights that take codes: `zeros` says which code of each input of a channel stands
+    /// for 0.
+    pub(super) fn largest<Z: AsRef<[f64]>>(&self, zeros: impl Fn(usize) -> Z) -> f64 {
+        let channel = |(c, (weights, bias)): (usize, (&Vec<f64>, &f64))| {
+            let ends = weights.iter().zip(zeros(c).as_ref()).fold([*bias; 2], |[low, high], (weight, zero)| {
+                let [a, b] = [weight * -zero, weight * (255.0 - zero)];
+                [low + a.min(b), high + a.max(b)]
+            });
+            ends[0].abs().max(ends[1].abs())
+        };
+        self.weight.iter().zip(&self.bias).enumerate().map(channel).fold(0.0, f64::max)
+    }
+
     /// Lets weights take a code less its zero where they took what it means; `channel` says which one weight `k` of an output
     /// meets.
     pub(super) fn take_codes(&mut self, codes: &Codes, channel: impl Fn(usize, usize) -> usize) {

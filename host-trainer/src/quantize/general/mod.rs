@@ -37,9 +37,9 @@ use std::thread;
 use bn_core::file::WeightsFile;
 use bn_core::kernels::depthwise::Depthwise;
 use bn_core::kernels::depthwise3::Depthwise3;
-use bn_core::kernels::packed::Maps;
+use bn_core::kernels::packed::{HALVES, Maps};
 use bn_core::network::{Activation, Value};
-use bn_core::plan::{Kernel, Layer, NONE, Step};
+use bn_core::plan::{Form, Kernel, Layer, NONE, Step};
 
 use self::dead::DeadChannels;
 use self::integers::{Integers, Model};
@@ -243,20 +243,23 @@ impl Quantizer<'_> {
         }
     }
 
-    /// What a layer's results become: for the network's output `unit` is as fine as the multipliers allow.
-    fn target(&self, layer: &Layer, words: bool, finest: impl Fn() -> f64) -> Target {
+    /// What a layer's results become. For the network's output `unit` is as fine as its 16 bits and the multipliers allow: `largest`
+    /// is a magnitude that no result exceeds, `finest` the smallest unit of the multipliers.
+    fn target(&self, layer: &Layer, [largest, finest]: [f64; 2]) -> Target {
         let pre = self.truth.of(layer);
         let channels = self.parameters.network.shape(Value::Node(layer.last)).channels;
         if bn_core::plan::needs_table(layer.activation) {
             let activation = layer.activation.expect("it needs a table");
             return range::table(activation, pre, channels);
         }
-        if words {
-            let unit = range::power_of_two(finest());
+        if layer.forms[1] == Form::Halves {
+            let six = layer.activation == Some(Activation::Relu6);
+            let unit = range::half_unit(if six { largest.min(6.0) } else { largest }, finest);
+            let [least, most] = HALVES;
             let range = match layer.activation {
-                None => [i32::MIN, i32::MAX],
-                Some(Activation::Relu6) => [0, (6.0 / unit).round() as i32],
-                Some(_) => [0, i32::MAX],
+                None => [least, most],
+                Some(Activation::Relu6) => [0, ((6.0 / unit).round() as i32).min(most)],
+                Some(_) => [0, most],
             };
             let output = Codes::uniform(unit, 0, channels);
             return Target { unit, zero: 0.0, range, table: None, output };
@@ -303,13 +306,13 @@ impl Quantizer<'_> {
     /// How a step's output does beside f32.
     fn measure(&self, layer: &Layer, step: &Step, output: &Tensor) -> Activations {
         let shape = self.parameters.network.shape(Value::Node(layer.last));
-        let words = layer.forms[1] == bn_core::plan::Form::Words;
+        let halves = layer.forms[1] == Form::Halves;
         let truth = self.truth.of(layer);
         let mut sums = measure::Sums::new(shape.channels);
-        let ends = if words { [i32::MIN, i32::MAX] } else { [0, 255] };
+        let ends = if halves { HALVES } else { [0, 255] };
         for (example, truth) in truth.chunks_exact(shape.len()).enumerate() {
             let truth: Vec<f32> = truth.iter().map(|&v| range::activate(layer.activation, v.into()) as f32).collect();
-            let integers = output.values(example, shape, words);
+            let integers = output.values(example, shape, halves);
             sums.add(&truth, &integers, |c| [output.codes.scale[c], output.codes.zero[c]], ends);
         }
         sums.activations(self.name(step), output.codes.scale[0], self.fold_gain(layer))

@@ -1,6 +1,7 @@
 //! The scale of a tensor: its range on the calibration inputs and a little more, and tables of activations.
 
 use bn_core::format::Scale;
+use bn_core::kernels::packed::HALVES;
 use bn_core::network::{Activation, Shape};
 use bn_core::quant::SIGMOID_LEN;
 
@@ -11,8 +12,8 @@ use super::Target;
 const ROOM: f64 = 1.05;
 /// The largest code.
 const MAX: f64 = 255.0;
-/// The most fraction bits of an output.
-const FRACTION_BITS_MAX: f64 = 20.0;
+/// By how much more an output of 16 bits spans than its layer's weights allow before they are rounded.
+const HALF_ROOM: f64 = 1.02;
 
 /// What a tensor's codes mean, by channel: `(code - zero) * scale`.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +37,12 @@ impl Codes {
     /// The codes that padding takes.
     pub(super) fn zeros(&self) -> Vec<u8> {
         self.zero.iter().map(|zero| zero.round().clamp(0.0, MAX) as u8).collect()
+    }
+
+    /// The largest magnitude that a code means.
+    pub(super) fn largest(&self) -> f64 {
+        let each = self.scale.iter().zip(&self.zero);
+        each.map(|(scale, zero)| scale * zero.abs().max((MAX - zero).abs())).fold(0.0, f64::max)
     }
 
     /// Of a map's values in a row.
@@ -79,9 +86,11 @@ pub(super) fn of_raw(values: &[f32]) -> Scale {
     Scale { scale: scale as f32, zero_point: zero as i32 }
 }
 
-/// A power of two, at least as large, at least the finest that a file allows.
-pub(super) fn power_of_two(unit: f64) -> f64 {
-    unit.log2().ceil().max(-FRACTION_BITS_MAX).exp2()
+/// The unit of results of 16 bits, none of which is larger, with a little room for what rounding adds; not below `finest`.
+pub(super) fn half_unit(largest: f64, finest: f64) -> f64 {
+    let unit = (HALF_ROOM * largest / f64::from(HALVES[1])).max(finest);
+    // As a file holds it.
+    f64::from((unit as f32).max(f32::MIN_POSITIVE))
 }
 
 /// An activation.

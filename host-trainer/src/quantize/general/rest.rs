@@ -17,8 +17,8 @@ impl Quantizer<'_> {
         let count = |n: usize| if counts == 1 { shape.window.taps() } else { n };
         // A code of its own for 0 is what a mean of several values can use better.
         let (scale, zero, target) = if input.is_uniform() {
-            let finest = || input.scale[0] / (f64::from(MEAN_UNIT) * count(1) as f64) * 4.0;
-            let target = self.target(layer, shape.words, finest);
+            let finest = input.scale[0] / (f64::from(MEAN_UNIT) * count(1) as f64) * 4.0;
+            let target = self.target(layer, [input.largest(), finest]);
             (input.scale[0], input.zero[0], Some(target))
         } else {
             (1.0, 0.0, None)
@@ -35,15 +35,15 @@ impl Quantizer<'_> {
     }
 
     pub(super) fn add(&self, layer: &Layer, step: &Step) -> Result<Made> {
-        let (Kernel::Add(shape), Some(other)) = (layer.kernel, layer.other) else { unreachable!("a sum") };
+        let (Kernel::Add(_), Some(other)) = (layer.kernel, layer.other) else { unreachable!("a sum") };
         let terms: [&Codes; 2] = [layer.reads, other].map(|value| &self.tensor(value).codes);
         if !terms.iter().all(|codes| codes.is_uniform()) {
             return Err(self.refuse(step, "adds the network's input, whose channels have scales of their own"));
         }
         let scales = terms.map(|codes| codes.scale[0]);
         let largest = scales[0].max(scales[1]);
-        let finest = || largest / f64::from(1 << 16);
-        let Target { unit, zero, range, table, output } = self.target(layer, shape.words, finest);
+        let ends = [terms[0].largest() + terms[1].largest(), largest / f64::from(1 << 16)];
+        let Target { unit, zero, range, table, output } = self.target(layer, ends);
         let bits = (f64::from(MULTIPLIER_MAX) * unit / largest).log2().floor().clamp(0.0, f64::from(SHIFT_MAX));
         let one = bits.exp2();
         let multipliers = scales.map(|scale| (scale / unit * one).round().max(1.0));

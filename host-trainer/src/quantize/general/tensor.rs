@@ -68,9 +68,10 @@ impl Tensor {
     }
 
     /// An example's integers: channel, row, column.
-    pub(super) fn values(&self, at: usize, shape: Shape, words: bool) -> Vec<i32> {
-        if words {
-            return self.words[at * self.size..][..shape.len()].iter().map(|&word| word as i32).collect();
+    pub(super) fn values(&self, at: usize, shape: Shape, halves: bool) -> Vec<i32> {
+        if halves {
+            let values: &[i16] = bytemuck::cast_slice(&self.words[at * self.size..][..self.size]);
+            return values[..shape.len()].iter().map(|&value| value.into()).collect();
         }
         values_of(self.example(at), shape)
     }

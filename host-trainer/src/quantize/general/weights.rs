@@ -3,7 +3,7 @@
 use bn_core::kernels::depthwise3::SHIFT_MULTIPLIER;
 use bn_core::kernels::packed::Window;
 use bn_core::kernels::{conv, depthwise};
-use bn_core::plan::{Form, Kernel, Layer, Step};
+use bn_core::plan::{Kernel, Layer, Step};
 use bn_core::quant::LINEAR_WEIGHT_MAX;
 
 use super::affine::Affine;
@@ -89,11 +89,11 @@ impl Quantizer<'_> {
         let seen = self.see(input, window, None, !is_wide);
         let samples = self.sampled_means(layer, window.positions(), input.len());
         let unit: f64 = layer.kernel.unit().into();
-        let words = layer.forms[1] == Form::Words;
-        let target = self.target(layer, words, || finest(&affine, unit, max));
+        let added = self.added(layer, step, window.positions())?;
+        let largest = affine.largest(|_| &zeros) + layer.other.map_or(0.0, |other| self.tensor(other).codes.largest());
+        let target = self.target(layer, [largest, finest(&affine, unit, max)]);
         let shared = if is_wide { shared(&affine, &target) } else { None };
         let fit = Fit { unit, max, target: &target, zeros: &zeros, shared };
-        let added = self.added(layer, step, window.positions())?;
         let channels: Vec<usize> = (0..channels).collect();
         let rows = each(&channels, |&c| {
             let added = added.as_ref().map(|added| Added { mean: added.0[c], ..added.1 });
@@ -139,13 +139,13 @@ impl Quantizer<'_> {
         affine.take_codes(&input.codes, |c, _| of(c));
         let samples = self.sampled_means(layer, window.positions(), input.len());
         let unit: f64 = layer.kernel.unit().into();
-        let words = layer.forms[1] == Form::Words;
-        let target = self.target(layer, words, || finest(&affine, unit, WIDE_MAX));
+        let zeros = |c: usize| vec![input.codes.zero[of(c)]; window.taps()];
+        let target = self.target(layer, [affine.largest(zeros), finest(&affine, unit, WIDE_MAX)]);
         let channels: Vec<usize> = (0..given).collect();
         let may_shift = matches!(layer.kernel, Kernel::Depthwise3(_));
         let shared = if may_shift { shared(&affine, &target) } else { None };
         let rows = each(&channels, |&c| {
-            let zeros = vec![input.codes.zero[of(c)]; window.taps()];
+            let zeros = zeros(c);
             let fit = Fit { unit, max: WIDE_MAX, target: &target, zeros: &zeros, shared };
             let seen = self.see(input, window, Some(of(c)), false);
             fit.row(&affine.weight[c], affine.bias[c], samples[c], &seen, None)

@@ -14,7 +14,7 @@
 @     uint8_t *output; uint32_t plane, added; } *)
 @ `stream` is at the first group of channels, `output` at the first of the positions, `plane` the bytes from a word of channels to the
 @ next. Results are codes from 0 to 255; `_add` adds a code that lies `added` bytes behind each result's place, times the channel's
-@ factor; `_sums` stores the sums of one group, channel by channel; `_values` stores results as they are, a word each.
+@ factor; `_sums` stores the sums of one group, channel by channel; `_halves` stores results of 16 bits.
 @ `bn_lenet_conv_one` and `_four` likewise.
 .set    BNC_PATCH, 0
 .set    BNC_PATCH_END, 4
@@ -60,7 +60,7 @@
         BN_RETURN \name, BNC_FRAME, 2
 .endm
 
-@ What stands behind the products, \kind: 0 for codes, 1 for codes with a map added, 2 for sums, 3 for results as they are. Two
+@ What stands behind the products, \kind: 0 for codes, 1 for codes with a map added, 2 for sums, 3 for results of 16 bits. Two
 @ pairs of channels make a word of results; \half says which of the two.
 .macro BNC_SUMS name, first, last
         ldr     r2, [sp, #BNC_OUTPUT]
@@ -207,7 +207,12 @@
         BNC_SCALE r6, r10
         BNC_SCALE r7, r11
 .if \kind == 3
-        stm     r2!, {r4-r7}
+.irp    sum, r4, r5, r6, r7
+        ssat    \sum, #16, \sum
+.endr
+        bfi     r4, r5, #16, #16
+        bfi     r6, r7, #16, #16
+        stm     r2!, {r4, r6}
 .else
 .irp    sum, r4, r5, r6, r7
         usat    \sum, #8, \sum
@@ -223,7 +228,7 @@
 .endm
         BNC_FOUR bn_lenet_conv_four, 0
         BNC_FOUR bn_lenet_conv_four_sums, 2
-        BNC_FOUR bn_lenet_conv_four_values, 3
+        BNC_FOUR bn_lenet_conv_four_halves, 3
 
 @ Unpacks windows: of each word of four codes u and y at three neighbouring positions, at one, or at one of three.
 @ void bn_lenet_conv_gather3(const uint8_t *from, const struct { uint32_t *patch; uint32_t lane, step, columns, rows, row_skip,

@@ -4,6 +4,7 @@ use bn_core::file::Arena;
 use bn_core::format::Scale;
 use bn_core::kernels::depthwise::{self, Depthwise};
 use bn_core::kernels::depthwise3::Depthwise3;
+use bn_core::kernels::packed::HALVES;
 use bn_core::plan::{Goal, needs_table, plan};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -45,7 +46,7 @@ impl Drawn {
         let is_last = step + 1 == self.model.steps.len();
         let most = if table { 1023 } else { 255 };
         let head = |channels| Head {
-            range: if is_last && !table { [i32::MIN, i32::MAX] } else { [0, most] },
+            range: if is_last && !table { HALVES } else { [0, most] },
             zeros: vec![if layer.reads == bn_core::network::Value::Input { 3 } else { ZERO }; channels],
         };
         let unit = layer.kernel.unit();

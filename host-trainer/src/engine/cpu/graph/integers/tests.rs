@@ -69,7 +69,7 @@ fn network(seed: u64, middle: impl FnOnce(&mut ChaCha8Rng, Shape) -> Vec<Step>) 
 }
 
 fn networks() -> Vec<(&'static str, Program)> {
-    let pool = |input, count_pad| Pool { window: window(input, 2, 2, 1), count_pad, words: false };
+    let pool = |input, count_pad| Pool { window: window(input, 2, 2, 1), count_pad, halves: false };
     let mean = |input: Shape, multipliers| {
         let pool = pool(input, false);
         let shape = Shape::new(input.channels, pool.window.output[0], pool.window.output[1]);
