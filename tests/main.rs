@@ -19,6 +19,7 @@
 //! | [`hostile_input`] | files from outside, damaged and forged: refused with a reason, or harmless |
 //! | [`house`] | who may use whom, where unsafe may stand, how a file begins |
 //! | [`kill`] | training that is killed at random moments and resumed ends in the same bits, on every engine |
+//! | [`layers`] | docs/layers.md, which it writes: every layer of four public networks on every Arm core, beside CMSIS-NN's; ignored by default |
 //! | [`networks`] | networks of other kinds than LeNet: 20 steps of PyTorch in f64 |
 //! | [`onnx_runtime`] | ONNX Runtime in Python, for the tests that need it |
 //! | [`own_firmware`] | crates and C programs outside the workspace give the host's logits; mistakes of a build script are one line |
@@ -50,6 +51,7 @@ mod hostile_input;
 mod house;
 #[cfg(unix)]
 mod kill;
+mod layers;
 mod networks;
 mod onnx_runtime;
 mod own_firmware;

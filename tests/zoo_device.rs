@@ -8,6 +8,7 @@
 //! Needs QEMU for Arm and RISC-V, Node.js, the targets, and the networks.
 
 use std::fs;
+use std::path::Path;
 
 use bn_core::file::WeightsFile;
 use bn_core::kernels::Core;
@@ -29,7 +30,7 @@ const HEAD: &str = "| network | multiply-accumulates | error, int8 | ONNX Runtim
 ";
 const PLACE: &str = "docs/results.md";
 /// Inputs that the emulator is given.
-const INPUTS: usize = 4;
+pub(crate) const INPUTS: usize = 4;
 
 /// A row: the network's file, what people call it, its channels; the error of ONNX Runtime's integers, as [`crate::zoo`] has it, and
 /// the instructions of CMSIS-NN.
@@ -97,7 +98,7 @@ pub(crate) fn exported(name: &str, channels: Channels<'_>, core: Core) -> Option
 }
 
 /// An emulated run whose every output is the host's.
-fn checked(weights: &WeightsFile, machine: Machine, inputs: Inputs) -> EmulateReport {
+pub(crate) fn checked(weights: &WeightsFile, machine: Machine, inputs: Inputs) -> EmulateReport {
     let images = &Split { inputs, labels: Vec::new() };
     let report = emulate(&EmulateRequest { weights, machine, images, build: Build::Default }).expect("it runs");
     report.verdict().unwrap_or_else(|error| panic!("{machine}: {error}"));
@@ -115,7 +116,7 @@ fn relative_error<'a>(given: &[f32], wanted: impl Iterator<Item = &'a f32>) -> f
     error / all
 }
 
-fn thousands(number: usize) -> String {
+pub(crate) fn thousands(number: usize) -> String {
     if number < 1000 { number.to_string() } else { format!("{},{:03}", thousands(number / 1000), number % 1000) }
 }
 
@@ -130,12 +131,21 @@ fn the_table_of_the_public_networks_is_what_is_measured() {
     let document = fs::read_to_string(&place).expect("the document");
     let (before, rest) = document.split_once("| network | multiply-accumulates |").expect("the table");
     let end = rest.find("\n\n").expect("an end of the table") + 1;
-    let anew = format!("{before}{table}{}", &rest[end..]);
+    figures_are(&place, &document, format!("{before}{table}{}", &rest[end..]));
+}
+
+/// Holds a document to what is measured; writes it where the variable `BN_WRITE_FIGURES` is 1.
+pub(crate) fn figures_are(place: &Path, document: &str, measured: String) {
     if std::env::var("BN_WRITE_FIGURES").is_ok_and(|value| value == "1") {
-        return fs::write(&place, anew).expect("a writable document");
+        return fs::write(place, measured).expect("a writable document");
     }
-    let remedy = "BN_WRITE_FIGURES=1 cargo test -p tests zoo_device";
-    assert!(anew == document, "{PLACE} has other figures than\n{table}write them with {remedy}");
+    let differing = measured.lines().filter(|line| !document.lines().any(|old| old == *line)).collect::<Vec<_>>();
+    let shown = differing.join("\n");
+    assert!(
+        measured == document,
+        "{} has not these lines; set BN_WRITE_FIGURES=1 to write them:\n{shown}",
+        place.display()
+    );
 }
 
 /// Machines, and the cores that they are.

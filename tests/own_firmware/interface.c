@@ -30,7 +30,8 @@ int main(void)
 {
     const size_t bytes = sizeof bn_lenet_weights;
     bn_lenet_arena *lenet_arena = (bn_lenet_arena *)memory;
-    int32_t logits[BN_LENET_OUTPUTS], others[BN_MODEL_OUTPUTS];
+    bn_lenet_logit logits[BN_LENET_OUTPUTS];
+    bn_model_logit others[BN_MODEL_OUTPUTS];
     int32_t class, largest = 0;
     const bn_lenet *lenet;
 
