@@ -8,7 +8,7 @@ use std::process::Command;
 
 use host_trainer::device::emulate::Machine;
 use host_trainer::device::firmware::{self, Build, Inputs, Program};
-use object::{Object, ObjectSection, ObjectSymbol};
+use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget};
 
 use crate::emulator::ready;
 
@@ -36,8 +36,15 @@ const FILES: [&str; 16] = [
 /// What the name of every function of the assembly begins with.
 const PREFIX: &str = "bn_lenet_";
 
-/// Name and code of each function that GNU's assembler makes of the files, by name.
-fn assembled(cpu: &str) -> BTreeMap<String, Vec<u8>> {
+/// A function: its code, with nothing where it calls another; the places of these calls, and whom.
+#[derive(Debug, PartialEq)]
+struct Function {
+    code: Vec<u8>,
+    calls: Vec<(usize, String)>,
+}
+
+/// What GNU's assembler makes of the files, by name.
+fn assembled(cpu: &str) -> BTreeMap<String, Function> {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let source = firmware::workspace_root().expect("the workspace").join("bn-core/src");
     let text = |name| fs::read_to_string(source.join(name).with_extension("s")).expect("a file of assembly");
@@ -51,25 +58,56 @@ fn assembled(cpu: &str) -> BTreeMap<String, Vec<u8>> {
     let file = object::File::parse(&*bytes).expect("an object file");
     let sections = file.sections().filter_map(|section| {
         let name = section.name().ok()?.strip_prefix(".text.")?.to_owned();
-        Some((name, section.data().expect("code").to_vec()))
+        let mut code = section.data().expect("code").to_vec();
+        let calls = section.relocations().map(|(at, relocation)| {
+            let RelocationTarget::Symbol(symbol) = relocation.target() else { panic!("{name} calls no symbol") };
+            let symbol = file.symbol_by_index(symbol).expect("a symbol");
+            (at as usize, symbol.name().expect("a name").to_owned())
+        });
+        let calls: Vec<_> = calls.collect();
+        calls.iter().for_each(|&(at, _)| code[at..at + CALL].fill(0));
+        Some((name, Function { code, calls }))
     });
     sections.collect()
 }
 
-/// As linked into a program of the firmware, by name.
-fn linked(elf: &Path) -> BTreeMap<String, Vec<u8>> {
+/// Bytes of a call.
+const CALL: usize = 4;
+
+/// How far from the instruction behind it a call goes. Encoding: Arm v7-M Architecture Reference Manual, BL, T1.
+fn reach(call: &[u8]) -> i32 {
+    let half = |at: usize| u32::from(u16::from_le_bytes([call[at], call[at + 1]]));
+    let (first, second) = (half(0), half(2));
+    let sign = first >> 10 & 1;
+    let [i1, i2] = [second >> 13, second >> 11].map(|bit| !(bit ^ sign) & 1);
+    let reach = sign << 24 | i1 << 23 | i2 << 22 | (first & 0x3FF) << 12 | (second & 0x7FF) << 1;
+    (reach << 7) as i32 >> 7
+}
+
+/// As linked into a program of the firmware, by name, with the calls of another's functions.
+fn linked(elf: &Path, other: &BTreeMap<String, Function>) -> BTreeMap<String, Function> {
     let bytes = fs::read(elf).expect("an ELF");
     let file = object::File::parse(&*bytes).expect("an ELF");
-    let symbols = file.symbols().filter(|symbol| symbol.size() > 0);
-    symbols
-        .filter_map(|symbol| {
-            let name = symbol.name().ok().filter(|name| name.starts_with(PREFIX))?;
-            let section = file.section_by_index(symbol.section_index()?).expect("the symbol's section");
-            // Bit 0 of a function's address says that it is Thumb.
-            let code = section.data_range(symbol.address() & !1, symbol.size()).expect("code").expect("in the section");
-            Some((name.to_owned(), code.to_vec()))
-        })
-        .collect()
+    // Bit 0 of a function's address says that it is Thumb.
+    let functions = file.symbols().filter(|symbol| symbol.size() > 0).filter_map(|symbol| {
+        let name = symbol.name().ok().filter(|name| name.starts_with(PREFIX))?;
+        Some((name, symbol.address() & !1, symbol.size(), symbol.section_index()?))
+    });
+    let functions: Vec<_> = functions.collect();
+    let code = |&(name, address, size, section): &(&str, u64, u64, _)| {
+        let section = file.section_by_index(section).expect("the symbol's section");
+        let mut code = section.data_range(address, size).expect("code").expect("in the section").to_vec();
+        let places = other.get(name).into_iter().flat_map(|other| &other.calls).map(|&(at, _)| at);
+        let calls = places.map(|at| {
+            let target = (address + (at + CALL) as u64).wrapping_add_signed(reach(&code[at..at + CALL]).into());
+            code[at..at + CALL].fill(0);
+            let callee = functions.iter().find(|(_, address, ..)| *address == target);
+            (at, callee.map_or_else(String::new, |(name, ..)| (*name).to_owned()))
+        });
+        let calls = calls.collect();
+        (name.to_owned(), Function { code, calls })
+    };
+    functions.iter().map(code).collect()
 }
 
 #[test]
@@ -93,7 +131,7 @@ fn two_assemblers_make_the_same_code() {
         for (build, program) in programs {
             let inputs = Inputs { machine, build, ..Inputs::default() };
             let firmware = firmware::build_programs(&inputs, &[program]).expect("the firmware builds");
-            for (name, first) in linked(&firmware.elf(program)) {
+            for (name, first) in linked(&firmware.elf(program), &second) {
                 assert!(second.get(&name) == Some(&first), "{name} for {cpu} is other code to {ASSEMBLER}");
                 seen.insert(name);
             }

@@ -5,7 +5,7 @@ use std::format;
 use std::string::String;
 use std::vec::Vec;
 
-use super::code::logit_bits;
+use super::types::logit_bits;
 use crate::file::WeightsFile;
 use crate::format::CODES;
 use crate::plan::WORD;

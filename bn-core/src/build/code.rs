@@ -6,9 +6,10 @@ use std::format;
 use std::string::String;
 use std::vec::Vec;
 
+use super::types::logit_bits;
 use crate::file::{FileStep, WeightsFile};
 use crate::kernels::linear::BLOCK;
-use crate::plan::{self, Family, Form, Kernel, NONE, TABLE_WORDS, WORD, quads};
+use crate::plan::{self, Family, Kernel, NONE, TABLE_WORDS, WORD, quads};
 use crate::quant::Quad;
 
 /// The module of a file's plan. Beside it, `NAME.bin` holds the file without its texts.
@@ -320,7 +321,7 @@ fn step_{at}({model}: &Model<'_>, {input}arena: &mut Arena) {{
                 arguments.push("output".into());
             }
         }
-        format!("{}({})", function(family), arguments.join(", "))
+        format!("{}({})", self.function(at), arguments.join(", "))
     }
 
     fn check(&self, at: usize) -> String {
@@ -361,23 +362,18 @@ fn step_{at}({model}: &Model<'_>, {input}arena: &mut Arena) {{
         let (quads, blocks) = (quads(inputs), outputs.div_ceil(BLOCK));
         format!("linear::Stream::<{quads}, {blocks}>::new({})", self.stream(at))
     }
-}
 
-/// Bits of an integer of the output.
-pub(super) fn logit_bits(file: &WeightsFile) -> usize {
-    if file.output_form(file.steps().len() - 1) == Form::Halves { 16 } else { 32 }
-}
-
-/// The function of a family that takes any shape.
-fn function(family: Family) -> &'static str {
-    match family {
-        Family::Winograd3 | Family::Winograd3Add => "winograd3::winograd3",
-        Family::Pointwise | Family::PointwiseAdd => "pointwise::pointwise",
-        Family::Polyphase3 => "polyphase3::polyphase3",
-        Family::Conv | Family::ConvAdd => "conv::conv",
-        Family::Depthwise3 => "depthwise3::depthwise3",
-        Family::Depthwise => "depthwise::depthwise",
-        other => other.name(),
+    /// The function of a step whose family takes any shape, with what of that is a constant of it.
+    fn function(&self, at: usize) -> String {
+        let name = self.file.steps()[at].family.name();
+        let (module, _) = name.split_once("::").expect("a function of a module");
+        match self.file.layer(at).map(|layer| layer.kernel) {
+            Some(Kernel::Winograd3(shape)) => format!("{module}::winograd3::<{}, {}>", shape.quads(), shape.adds),
+            Some(Kernel::Polyphase3(shape)) => format!("{module}::polyphase3::<{}>", shape.quads()),
+            Some(Kernel::Pointwise(shape)) => format!("{module}::pointwise::<{}, {}>", shape.is_wide(), shape.adds),
+            Some(Kernel::Conv(_) | Kernel::Depthwise3(_) | Kernel::Depthwise(_)) => format!("{module}::{module}"),
+            _ => name.into(),
+        }
     }
 }
 

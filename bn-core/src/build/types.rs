@@ -4,6 +4,8 @@ use std::format;
 use std::string::String;
 
 use super::code::Module;
+use crate::file::WeightsFile;
+use crate::plan::Form;
 
 impl Module<'_> {
     pub(super) fn types(&self) -> String {
@@ -83,4 +85,9 @@ impl Run<'_> {{
 "
         )
     }
+}
+
+/// Bits of an integer of the output.
+pub(super) fn logit_bits(file: &WeightsFile) -> usize {
+    if file.output_form(file.steps().len() - 1) == Form::Halves { 16 } else { 32 }
 }

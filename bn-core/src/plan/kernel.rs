@@ -12,6 +12,22 @@ use crate::kernels::winograd3::{self, Winograd3};
 use crate::kernels::{Core, Fault, Table};
 use crate::network::Shape;
 
+/// Calls a family's kernel for so many words of four channels, which are at most 16, and what else is a constant of it.
+macro_rules! by_quads {
+    ($quads:expr, $family:ident::$kernel:ident $constants:tt $arguments:tt) => {
+        by_quads!(@ ($quads) $family $kernel $constants $arguments 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
+    };
+    (@ $quads:tt $family:ident $kernel:ident $constants:tt $arguments:tt $($size:literal)+) => {
+        match $quads {
+            $($size => by_quads!(@ $size $family $kernel $constants $arguments),)+
+            _ => $family::portable::$kernel $arguments,
+        }
+    };
+    (@ $size:literal $family:ident $kernel:ident [$($constant:literal)?] $arguments:tt) => {
+        $family::$kernel::<$size $(, $constant)?> $arguments
+    };
+}
+
 /// Sizes of a step's kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -121,9 +137,21 @@ impl Kernel {
     pub fn run(&self, stream: &[u32], table: Option<&Table>, maps: Maps<'_>, scratch: &mut [u32]) {
         let (input, added) = (maps.input.unwrap_or(Input::Packed(&[])), maps.added.unwrap_or(Input::Packed(&[])));
         match self {
-            Kernel::Winograd3(shape) => winograd3::winograd3(shape, stream, maps, scratch),
-            Kernel::Pointwise(shape) => pointwise::pointwise(shape, stream, maps, scratch),
-            Kernel::Polyphase3(shape) => polyphase3::polyphase3(shape, stream, maps, scratch),
+            Kernel::Winograd3(shape) if shape.adds => {
+                by_quads!(shape.quads(), winograd3::winograd3[true](shape, stream, maps, scratch));
+            }
+            Kernel::Winograd3(shape) => {
+                by_quads!(shape.quads(), winograd3::winograd3[false](shape, stream, maps, scratch));
+            }
+            Kernel::Pointwise(shape) => match (shape.is_wide(), shape.adds) {
+                (false, false) => pointwise::pointwise::<false, false>(shape, stream, maps, scratch),
+                (false, true) => pointwise::pointwise::<false, true>(shape, stream, maps, scratch),
+                (true, false) => pointwise::pointwise::<true, false>(shape, stream, maps, scratch),
+                (true, true) => pointwise::pointwise::<true, true>(shape, stream, maps, scratch),
+            },
+            Kernel::Polyphase3(shape) => {
+                by_quads!(shape.quads(), polyphase3::polyphase3[](shape, stream, maps, scratch));
+            }
             Kernel::Conv(shape) => conv::conv(shape, stream, table, maps, scratch),
             Kernel::Depthwise3(shape) => depthwise3::depthwise3(shape, stream, maps, scratch),
             Kernel::Depthwise(shape) => depthwise::depthwise(shape, stream, table, input, scratch, maps.output),

@@ -79,11 +79,12 @@ impl Depthwise3 {
             return self.plain_cost(core);
         }
         let Window { input, stride, output, .. } = self.window;
-        let unpacked = 15 * input.width + 55;
-        // Two rows of two results, or one of two.
-        let (turns, tile) = if stride[0] == 1 { (output[0].div_ceil(2), 45) } else { (output[0], 28) };
-        let channel = output[1] / 2 * tile + output[1] % 2 * (tile / 2 + 3) + 26;
-        input.channels.div_ceil(LANES) * turns * (unpacked + LANES * channel)
+        let unpacked = 29 * input.width / 2 + 20;
+        // Two rows of results, or one: of two columns, of an odd one, whose last step is a shift.
+        let (turns, two, one) = if stride[0] == 1 { (output[0].div_ceil(2), 38, 22) } else { (output[0], 22, 13) };
+        let twos = output[1] / 2;
+        let channel = twos * two + output[1] % 2 * one + 3 * twos.div_ceil(2) + 14;
+        input.channels.div_ceil(LANES) * (turns * (LANES * channel + 24) + (turns + 1) * unpacked + 60)
     }
 
     /// Likewise on the others.

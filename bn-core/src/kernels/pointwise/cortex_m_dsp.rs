@@ -31,11 +31,20 @@ unsafe extern "C" {
     fn bn_lenet_pointwise_shift(positions: &Positions);
     fn bn_lenet_pointwise_add(positions: &Positions);
     fn bn_lenet_pointwise_shift_add(positions: &Positions);
+    fn bn_lenet_pointwise_wide(positions: &Positions);
+    fn bn_lenet_pointwise_wide_shift(positions: &Positions);
+    fn bn_lenet_pointwise_wide_add(positions: &Positions);
+    fn bn_lenet_pointwise_wide_shift_add(positions: &Positions);
 }
 
 /// See [`portable::pointwise`]; another range than a code's is left to that.
 #[inline(never)]
-pub fn pointwise(shape: &Pointwise, stream: &[u32], maps: Maps<'_>, scratch: &mut [u32]) {
+pub(super) fn pointwise<const WIDE: bool, const ADDS: bool>(
+    shape: &Pointwise,
+    stream: &[u32],
+    maps: Maps<'_>,
+    scratch: &mut [u32],
+) {
     let (window, words) = (&shape.window, words_of(shape.window.input));
     let (count, [height, width]) = (window.positions(), window.output);
     let results = shape.channels.div_ceil(LANES) * count;
@@ -45,6 +54,8 @@ pub fn pointwise(shape: &Pointwise, stream: &[u32], maps: Maps<'_>, scratch: &mu
         && maps.output.len() >= results
         && added >= results
         && shape.quads() > 0
+        && shape.is_wide() == WIDE
+        && shape.adds == ADDS
         && shape.is_sound()
         && window.reads(maps.input(words));
     let (true, &[0, 255, ..]) = (sized, stream) else { return portable::pointwise(shape, stream, maps, scratch) };
@@ -82,11 +93,15 @@ pub fn pointwise(shape: &Pointwise, stream: &[u32], maps: Maps<'_>, scratch: &mu
             // of codes for each plane, and a word of each four channels at each position, whose codes it has read; reads the words
             // that are added, of which there are as many.
             unsafe {
-                match (is_shift, shape.adds) {
-                    (false, false) => bn_lenet_pointwise(&positions),
-                    (true, false) => bn_lenet_pointwise_shift(&positions),
-                    (false, true) => bn_lenet_pointwise_add(&positions),
-                    (true, true) => bn_lenet_pointwise_shift_add(&positions),
+                match (WIDE, is_shift, ADDS) {
+                    (false, false, false) => bn_lenet_pointwise(&positions),
+                    (false, true, false) => bn_lenet_pointwise_shift(&positions),
+                    (false, false, true) => bn_lenet_pointwise_add(&positions),
+                    (false, true, true) => bn_lenet_pointwise_shift_add(&positions),
+                    (true, false, false) => bn_lenet_pointwise_wide(&positions),
+                    (true, true, false) => bn_lenet_pointwise_wide_shift(&positions),
+                    (true, false, true) => bn_lenet_pointwise_wide_add(&positions),
+                    (true, true, true) => bn_lenet_pointwise_wide_shift_add(&positions),
                 }
             }
         }

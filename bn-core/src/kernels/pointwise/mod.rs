@@ -13,15 +13,11 @@ mod cortex_m_dsp;
 pub mod portable;
 
 use super::conv::{Conv, PAIR};
-use super::packed::{LANES, Window};
+use super::packed::{LANES, Maps, Window};
 use super::pairs::Pairs;
 use super::{Core, Fault};
 
 pub use super::depthwise3::SHIFT_MULTIPLIER;
-#[cfg(bn_lenet_arch = "cortex_m_dsp")]
-pub use cortex_m_dsp::pointwise;
-#[cfg(not(bn_lenet_arch = "cortex_m_dsp"))]
-pub use portable::pointwise;
 
 /// What the accumulator counts a product as.
 pub const UNIT: i32 = 1;
@@ -29,6 +25,9 @@ pub const UNIT: i32 = 1;
 const SHIFT: u32 = 12;
 #[cfg(feature = "build")]
 const HALF: i32 = 1 << (SHIFT - 1);
+
+/// The most words of four channels of a map that is not wide.
+const MOST_NARROW: usize = 17;
 
 /// Sizes of a convolution of single positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +58,11 @@ impl Pointwise {
         self.window.input.channels.div_ceil(LANES)
     }
 
+    /// Whether a map has many channels.
+    pub const fn is_wide(&self) -> bool {
+        self.quads() > MOST_NARROW
+    }
+
     /// How its channels stand.
     pub(super) const fn pairs(&self) -> Pairs {
         Pairs { window: self.window, channels: self.channels, points: 1, adds: self.adds, leads: true }
@@ -83,8 +87,9 @@ impl Pointwise {
         let [height, width] = self.window.output;
         let rows = if self.window.stride[0] == 1 && self.window.stride[1] == 1 { 1 } else { height };
         let two = rows * (height * width / rows).div_ceil(2);
-        let pair = 10 * quads + 3 * quads.div_ceil(16) + if self.adds { 28 } else { 14 };
-        two * (self.channels.div_ceil(LANES) * 2 * pair + 10 * quads + 20) + 100 * rows
+        let pair =
+            10 * quads + if self.is_wide() { 1 + 4 * ((quads - 1) / 32) } else { 0 } + if self.adds { 27 } else { 13 };
+        two * (self.channels.div_ceil(LANES) * (2 * pair + 1) + 10 * quads + 11) + 100 * rows
     }
 
     /// Likewise on the others.
@@ -98,6 +103,21 @@ impl Pointwise {
     pub const fn in_place(&self) -> bool {
         self.window.stride[0] == 1 && self.window.stride[1] == 1 && !self.adds
     }
+}
+
+/// A convolution with what stands behind it, of a map that is wide or not, to which another is added or not: the kernel of this
+/// core.
+#[inline(always)]
+pub fn pointwise<const WIDE: bool, const ADDS: bool>(
+    shape: &Pointwise,
+    stream: &[u32],
+    maps: Maps<'_>,
+    scratch: &mut [u32],
+) {
+    #[cfg(bn_lenet_arch = "cortex_m_dsp")]
+    cortex_m_dsp::pointwise::<WIDE, ADDS>(shape, stream, maps, scratch);
+    #[cfg(not(bn_lenet_arch = "cortex_m_dsp"))]
+    portable::pointwise(shape, stream, maps, scratch);
 }
 
 #[cfg(feature = "build")]

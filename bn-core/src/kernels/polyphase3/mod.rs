@@ -24,16 +24,11 @@ mod cortex_m_dsp;
 pub mod portable;
 
 use super::conv::{Conv, PAIR};
-use super::packed::Window;
+use super::packed::{Maps, Window};
 use super::pairs::Pairs;
-use super::tiles::Tiling;
+use super::tiles::{MOST_QUADS, Tiling};
 use super::{Core, Fault};
 use crate::quant::LINEAR_WEIGHT_MAX;
-
-#[cfg(bn_lenet_arch = "cortex_m_dsp")]
-pub use cortex_m_dsp::polyphase3;
-#[cfg(not(bn_lenet_arch = "cortex_m_dsp"))]
-pub use portable::polyphase3;
 
 /// What the accumulator counts a product as.
 pub const UNIT: i32 = 1;
@@ -72,7 +67,8 @@ impl Polyphase3 {
     /// Whether the family takes such windows.
     fn is_sound(&self) -> bool {
         let Window { kernel, stride, before, .. } = self.window;
-        kernel == [SIDE; 2] && stride == [2; 2] && before[0] < SIDE && before[1] < SIDE
+        let near = before[0] < SIDE && before[1] < SIDE;
+        kernel == [SIDE; 2] && stride == [2; 2] && near && self.quads() <= MOST_QUADS
     }
 
     /// Words of four codes of a position.
@@ -114,9 +110,9 @@ impl Polyphase3 {
             return self.plain_cost(core);
         }
         let [down, across] = self.tiling().count;
-        let pair = 10 * ALL * self.quads() + 155;
-        let tile = self.channels.div_ceil(PAIR) * pair + 440 * self.quads() + 45;
-        down * (across * tile + self.tiling().strip_cost())
+        let pair = 10 * ALL * self.quads() + 116;
+        let tile = self.channels.div_ceil(PAIR) * pair + 331 * self.quads() + 18;
+        down * (across * tile + self.tiling().strip_cost()) + self.tiling().parts_cost(self.channels)
     }
 
     /// Likewise on the others.
@@ -128,6 +124,15 @@ impl Polyphase3 {
         let [down, across] = self.tiling().count;
         down * across * (pairs + codes)
     }
+}
+
+/// A convolution with what stands behind it, of a map with `QUADS` words of four channels: the kernel of this core.
+#[inline(always)]
+pub fn polyphase3<const QUADS: usize>(shape: &Polyphase3, stream: &[u32], maps: Maps<'_>, scratch: &mut [u32]) {
+    #[cfg(bn_lenet_arch = "cortex_m_dsp")]
+    cortex_m_dsp::polyphase3::<QUADS>(shape, stream, maps, scratch);
+    #[cfg(not(bn_lenet_arch = "cortex_m_dsp"))]
+    portable::polyphase3(shape, stream, maps, scratch);
 }
 
 /// Where a point along a row and down a column stands among all.

@@ -11,6 +11,23 @@ unsafe extern "C" {
     fn bn_lenet_strip3(to: *mut u32, planes: &[*const u8; 3], rows: &Rows);
 }
 
+/// Functions of assembly for a row of tiles, one for each number of words of four channels, and `$tiles`, which finds one. No number
+/// but these compiles.
+macro_rules! by_quads {
+    ($tiles:ident: $($quads:literal $name:ident)*) => {
+        unsafe extern "C" {
+            $(fn $name(row: &Row);)*
+        }
+        const fn $tiles(quads: usize) -> unsafe extern "C" fn(&Row) {
+            match quads {
+                $($quads => $name,)*
+                _ => panic!("no kernel takes so many channels"),
+            }
+        }
+    };
+}
+pub(in crate::kernels) use by_quads;
+
 /// Copies rows with what lies before and behind them; sizes have been checked.
 #[inline(always)]
 pub(super) fn copy(from: &[u32], to: &mut [u32], rows: Rows) {

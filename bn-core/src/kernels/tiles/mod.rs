@@ -11,6 +11,8 @@ use super::packed::{Epilogue, Input, LANES, Maps, Output, Window};
 use super::pairs::{Pair, Pairs};
 use crate::network::Shape;
 
+/// The most words of four channels of a map: assembly has a function for each number of them.
+pub(super) const MOST_QUADS: usize = 16;
 /// The most columns of a tile.
 pub(super) const MOST_COLUMNS: usize = 4;
 
@@ -102,13 +104,24 @@ impl Tiling {
 
     /// About how many instructions a strip takes on a core with the DSP extension.
     pub const fn strip_cost(&self) -> usize {
-        150 + self.strip_words() * if self.window.bytes { 13 } else { 4 } / 2
+        if self.window.bytes {
+            300 + 24 * self.reach()[0] + self.strip_words() * 19 / 4
+        } else {
+            150 + 2 * self.strip_words()
+        }
     }
 
     /// Whether some tile lacks rows or columns of results.
     pub const fn has_parts(&self) -> bool {
         let [height, width] = self.window.output;
         !height.is_multiple_of(self.tile[0]) || !width.is_multiple_of(self.tile[1])
+    }
+
+    /// About how many instructions it takes on a core with the DSP extension that such tiles lie apart.
+    pub const fn parts_cost(&self, channels: usize) -> usize {
+        let [height, width] = self.window.output;
+        let whole = (height / self.tile[0]) * (width / self.tile[1]);
+        200 * (self.count[0] * self.count[1] - whole) * channels.div_ceil(LANES)
     }
 
     /// Words of the results of a tile of so many channels, apart from the others.

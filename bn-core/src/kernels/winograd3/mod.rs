@@ -22,16 +22,11 @@ mod cortex_m_dsp;
 pub mod portable;
 
 use super::conv::{Conv, PAIR};
-use super::packed::Window;
+use super::packed::{Maps, Window};
 use super::pairs::Pairs;
-use super::tiles::Tiling;
+use super::tiles::{MOST_QUADS, Tiling};
 use super::{Core, Fault};
 use crate::quant::LINEAR_WEIGHT_MAX;
-
-#[cfg(bn_lenet_arch = "cortex_m_dsp")]
-pub use cortex_m_dsp::winograd3;
-#[cfg(not(bn_lenet_arch = "cortex_m_dsp"))]
-pub use portable::winograd3;
 
 /// What the accumulator counts a product as.
 pub const UNIT: i32 = 48;
@@ -40,6 +35,8 @@ const POINTS: [usize; 2] = [6, 4];
 const ALL: usize = POINTS[0] * POINTS[1];
 /// Where the weights of a point down a column stand: 0, 1, -1, infinity.
 const PLACES: [usize; POINTS[1]] = [2, 0, 1, 3];
+/// The most words of four channels whose points stand one behind the other in assembly.
+const UNROLLED: usize = 4;
 /// Rows and columns of the results of a tile.
 const TILE: usize = 4;
 /// Rows and columns of codes that a tile reaches over.
@@ -47,8 +44,6 @@ const REACH: usize = TILE + 2;
 /// Rows and columns of a window, and its weights.
 const SIDE: usize = 3;
 const TAPS: usize = SIDE * SIDE;
-/// The most words of four channels.
-const MOST_QUADS: usize = 16;
 
 /// Sizes of a convolution of 3x3 windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,9 +111,10 @@ impl Winograd3 {
         }
         let tiling = self.tiling();
         let [down, across] = tiling.count;
-        let pair = POINTS[0] * POINTS[1] * (10 * self.quads() + 2) + if self.adds { 401 } else { 331 };
-        let tile = self.channels.div_ceil(PAIR) * pair + 612 * self.quads() + 45;
-        down * (across * tile + tiling.strip_cost())
+        let quads = self.quads();
+        let pair = 10 * ALL * quads + if self.adds { 359 } else { 289 } + if quads > UNROLLED { 24 } else { 0 };
+        let tile = self.channels.div_ceil(PAIR) * pair + 502 * quads + 18;
+        down * (across * tile + tiling.strip_cost()) + tiling.parts_cost(self.channels)
     }
 
     /// Likewise on the others.
@@ -132,6 +128,21 @@ impl Winograd3 {
         let results = self.channels * height * width * if self.adds { result + added } else { result };
         height.div_ceil(TILE) * width.div_ceil(TILE) * (pairs + codes) + results
     }
+}
+
+/// A convolution with what stands behind it, of a map with `QUADS` words of four channels, to which another is added or not: the
+/// kernel of this core.
+#[inline(always)]
+pub fn winograd3<const QUADS: usize, const ADDS: bool>(
+    shape: &Winograd3,
+    stream: &[u32],
+    maps: Maps<'_>,
+    scratch: &mut [u32],
+) {
+    #[cfg(bn_lenet_arch = "cortex_m_dsp")]
+    cortex_m_dsp::winograd3::<QUADS, ADDS>(shape, stream, maps, scratch);
+    #[cfg(not(bn_lenet_arch = "cortex_m_dsp"))]
+    portable::winograd3(shape, stream, maps, scratch);
 }
 
 /// Where a point along a row and down a column stands among all.

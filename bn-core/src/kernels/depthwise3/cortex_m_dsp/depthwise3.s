@@ -7,7 +7,8 @@
 @       row 1:  smlatb P0 . A, smlad  P1 . B            w0 u1 + w1 u2 + w2 u3
 @
 @ Pairs lie  [column][channel][even, odd]: one LDRD loads both, and the next two rows take the place of those before. Two columns
-@ at a time: 24 multiplications for 36 products, of 45 instructions. Where windows are two steps apart row 1 is left out.
+@ at a time: 24 multiplications for 36 products, of 40 instructions. An odd column comes first; then four columns are a loop, which
+@ is entered in its middle where two are left over. Where windows are two steps apart row 1 is left out.
 @
 @ Results go to memory behind all that they are made of, so they may take the place of the map. The stream's `check` has proved
 @ that no sum leaves 32 bits.
@@ -30,17 +31,18 @@
 .set    BND_OUTPUT, 36
 .set    BND_ROWS, 40
 .set    BND_FIRST, 44
-.set    BND_FIRST_LAST, 48                      @ the last place where two columns begin
+.set    BND_FIRST_END, 48                       @ where the pairs of all results end,
 .set    BND_BELOW, 52                           @ bytes from a result to the one below it
 .set    BND_MULTIPLIER, 56
 .set    BND_NEXT_STREAM, 60                     @ of the next channel
 .set    BND_STREAM_END, 64
-.set    BND_NEXT_FIRST, 68
-.set    BND_NEXT_LAST, 72
-.set    BND_NEXT_OUTPUT, 76
-.set    BND_LAST, 80
-.set    BND_START, 84
-.set    BND_FRAME, 92
+.set    BND_END, 68                             @ and of the channel's
+.set    BND_START, 72
+.set    BND_BACK, 76                            @ bytes from the end of a channel's pairs back to the next channel's,
+.set    BND_BACK_OUTPUT, 80                     @ and of its results
+.set    BND_ENTRY, 84                           @ where columns begin, and where they go on behind an odd one
+.set    BND_ENTRY2, 92                          @ likewise, with the pairs changed over
+.set    BND_FRAME, 100
 
 @ Unpacks a column: \a and \b are words of four codes, one below the other; \to is where its pairs go.
 .macro BND_COLUMN a, b, at
@@ -123,10 +125,9 @@
 .endif
 .endm
 
-@ One channel of two rows of results: weights in r4 to r9, pairs from r0 on, results from r1 on. Two columns at a time, r10 and r11
-@ the first, r12 and lr the second; then an odd last one.
-.macro BND_ROWS2 p0, p1, shift
-4:
+@ One channel of two rows of results: weights in r4 to r9, pairs from r0 on, results from r1 on. Two columns, r10 and r11 the first,
+@ r12 and lr the second; or one.
+.macro BND_TWO_OF2 p0, p1, shift
         ldr     lr, [sp, #BND_START]
         ldrd    r2, r3, [r0]
         BND_TAPS2 r10, r11, \p0, \p1, r4, r7, lr, lr
@@ -147,24 +148,23 @@
         strb    r10, [r1], #4
         strb    lr, [r1, r2]
         strb    r12, [r1], #4
-        BND_MORE 64
+.endm
+.macro BND_ONE_OF2 p0, p1, shift
         ldr     lr, [sp, #BND_START]
-        ldrd    r2, r3, [r0]
+        ldrd    r2, r3, [r0], #32
         BND_TAPS2 r10, r11, \p0, \p1, r4, r7, lr, lr
-        ldrd    r2, r3, [r0, #32]
+        ldrd    r2, r3, [r0]
         BND_TAPS2 r10, r11, \p0, \p1, r5, r8, r10, r11
-        ldrd    r2, r3, [r0, #64]
+        ldrd    r2, r3, [r0, #32]
         BND_TAPS2 r10, r11, \p0, \p1, r6, r9, r10, r11
         BND_BELOW_AND_MULTIPLIER \shift
         BND_SCALE r10, \shift
         BND_SCALE r11, \shift
         strb    r11, [r1, r2]
-        strb    r10, [r1]
-5:
+        strb    r10, [r1], #4
 .endm
 @ One row of results, windows two steps apart.
-.macro BND_ROWS1 p0, p1, shift
-4:
+.macro BND_TWO_OF1 p0, p1, shift
         ldr     r11, [sp, #BND_START]
         ldrd    r2, r3, [r0]
         BND_TAPS1 r10, \p0, \p1, r4, r7, r11
@@ -184,44 +184,58 @@
         BND_SCALE r11, \shift
         strb    r10, [r1], #4
         strb    r11, [r1], #4
-        BND_MORE 128
+.endm
+.macro BND_ONE_OF1 p0, p1, shift
         ldr     r11, [sp, #BND_START]
         ldrd    r2, r3, [r0]
         BND_TAPS1 r10, \p0, \p1, r4, r7, r11
         ldrd    r2, r3, [r0, #32]
         BND_TAPS1 r10, \p0, \p1, r5, r8, r10
-        ldrd    r2, r3, [r0, #64]
+        ldrd    r2, r3, [r0, #64]!
         BND_TAPS1 r10, \p0, \p1, r6, r9, r10
 .if \shift == 0
         ldr     r3, [sp, #BND_MULTIPLIER]
 .endif
         BND_SCALE r10, \shift
-        strb    r10, [r1]
-5:
+        strb    r10, [r1], #4
 .endm
-@ The next two columns, none, or one.
-.macro BND_MORE two
-        ldr     r2, [sp, #BND_LAST]
+@ All columns; r2 is the end of the channel's pairs.
+.macro BND_COLUMNS rows, p0, p1, shift, four, two, one, entry
+        ldr     pc, [sp, #\entry]
+\one:
+        BND_ONE_OF\rows \p0, \p1, \shift
+        ldr     pc, [sp, #(\entry + 4)]
+\four:
+        BND_TWO_OF\rows \p0, \p1, \shift
+\two:
+        BND_TWO_OF\rows \p0, \p1, \shift
+        ldr     r2, [sp, #BND_END]
         cmp     r0, r2
-        bls     4b
-        sub     r2, r0, r2
-        cmp     r2, #\two
-        beq     5f
+        bne.w   \four\()b
+.endm
+@ Where columns begin and go on. r8: how many there are.
+.macro BND_ENTRY_OF at, four, two, one
+        adr.w   r1, \four
+        adr.w   r2, \two
+        adr.w   r3, \one
+        tst     r8, #2
+        it      ne
+        movne   r1, r2
+        tst     r8, #1
+        it      eq
+        moveq   r3, r1
+        add     r1, #1                          @ Thumb
+        add     r3, #1
+        strd    r3, r1, [sp, #\at]
 .endm
 
 @ All four channels of \rows rows of results.
-.macro BND_CHANNELS rows, p0, p1, shift
+.macro BND_CHANNELS rows, p0, p1, shift, four, two, one, entry
         ldrd    r12, r1, [sp, #BND_STREAM]      @ and output
-        ldrd    r0, r2, [sp, #BND_FIRST]        @ and last
+        ldrd    r0, r2, [sp, #BND_FIRST]        @ and end
         add     r3, r12, #128
-        str     r3, [sp, #BND_STREAM_END]
+        strd    r3, r2, [sp, #BND_STREAM_END]   @ and end
 1:
-        add     r10, r0, #8
-        add     r11, r2, #8
-        add     r3, r1, #1
-        strd    r10, r11, [sp, #BND_NEXT_FIRST] @ and next last
-        str     r2, [sp, #BND_LAST]
-        str     r3, [sp, #BND_NEXT_OUTPUT]
         ldm     r12!, {r4-r9}
         ldrd    r2, r3, [r12], #8
 .if \shift
@@ -229,16 +243,15 @@
 .endif
         str     r2, [sp, #BND_START]
         strd    r3, r12, [sp, #BND_MULTIPLIER]  @ and next stream
-.if \rows == 2
-        BND_ROWS2 \p0, \p1, \shift
-.else
-        BND_ROWS1 \p0, \p1, \shift
-.endif
+        BND_COLUMNS \rows, \p0, \p1, \shift, \four, \two, \one, \entry
         ldrd    r12, r3, [sp, #BND_NEXT_STREAM] @ and end
-        ldrd    r0, r2, [sp, #BND_NEXT_FIRST]
-        ldr     r1, [sp, #BND_NEXT_OUTPUT]
+        ldrd    r4, r5, [sp, #BND_BACK]         @ and of results
+        add     r2, #8
+        str     r2, [sp, #BND_END]
+        sub     r0, r4
+        sub     r1, r5
         cmp     r12, r3
-        bne     1b
+        bne.w   1b
 .endm
 
 @ Behind \rows rows of results: whether more are left, and their place.
@@ -263,26 +276,32 @@
 .endm
 
 .macro BND_LAYER name, rows, shift
-        BN_FUNCTION \name
+        BN_FUNCTION \name, 2                    @ ADR counts from whole words
         sub     sp, #BND_FRAME
         ldm     r0, {r1-r12}
         stm     sp, {r1-r12}
-        sub     r8, #2
-        add     r8, r12, r8, lsl #(7 - \rows)
-        str     r8, [sp, #BND_FIRST_LAST]
+        lsl     r1, r8, #(7 - \rows)
+        lsl     r2, r8, #2
+        add     r3, r12, r1
+        sub     r1, #8
+        sub     r2, #1
+        str     r3, [sp, #BND_FIRST_END]
+        strd    r1, r2, [sp, #BND_BACK]
+        BND_ENTRY_OF BND_ENTRY, 41f, 51f, 61f
+        BND_ENTRY_OF BND_ENTRY2, 42f, 52f, 62f
         BND_PAIRS_OF 0
 7:
         BND_PAIRS_OF 1
         BND_BELOW_OF \rows
-        BND_CHANNELS \rows, r2, r3, \shift
+        BND_CHANNELS \rows, r2, r3, \shift, 41, 51, 61, BND_ENTRY
         BND_NEXT \rows
         BND_PAIRS_OF 0
         BND_BELOW_OF \rows
-        BND_CHANNELS \rows, r3, r2, \shift
+        BND_CHANNELS \rows, r3, r2, \shift, 42, 52, 62, BND_ENTRY2
         BND_NEXT \rows
         b.w     7b
 9:
-        BN_RETURN \name, BND_FRAME
+        BN_RETURN \name, BND_FRAME, 2
 .endm
         BND_LAYER bn_lenet_depthwise3, 2, 0
         BND_LAYER bn_lenet_depthwise3_stride2, 1, 0
