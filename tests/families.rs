@@ -9,7 +9,7 @@ use std::time::Duration;
 use bn_core::kernels::conv::{self, Conv};
 use bn_core::kernels::depthwise::{self, Depthwise};
 use bn_core::kernels::depthwise3::{Depthwise3, SHIFT_MULTIPLIER};
-use bn_core::kernels::packed::{HALVES, Input, Maps, Window, half_words, words_of};
+use bn_core::kernels::packed::{CODES, HALVES, Input, Maps, Window, half_words, words_of};
 use bn_core::kernels::pointwise::Pointwise;
 use bn_core::kernels::polyphase3::Polyphase3;
 use bn_core::kernels::pool::Pool;
@@ -210,13 +210,10 @@ fn layer(rng: &mut ChaCha8Rng, kernel: Kernel) -> Option<Layer> {
         _ => (false, false),
     };
     let adds = matches!(family(&kernel), Family::Winograd3Add | Family::PointwiseAdd | Family::ConvAdd);
-    // Codes of all ranges; those from 0 to 255 are what assembly is for.
-    let narrow = rng.random_ratio(1, 6);
     let range = match (halves, has_table) {
         (_, true) => [0, 1023],
         (true, false) => HALVES,
-        _ if narrow => [3, 200],
-        _ => [0, 255],
+        (false, false) => CODES,
     };
     let mut zeros: Vec<u8> = (0..window.input.channels).map(|_| rng.random()).collect();
     if !window.bytes {

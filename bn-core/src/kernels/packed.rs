@@ -321,6 +321,8 @@ pub(super) fn check_sums(channel: usize, ends: [i64; 2]) -> Result<(), Fault> {
     if fit { Ok(()) } else { Err(Fault::Accumulator { channel }) }
 }
 
+/// Smallest and largest code.
+pub const CODES: [i32; 2] = [0, u8::MAX as i32];
 /// Smallest and largest value of a network's output.
 pub const HALVES: [i32; 2] = [i16::MIN as i32, i16::MAX as i32];
 
@@ -364,7 +366,7 @@ impl<'a> Epilogue<'a> {
         }
     }
 
-    /// Proves that a result is a code of eight bits, or an entry of the table, or, of the network's output, a number of 16 bits.
+    /// Proves that results are all codes of eight bits, or entries of the table, or, of the network's output, numbers of 16 bits.
     ///
     /// # Errors
     /// [`Fault::Range`].
@@ -373,7 +375,8 @@ impl<'a> Epilogue<'a> {
         let [least, most] = match (table, halves) {
             (true, _) => [0, SIGMOID_LEN as i32 - 1],
             (false, true) => HALVES,
-            (false, false) => [0, u8::MAX.into()],
+            (false, false) if [low, high] == CODES => return Ok(()),
+            (false, false) => return Err(Fault::Range),
         };
         if least <= low && low <= high && high <= most { Ok(()) } else { Err(Fault::Range) }
     }

@@ -9,7 +9,7 @@ use self::source::Source;
 use super::portable::Run;
 use super::{Conv, Group, MOST_GROUP, MOST_POSITIONS as MANY, PAIR};
 use crate::kernels::Table;
-use crate::kernels::packed::{HALVES, Input, LANES, Maps, words_of};
+use crate::kernels::packed::{CODES, HALVES, Input, LANES, Maps, words_of};
 
 /// What the functions of `conv.s` read; see there.
 #[repr(C)]
@@ -37,9 +37,6 @@ unsafe extern "C" {
     fn bn_lenet_conv_four_sums(products: &Products);
     fn bn_lenet_conv_four_halves(products: &Products);
 }
-
-/// The range of codes.
-const CODES: [i32; 2] = [0, 255];
 
 /// What stands behind the sums.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -31,7 +31,7 @@ fn depthwise_layers_of_3x3_are_their_definition() {
                 weights: (0..9).map(|_| rng.random_range(-32_767..=32_767)).collect(),
             })
             .collect();
-        let (range, zeros) = (range(&mut rng, false, false), std::vec![rng.random(); map.shape.channels]);
+        let (range, zeros) = (range(false, false), std::vec![rng.random(); map.shape.channels]);
         let stream = shape.stream(range, &zeros, &channels);
         assert_eq!(stream.len(), shape.stream_words());
         assert_eq!(depthwise3::check(&shape, &stream), Ok(()), "{shape:?}");
@@ -75,7 +75,7 @@ fn depthwise_layers_are_their_definition() {
             .collect();
         let table: Table = core::array::from_fn(|_| rng.random());
         let table = has_table.then_some(&table);
-        let range = range(&mut rng, halves, has_table);
+        let range = range(halves, has_table);
         let stream = shape.stream(range, &zeros, &channels);
         assert_eq!(stream.len(), shape.stream_words());
         assert_eq!(depthwise::check(&shape, &stream), Ok(()), "{shape:?}");
@@ -110,7 +110,7 @@ fn pools_are_their_definition() {
         let window = window(&mut rng, map.shape, bytes);
         let shape = Pool { window, count_pad, halves };
         let (zero, shift) = (rng.random_range(0..=255_u32), rng.random_range(-50..300_i32));
-        let range = range(&mut rng, halves, false);
+        let range = range(halves, false);
         let mut stream = std::vec![range[0] as u32, range[1] as u32, zero, shift as u32];
         stream.extend((4..shape.mean_words()).map(|_| rng.random_range(1..1_u32 << 28)));
         assert_eq!(pool::check_mean(&shape, &stream), Ok(()));
@@ -142,7 +142,7 @@ fn sums_and_flat_maps_are_their_definition() {
         let [bytes, halves, has_table] = switches(&mut rng);
         let shape = shape(&mut rng);
         let terms = [Map::draw(&mut rng, shape), Map::draw(&mut rng, shape)];
-        let range = range(&mut rng, halves, has_table);
+        let range = range(halves, has_table);
         let multipliers = [rng.random_range(1..1_i32 << 20), rng.random_range(1..1_i32 << 20)];
         let (start, shift) = (rng.random_range(-1_000_000..1_000_000), rng.random_range(0..24_u32));
         let stream =

@@ -37,7 +37,7 @@ use std::thread;
 use bn_core::file::WeightsFile;
 use bn_core::kernels::depthwise::Depthwise;
 use bn_core::kernels::depthwise3::Depthwise3;
-use bn_core::kernels::packed::{HALVES, Maps};
+use bn_core::kernels::packed::{CODES, HALVES, Maps};
 use bn_core::network::{Activation, Value};
 use bn_core::plan::{Form, Kernel, Layer, NONE, Step};
 
@@ -265,12 +265,8 @@ impl Quantizer<'_> {
             return Target { unit, zero: 0.0, range, table: None, output };
         }
         let [scale, zero] = range::choose(pre, layer.activation);
-        let range = match layer.activation {
-            None => [0, 255],
-            Some(Activation::Relu6) => [zero as i32, ((6.0 / scale).round() as i32 + zero as i32).min(255)],
-            Some(_) => [zero as i32, 255],
-        };
-        Target { unit: scale, zero, range, table: None, output: Codes::uniform(scale, zero as i32, channels) }
+        let output = Codes::uniform(scale, zero as i32, channels);
+        Target { unit: scale, zero, range: CODES, table: None, output }
     }
 
     /// The step on all calibration inputs.

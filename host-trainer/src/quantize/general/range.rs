@@ -63,9 +63,9 @@ fn ends(values: impl Iterator<Item = f64>) -> [f64; 2] {
     values.fold([0.0, 0.0], |[low, high], v| [f64::min(low, v), f64::max(high, v)])
 }
 
-/// Scale and code of zero of values whose ends those are.
-fn span(ends: [f64; 2]) -> [f64; 2] {
-    let [low, high] = ends.map(|end| ROOM * end);
+/// Scale and code of zero of values whose ends those are, none of which can exceed `most`.
+fn span(ends: [f64; 2], most: f64) -> [f64; 2] {
+    let [low, high] = ends.map(|end| (ROOM * end).min(most));
     let scale = ((high - low) / MAX).max(f64::from(f32::MIN_POSITIVE) * MAX);
     // As a file holds it.
     let scale = f64::from(scale as f32);
@@ -74,7 +74,9 @@ fn span(ends: [f64; 2]) -> [f64; 2] {
 
 /// Scale and code of zero of a tensor that is given before its activation.
 pub(super) fn choose(pre: &[f32], activation: Option<Activation>) -> [f64; 2] {
-    span(ends(pre.iter().map(|&v| activate(activation, v.into()))))
+    // So the largest code of ReLU6 is at most 6, and kernels clamp to all codes whatever the activation.
+    let most = if activation == Some(Activation::Relu6) { 6.0 } else { f64::INFINITY };
+    span(ends(pre.iter().map(|&v| activate(activation, v.into()))), most)
 }
 
 /// Of raw inputs: whole numbers from 0 to 255 are codes.
@@ -82,7 +84,7 @@ pub(super) fn of_raw(values: &[f32]) -> Scale {
     if values.iter().all(|v| v.fract() == 0.0 && (0.0..=255.0).contains(v)) {
         return Scale { scale: 1.0, zero_point: 0 };
     }
-    let [scale, zero] = span(ends(values.iter().map(|&v| f64::from(v))));
+    let [scale, zero] = span(ends(values.iter().map(|&v| f64::from(v))), f64::INFINITY);
     Scale { scale: scale as f32, zero_point: zero as i32 }
 }
 
