@@ -11,15 +11,8 @@ use std::process::exit;
 use bn_core::file::WeightsFile;
 use bn_core::format::golden_input;
 use bn_core::lenet::Streams;
-use boards::{BOARDS, Board, Needs, Shares};
-use protocol::UNKNOWN_LABEL;
-
-#[allow(dead_code, unreachable_pub, reason = "the host takes the rest of it")]
-#[path = "src/boards.rs"]
-mod boards;
-#[allow(dead_code, unreachable_pub, reason = "the host and the programs take the rest of it")]
-#[path = "src/protocol.rs"]
-mod protocol;
+use firmware_protocol::UNKNOWN_LABEL;
+use firmware_protocol::boards::{BOARDS, Board, Needs, Shares};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

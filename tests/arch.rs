@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use bn_core::file::WeightsFile;
+use chacha20::ChaCha8Rng;
 use host_trainer::data::Split;
 use host_trainer::device::emulate::{EmulateReport, EmulateRequest, Machine, emulate, emulate_built};
 use host_trainer::device::firmware::{Build, workspace_root};
@@ -11,9 +12,8 @@ use host_trainer::device::footprint::footprint;
 use host_trainer::device::setup;
 use host_trainer::process::{Command, Shown};
 use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 
-use crate::emulator::{random_images, ready, ready_for};
+use crate::emulator::{prepare, random_images};
 
 /// Fewest and most instructions of an inference on these images. Counts are deterministic: another one is a change that
 /// somebody made. On an Armv6-M core they depend a little on the image.
@@ -36,10 +36,9 @@ const PORTABLE: [(Machine, Build, u32); 2] =
 const RAM: u64 = 5_120;
 
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn every_core_gives_the_hosts_bits_within_its_budget() {
-    if !ready() {
-        return;
-    }
+    prepare(Machine::default());
     let weights = tests::shipped();
     let images = random_images(&mut ChaCha8Rng::seed_from_u64(3), 64);
     let counted = EXACT.map(|(machine, build, _)| {
@@ -51,20 +50,18 @@ fn every_core_gives_the_hosts_bits_within_its_budget() {
     let same = counted.iter().zip(EXACT).all(|(counted, exact)| as_said(counted.2, exact.2));
     assert!(same, "counted {counted:?}, not {EXACT:?}");
     for (machine, build, budget) in PORTABLE {
-        if ready_for(machine) {
-            let report = checked(&weights, machine, build, &images);
-            let most = report.cost.expect("it was counted").instructions_range[1];
-            assert!(most <= budget, "portable on {machine}: {most} instructions, more than {budget}");
-        }
+        prepare(machine);
+        let report = checked(&weights, machine, build, &images);
+        let most = report.cost.expect("it was counted").instructions_range[1];
+        assert!(most <= budget, "portable on {machine}: {most} instructions, more than {budget}");
     }
 }
 
 /// WebAssembly has nothing to count.
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn a_webassembly_module_gives_the_hosts_bits() {
-    if !ready_for(Machine::Wasm32) {
-        return;
-    }
+    prepare(Machine::Wasm32);
     let weights = tests::shipped();
     let images = random_images(&mut ChaCha8Rng::seed_from_u64(3), 64);
     let report = checked(&weights, Machine::Wasm32, Build::Default, &images);
@@ -82,10 +79,9 @@ fn checked(weights: &WeightsFile, machine: Machine, build: Build, images: &Split
 
 /// A Cortex-M33 may lack the DSP extension; then it gets the Armv7-M path, and gives the same bits.
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn an_armv8m_core_without_the_dsp_extension_gives_the_hosts_bits() {
-    if !ready() {
-        return;
-    }
+    prepare(Machine::default());
     let machine = Machine::Mps2An505;
     setup::ensure_target_of(machine.target()).expect("a target");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("without-dsp");

@@ -10,7 +10,7 @@ use host_trainer::device::emulate::Machine;
 use host_trainer::device::firmware::{self, Build, Inputs, Program};
 use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget};
 
-use crate::emulator::ready;
+use crate::emulator::prepare;
 
 /// The second assembler.
 const ASSEMBLER: &str = "arm-none-eabi-as";
@@ -111,17 +111,12 @@ fn linked(elf: &Path, other: &BTreeMap<String, Function>) -> BTreeMap<String, Fu
 }
 
 #[test]
+#[cfg_attr(
+    not(all(emulators, gnu_arm_as)),
+    ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them; needs arm-none-eabi-as: apt-get install binutils-arm-none-eabi"
+)]
 fn two_assemblers_make_the_same_code() {
-    if !ready() {
-        return;
-    }
-    if Command::new(ASSEMBLER).arg("--version").output().is_err() {
-        tests::skipped(
-            "arm-none-eabi-as is not on the PATH",
-            "install it with: apt-get install binutils-arm-none-eabi",
-        );
-        return;
-    }
+    prepare(Machine::default());
     // `layers` has every family of any shape.
     let programs =
         [(Build::Default, Program::Evaluate), (Build::Small, Program::Evaluate), (Build::Default, Program::Layers)];

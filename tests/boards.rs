@@ -5,11 +5,12 @@ use std::fs;
 use std::ops::Range;
 
 use host_trainer::device::board::Board;
+use host_trainer::device::emulate::Machine;
 use host_trainer::device::firmware::{self, Inputs, Program, workspace_root};
 use host_trainer::process::{Command, Shown};
 use object::{Object, ObjectSection, ObjectSegment};
 
-use crate::emulator::ready;
+use crate::emulator::prepare;
 
 /// The memories of each board: flash, RAM.
 const MEMORIES: [(Board, Range<u64>, Range<u64>); 5] = [
@@ -21,10 +22,9 @@ const MEMORIES: [(Board, Range<u64>, Range<u64>); 5] = [
 ];
 
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn every_boards_demo_lies_in_its_memories_and_can_be_booted() {
-    if !ready() {
-        return;
-    }
+    prepare(Machine::default());
     for (board, flash, ram) in MEMORIES {
         let inputs = Inputs { board: Some(board), ..Inputs::default() };
         let firmware = firmware::build_programs(&inputs, &[Program::Demo]).expect("it builds");
@@ -85,10 +85,9 @@ fn refusal(target: &str, features: &[&str]) -> String {
 }
 
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn a_build_is_for_one_board_with_its_own_core() {
-    if !ready() {
-        return;
-    }
+    prepare(Machine::default());
     let target = "thumbv7em-none-eabihf";
     for (features, reason) in [
         (&["--features", "pico"][..], "2 boards (stm32f405, pico)"),

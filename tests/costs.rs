@@ -14,7 +14,7 @@ use host_trainer::model::parameters::Variance;
 use host_trainer::network::text;
 use host_trainer::quantize::general::{Request, quantize};
 
-use crate::emulator::ready_for;
+use crate::emulator::prepare;
 
 /// Layers of every family in several sizes: bytes and packed maps, channels that fill no word, sums, tables.
 const LAYERS: &str = "network costs
@@ -92,10 +92,11 @@ fn files() -> ([WeightsFile; 2], Split) {
 }
 
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn layers_take_what_the_plan_says() {
     let (files, images) = files();
     let mut wrong = Vec::new();
-    for (machine, core) in MACHINES.into_iter().filter(|(machine, _)| ready_for(*machine)) {
+    for (machine, core) in MACHINES.into_iter().inspect(|(machine, _)| prepare(*machine)) {
         for weights in &files {
             let report = emulate(&EmulateRequest { weights, machine, images: &images, build: Build::Default });
             let report = report.expect("it runs");

@@ -5,8 +5,6 @@ use std::process::{Command, Output};
 use std::sync::{Mutex, OnceLock};
 use std::time::SystemTime;
 
-use tests::skipped;
-
 /// How it is compiled.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Build {
@@ -74,42 +72,21 @@ fn modified(path: &Path) -> SystemTime {
     path.metadata().and_then(|metadata| metadata.modified()).expect("a readable file")
 }
 
-/// Whether this processor multiplies and adds with one rounding: all others than x86 that run this do.
-fn has_fma() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("fma");
-    #[cfg(not(target_arch = "x86_64"))]
-    true
-}
-
 fn compiler() -> String {
     std::env::var("CXX").unwrap_or_else(|_| "g++".into())
 }
 
 /// The directory with the fake driver, for other programs than this one.
-pub(crate) fn fake_driver() -> Option<&'static Path> {
-    static DIRECTORY: OnceLock<Option<PathBuf>> = OnceLock::new();
-    DIRECTORY.get_or_init(|| driver(Build::Plain)).as_deref()
+pub(crate) fn fake_driver() -> &'static Path {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| driver(Build::Plain))
 }
 
-/// The directory with that build of it, compiled if its sources are newer; `None` without a compiler, after [`skipped`].
-fn driver(build: Build) -> Option<PathBuf> {
+/// The directory with that build of it, compiled if its sources are newer.
+fn driver(build: Build) -> PathBuf {
     // One compiles, the others wait.
     static COMPILES: Mutex<()> = Mutex::new(());
     let _compiles = COMPILES.lock();
-    let version = Command::new(compiler()).arg("--version").output();
-    let Some(version) = version.ok().filter(|_| cfg!(target_os = "linux")) else {
-        skipped("the CPU build of the CUDA kernels needs Linux and g++", "install g++, or set CXX");
-        return None;
-    };
-    if build == Build::Fma && !has_fma() {
-        skipped("the CUDA kernels with FMA contraction need a processor that has FMA", "run it on another machine");
-        return None;
-    }
-    if [Build::Address, Build::Thread].contains(&build) && text(&version).contains("clang") {
-        skipped("the sanitizers' builds of the CUDA kernels take options of g++", "set CXX to g++");
-        return None;
-    }
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(build.folder());
     let library = directory.join("libcuda.so");
     let sources =
@@ -128,7 +105,7 @@ fn driver(build: Build) -> Option<PathBuf> {
         compile(build, "cpu/driver.cpp", &new, &["-shared", "-Wl,-z,defs"]);
         std::fs::rename(new, library).unwrap();
     }
-    Some(directory)
+    directory
 }
 
 fn compile(build: Build, source: &str, program: &Path, link: &[&str]) {
@@ -154,35 +131,35 @@ fn compile(build: Build, source: &str, program: &Path, link: &[&str]) {
 }
 
 /// Runs a mode of `kernels/cpu/selftest.cpp` with that seed: whether it succeeded, and what it said.
-pub(crate) fn selftest(build: Build) -> Option<impl Fn(&str, &str) -> (bool, String)> {
-    let folder = tempfile::TempDir::new_in(driver(build)?).unwrap();
+pub(crate) fn selftest(build: Build) -> impl Fn(&str, &str) -> (bool, String) {
+    let folder = tempfile::TempDir::new_in(driver(build)).unwrap();
     let program = |folder: &tempfile::TempDir| folder.path().join("selftest");
     compile(build, "cpu/selftest.cpp", &program(&folder), &[]);
-    Some(move |mode: &str, seed: &str| {
+    move |mode: &str, seed: &str| {
         let output = Command::new(program(&folder)).arg(mode).env("BN_LENET_SHIM_SEED", seed).output().unwrap();
         (output.status.success(), text(&output))
-    })
+    }
 }
 
 /// The f32 bounds of the engine suite are for any GPU; results on the CPU build keep this many times below.
 const MARGIN: &str = "3";
 
 /// Runs the ignored tests whose names contain `filter` in a process of their own, on the fake driver.
-pub(crate) fn on_the_fake_driver(filter: &str, variables: &[(&str, &str)]) -> Option<Output> {
+pub(crate) fn on_the_fake_driver(filter: &str, variables: &[(&str, &str)]) -> Output {
     on(Build::wished(), filter, variables)
 }
 
 /// Likewise, on a build of one's choice.
-pub(crate) fn on(build: Build, filter: &str, variables: &[(&str, &str)]) -> Option<Output> {
+pub(crate) fn on(build: Build, filter: &str, variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--ignored", "--nocapture", filter]).env("LD_LIBRARY_PATH", driver(build)?);
+    command.args(["--ignored", "--nocapture", filter]).env("LD_LIBRARY_PATH", driver(build));
     command.env("BN_LENET_MARGIN", MARGIN);
     if build == Build::Address {
         // It has to be there before all else. The driver keeps its blocks until the process ends.
         let library = Command::new(compiler()).arg("-print-file-name=libasan.so").output().unwrap();
         command.env("LD_PRELOAD", text(&library).trim()).env("ASAN_OPTIONS", "detect_leaks=0");
     }
-    Some(command.envs(variables.iter().copied()).output().unwrap())
+    command.envs(variables.iter().copied()).output().unwrap()
 }
 
 pub(crate) fn text(output: &Output) -> String {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use bn_core::lenet::{CLASSES, CONV1_CHANNELS, CONV2_CHANNELS, FLAT, POOL1_SIDE, POOL2_SIDE};
 use bn_core::network::{Activation, Conv2d, Op, Pool};
+use chacha20::ChaCha8Rng;
 use host_trainer::data::Split;
 use host_trainer::engine::Engine;
 use host_trainer::engine::cuda::{Cuda, Level};
@@ -18,7 +19,6 @@ use host_trainer::engine::reference::linear::{linear_backward_input, linear_back
 use host_trainer::model::parameters::{Parameters, Variance};
 use ndarray::{Array, Array1, Array2, Array4, Dimension};
 use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 use crate::engine_suite::noise;
 

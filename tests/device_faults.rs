@@ -16,7 +16,7 @@ use host_trainer::device::emulate::{Level, LogLine, Machine, Outcome, Run, run};
 use host_trainer::device::firmware::{self, Build, Firmware, Inputs, Program};
 use object::{Object, ObjectSymbol};
 
-use crate::emulator::{ready, ready_for};
+use crate::emulator::prepare;
 
 /// One machine for each build of the firmware and each kind of core.
 const MACHINES: [Machine; 6] = [
@@ -90,10 +90,9 @@ fn code(firmware: &Firmware) -> Range<u64> {
 }
 
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn every_fault_ends_with_its_reason_and_exit_code_on_every_core() {
-    if !ready() {
-        return;
-    }
+    prepare(Machine::default());
     for machine in MACHINES {
         let firmware = crash(machine);
         let code = code(&firmware);
@@ -113,10 +112,9 @@ fn every_fault_ends_with_its_reason_and_exit_code_on_every_core() {
 
 /// A program that hangs: where the machine has a watchdog it ends by it, with the place; elsewhere the host stops the emulator.
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn a_program_that_hangs_is_ended_by_the_watchdog_or_the_host() {
-    if !ready() {
-        return;
-    }
+    prepare(Machine::default());
     for machine in MACHINES {
         let firmware = crash(machine);
         if matches!(machine, Machine::Netduinoplus2 | Machine::Microbit) {
@@ -135,11 +133,10 @@ fn a_program_that_hangs_is_ended_by_the_watchdog_or_the_host() {
 
 /// RISC-V has other exceptions; those that a Cortex-M has no like of are not provoked there.
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn a_riscv_core_gives_its_reasons_too() {
     let machine = Machine::Riscv32;
-    if !ready_for(machine) {
-        return;
-    }
+    prepare(machine);
     let firmware = crash(machine);
     for (argument, code, reason) in [
         ("panic", EXIT_PANIC, "on purpose"),
@@ -154,10 +151,9 @@ fn a_riscv_core_gives_its_reasons_too() {
 
 /// Flash that was never written, on every core: an error of its own. And one flipped bit in each field.
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn erased_and_damaged_flash_is_refused_on_every_core() {
-    if !ready() {
-        return;
-    }
+    prepare(Machine::default());
     let shipped = tests::shipped();
     for machine in MACHINES {
         let firmware = built(machine, Build::Default, Program::Demo);
@@ -190,10 +186,9 @@ fn erased_and_damaged_flash_is_refused_on_every_core() {
 
 /// The device's own parser on flipped bits of the weights.
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn flipped_bits_are_refused_by_the_device() {
-    if !ready() {
-        return;
-    }
+    prepare(Machine::default());
     let step = std::env::var("BN_LENET_FLIP_STEP").map_or(499, |text| text.parse().expect("a number"));
     let model = tests::shipped().model_bytes().len();
     for (machine, build, bytes) in [

@@ -19,7 +19,7 @@ use host_trainer::export::{Channels, ExportRequest, export_weights};
 use host_trainer::model::parameters::Variance;
 use host_trainer::network::text;
 
-use crate::emulator::ready_for;
+use crate::emulator::prepare;
 
 /// Every family of kernels, with channels that fill no whole word, a residual and tables.
 const EVERY_FAMILY: &str = "network every_family
@@ -84,6 +84,7 @@ fn checked(machine: Machine, weights: &WeightsFile, images: &Split) -> EmulateRe
 }
 
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn every_family_gives_the_hosts_bits_on_every_machine() {
     let (file, images) = made(EVERY_FAMILY, 1);
     let general = Family::ALL.into_iter().filter(|family| family.is_general());
@@ -92,9 +93,8 @@ fn every_family_gives_the_hosts_bits_on_every_machine() {
     assert!(missing.is_empty(), "{missing:?}");
     // This one is a Netduino of another name.
     for &machine in Machine::value_variants().iter().filter(|machine| **machine != Machine::OlimexStm32H405) {
-        if ready_for(machine) {
-            checked(machine, &file, &images);
-        }
+        prepare(machine);
+        checked(machine, &file, &images);
     }
 }
 
@@ -112,15 +112,14 @@ fn a_retrained_model_keeps_the_plan_of_the_old_one_or_is_refused() {
 }
 
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn a_large_network_runs_where_it_fits_and_is_refused_elsewhere() {
     let (file, images) = made(LARGE, 2);
     let images = images.first(2);
-    for machine in [Machine::Mps2An386, Machine::Mps2Armv6M].into_iter().filter(|&machine| ready_for(machine)) {
+    for machine in [Machine::Mps2An386, Machine::Mps2Armv6M].into_iter().inspect(|&machine| prepare(machine)) {
         checked(machine, &file, &images);
     }
-    if !ready_for(Machine::Netduinoplus2) {
-        return;
-    }
+    prepare(Machine::Netduinoplus2);
     let request =
         EmulateRequest { weights: &file, machine: Machine::Netduinoplus2, images: &images, build: Build::Default };
     let refused = emulate(&request).unwrap_err();
@@ -157,11 +156,10 @@ fn a_network_of_another_input_wants_its_data_named() {
 
 /// A device with another model of the same plan differs first in the first layer.
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn a_difference_has_its_layer_and_its_place() {
     let machine = Machine::default();
-    if !ready_for(machine) {
-        return;
-    }
+    prepare(machine);
     let ((file, images), (other, _)) = (made(EVERY_FAMILY, 1), made(EVERY_FAMILY, 4));
     assert_eq!(file.header().plan, other.header().plan);
     let inputs = firmware::Inputs { weights: Some(&file), machine, ..Default::default() };

@@ -8,15 +8,15 @@ use bn_core::ops::winograd::POINTS;
 use bn_core::quant::{Pair, SIGMOID_STEP, pack_weights, sigmoid_table, sigmoid_table_uncentred};
 use bn_core::{Image, small};
 use bytemuck::Zeroable;
+use chacha20::ChaCha8Rng;
 use host_trainer::data::{Split, garments};
 use host_trainer::device::emulate::{EmulateReport, EmulateRequest, Machine, emulate_built};
 use host_trainer::device::firmware::{self, Build, Firmware, Inputs, Program};
 use host_trainer::network::Network;
 use host_trainer::quantize::Quantized;
 use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
-use crate::emulator::{random_images, random_weights, ready, ready_for};
+use crate::emulator::{prepare, random_images, random_weights};
 
 /// What runs, and how many models of each kind it is tried on: the Arm cores share their assembly, but not its encoding; the
 /// last two run the portable path.
@@ -167,7 +167,8 @@ fn images(seed: u64) -> Split {
     let mut add = |image: Image| images.push(image);
     [0, 1, 127, 128, 254, 255].into_iter().for_each(|pixel| add([[pixel; 28]; 28]));
     (0..CLASSES).for_each(|class| add(garments::draw(seed, class)));
-    if let Some(dataset) = tests::fashion_mnist() {
+    if cfg!(fashion_mnist) {
+        let dataset = tests::fashion_mnist();
         let start = seed as usize * REAL % (dataset.test.len() - REAL);
         dataset.test.images()[start..start + REAL].iter().for_each(|image| add(*image));
     }
@@ -176,12 +177,11 @@ fn images(seed: u64) -> Split {
 }
 
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn every_path_is_the_hosts_at_the_edges_of_the_proofs() {
     let mut inferences = 0;
     for (machine, build, models) in MACHINES {
-        if !ready_for(machine) {
-            continue;
-        }
+        prepare(machine);
         let device = Device::new(machine, build);
         for (kind, seed) in KINDS.into_iter().flat_map(|kind| (0..models).map(move |seed| (kind, seed))) {
             let model = model(kind, seed);
@@ -251,10 +251,9 @@ fn step_of(table: &str) -> usize {
 /// A comparison that a wrong weight passes would prove nothing: a device with one bit flipped in any table must disagree,
 /// first in the layer that reads it.
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn a_flipped_bit_of_each_table_is_seen() {
-    if !ready() {
-        return;
-    }
+    prepare(Machine::default());
     let model = tests::shipped();
     let good = Streams::of(&model).expect("LeNet's weights");
     let images = images(5);

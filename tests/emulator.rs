@@ -10,6 +10,7 @@ use bn_core::CLASS_NAMES;
 use bn_core::file::WeightsFile;
 use bn_core::lenet::TENSORS;
 use bn_core::network::Role;
+use chacha20::ChaCha8Rng;
 use host_trainer::data::{Split, garments};
 use host_trainer::device::emulate::protocol::EXIT_FAILED;
 use host_trainer::device::emulate::{
@@ -24,28 +25,17 @@ use host_trainer::quantize::{Calibration, quantize};
 use host_trainer::{Error, Result};
 use object::{Object, ObjectSegment, ObjectSymbol};
 use rand::{Rng, RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 /// Drawings that the repository ships: one of each class, of this seed.
 const SHIPPED_DRAWINGS: usize = bn_core::CLASSES;
 const SHIPPED_SEED: u64 = 0;
 
-/// Whether the machine that `cargo emulate` takes unasked, and its target, are there or could be installed.
-pub(crate) fn ready() -> bool {
-    ready_for(Machine::default())
-}
-
-/// Whether a machine and its target are there or could be installed.
-pub(crate) fn ready_for(machine: Machine) -> bool {
-    match ensure(machine) {
-        Ok(()) => true,
-        Err(error) => {
-            let text = error.to_string();
-            let (what, remedy) = text.split_once("; ").unwrap_or((&text, ""));
-            tests::skipped(what, remedy);
-            false
-        }
-    }
+/// Installs a machine's emulator and target where they are not there.
+///
+/// # Panics
+/// Where that is not possible, with the command to type.
+pub(crate) fn prepare(machine: Machine) {
+    ensure(machine).unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// A quantised network with random weights, BatchNorm parts and statistics.
@@ -102,10 +92,9 @@ fn emulated(weights: &WeightsFile, images: &Split) -> EmulateReport {
 
 /// Every logit of random networks on random images, empty and full ones among them.
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn emulator_and_host_agree_to_the_last_bit() {
-    if !ready() {
-        return;
-    }
+    prepare(Machine::default());
     for seed in [1, 2] {
         let images = random_images(&mut ChaCha8Rng::seed_from_u64(seed + 100), 300);
         let report = emulated(&random_weights(seed), &images);
@@ -121,10 +110,9 @@ fn emulator_and_host_agree_to_the_last_bit() {
 
 /// Two runs count the same instructions.
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn counted_instructions_do_not_depend_on_the_run() {
-    if !ready() {
-        return;
-    }
+    prepare(Machine::default());
     let weights = random_weights(1);
     let images = random_images(&mut ChaCha8Rng::seed_from_u64(3), 40);
     let (first, second) = (emulated(&weights, &images), emulated(&weights, &images));
@@ -134,10 +122,9 @@ fn counted_instructions_do_not_depend_on_the_run() {
 /// A hundred rounds in one run: every logit right, the same instructions for the same image, no more stack. `cargo emulate
 /// --repeat 100` does so with the whole test set, a million inferences.
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn a_soak_neither_drifts_nor_grows() {
-    if !ready() {
-        return;
-    }
+    prepare(Machine::default());
     let weights = tests::shipped();
     let images = random_images(&mut ChaCha8Rng::seed_from_u64(7), 32);
     let request =
@@ -152,13 +139,15 @@ fn a_soak_neither_drifts_nor_grows() {
 
 /// The shipped weights on the whole test set.
 #[test]
+#[cfg_attr(
+    not(all(emulators, fashion_mnist)),
+    ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them; needs Fashion-MNIST: `cargo trainer data` fetches it"
+)]
 fn all_test_images_agree_to_the_last_bit() {
-    let Some(dataset) = tests::fashion_mnist() else { return };
+    let dataset = tests::fashion_mnist();
     let weights = tests::shipped();
     for machine in [Machine::default(), Machine::Riscv32, Machine::Wasm32] {
-        if !ready_for(machine) {
-            continue;
-        }
+        prepare(machine);
         let request = EmulateRequest { weights: &weights, machine, images: &dataset.test, build: Build::default() };
         let report = emulate(&request).expect("the emulator runs");
         println!("{}", serde_json::to_string_pretty(&report).expect("a report"));
@@ -205,10 +194,9 @@ fn run_with(program: Program, arguments: &[&str], limit: Duration) -> Result<Out
 
 /// The same file runs on a board: it lies where the chip has its memory, and a probe finds the log.
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn the_elf_fits_the_chip() {
-    if !ready() {
-        return;
-    }
+    prepare(Machine::default());
     for program in [Program::Demo, Program::Evaluate] {
         let elf = object::File::parse(random_firmware(program)).expect("an ELF");
         assert_eq!(elf.architecture(), object::Architecture::Arm);
@@ -226,10 +214,9 @@ fn the_elf_fits_the_chip() {
 }
 
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn the_demo_logs_every_baked_image_and_ends_well() {
-    if !ready() {
-        return;
-    }
+    prepare(Machine::default());
     let outcome = run_with(Program::Demo, &[], Duration::from_secs(60)).expect("the demo runs");
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert_demo_log(&outcome.log, 12);
@@ -237,8 +224,9 @@ fn the_demo_logs_every_baked_image_and_ends_well() {
 
 /// What the repository ships runs as it is.
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn the_shipped_demo_runs() {
-    for machine in [Machine::default(), Machine::Riscv32].into_iter().filter(|&machine| ready_for(machine)) {
+    for machine in [Machine::default(), Machine::Riscv32].into_iter().inspect(|&machine| prepare(machine)) {
         let log = run_demo(&Inputs::default(), machine).expect("the demo runs");
         assert_demo_log(&log, SHIPPED_DRAWINGS);
     }
@@ -279,10 +267,9 @@ fn the_shipped_drawings_are_the_generators() {
 }
 
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn evaluate_refuses_what_it_cannot_read() {
-    if !ready() {
-        return;
-    }
+    prepare(Machine::default());
     // The program's own ELF is no whole number of images.
     for (arguments, text) in [
         (&["absent.bin", "out.bin"][..], "cannot open the file of images"),
@@ -310,10 +297,9 @@ fn build_words(variable: &str, bytes: &[u8]) -> (bool, String) {
 }
 
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn damaged_inputs_fail_the_build_with_the_reason_in_one_line() {
-    if !ready() {
-        return;
-    }
+    prepare(Machine::default());
     let mut flipped = random_weights(6).to_bytes();
     flipped[2000] ^= 1;
     let mut format_2 = random_weights(6).to_bytes();

@@ -8,12 +8,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bn_core::lenet::{CLASSES, PIXELS, TENSORS};
 use bn_core::network::Role;
+use chacha20::ChaCha8Rng;
 use host_trainer::data::Split;
 use host_trainer::data::augment::{self, Augmentation};
 use host_trainer::engine::{Engine, MOMENTUM, Totals};
 use host_trainer::model::parameters::{Parameters, Variance};
 use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use tests::is_bias_before_batch_norm;
 
 pub(crate) use self::steps::*;
@@ -96,8 +96,10 @@ macro_rules! engine_suite {
                 $tolerances
             }
 
+            $crate::engine_suite::engine_suite!(@of_the_data_set [$(#[$attribute])*] trajectory_from_scratch);
+            $crate::engine_suite::engine_suite!(@of_the_data_set [$(#[$attribute])*] trajectory_concise);
             $crate::engine_suite::engine_suite!(@tests [$(#[$attribute])*]
-                trajectory_from_scratch trajectory_concise one_seed_gives_the_same_bits calls_may_be_split
+                one_seed_gives_the_same_bits calls_may_be_split
                 parameters_go_in_and_out only_training_changes_the_model statistics_follow_by_momentum
                 unbiased_is_n_over_n_minus_1 batches_of_one_are_refused partial_batches_are_refused
                 a_nan_ends_the_call evaluation_counts_every_example_once samples_are_shown_as_they_say
@@ -107,6 +109,14 @@ macro_rules! engine_suite {
     };
     (@tests $attributes:tt $($test:ident)*) => {
         $($crate::engine_suite::engine_suite!(@test $attributes $test);)*
+    };
+    // What has a reason to be ignored already needs no other.
+    (@of_the_data_set [] $test:ident) => {
+        $crate::engine_suite::engine_suite!(@test
+            [#[cfg_attr(not(fashion_mnist), ignore = "needs Fashion-MNIST: `cargo trainer data` fetches it")]] $test);
+    };
+    (@of_the_data_set $attributes:tt $test:ident) => {
+        $crate::engine_suite::engine_suite!(@test $attributes $test);
     };
     (@test [$($attributes:tt)*] $test:ident) => {
         #[test]

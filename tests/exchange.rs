@@ -60,8 +60,9 @@ fn onnx_files_that_pytorch_wrote_have_pytorchs_parameters() {
 }
 
 #[test]
+#[cfg_attr(not(fashion_mnist), ignore = "needs Fashion-MNIST: `cargo trainer data` fetches it")]
 fn onnx_files_that_pytorch_wrote_have_pytorchs_logits() {
-    let Some(dataset) = fashion_mnist() else { return };
+    let dataset = fashion_mnist();
     for (name, _) in WRITTEN_BY_PYTORCH {
         for logits in our_logits(&imported(name).checkpoint, &dataset.test.inputs) {
             let worst = largest_difference(&logits, &expected());
@@ -72,9 +73,10 @@ fn onnx_files_that_pytorch_wrote_have_pytorchs_logits() {
 
 /// PyTorch's state_dict in, ONNX out, ONNX Runtime on it: the logits are PyTorch's and ours, on every test image.
 #[test]
+#[ignore = "fetches ONNX Runtime; `.ci/run exchange` runs it"]
 fn onnx_runtime_computes_the_logits_of_exported_files() {
-    let Some(dataset) = fashion_mnist() else { return };
-    let Some(python) = onnx_runtime() else { return };
+    let dataset = fashion_mnist();
+    let python = onnx_runtime();
     let directory = tempfile::tempdir().unwrap();
     let checkpoint = imported("trained.safetensors").checkpoint;
     let forms = [(Form::Unfolded, "unfolded.onnx"), (Form::Folded, "folded.onnx")];

@@ -16,13 +16,13 @@ use bn_core::kernels::pool::Pool;
 use bn_core::kernels::winograd3::Winograd3;
 use bn_core::network::Shape;
 use bn_core::plan::{Family, Kernel, TABLE_WORDS};
+use chacha20::ChaCha8Rng;
 use host_trainer::device::emulate::protocol::{EXIT_OK, LAYER_GUARD, LAYER_GUARDS, LAYER_WORDS};
 use host_trainer::device::emulate::{Machine, Run, run};
 use host_trainer::device::firmware::{Inputs, Program, build_programs};
 use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
-use crate::emulator::ready_for;
+use crate::emulator::prepare;
 
 /// One for each path of the kernels.
 const MACHINES: [Machine; 5] =
@@ -308,6 +308,7 @@ fn drawn(count: usize) -> Vec<Layer> {
 }
 
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn every_family_gives_the_hosts_bits_on_any_shape() {
     let count = std::env::var("BN_LENET_LAYERS").map_or(150, |count| count.parse().expect("a number of layers"));
     let layers = drawn(count);
@@ -319,7 +320,7 @@ fn every_family_gives_the_hosts_bits_on_any_shape() {
     assert_eq!(families.len(), 11, "each family that has windows");
     assert!(families.values().all(|&layers| layers >= count / 6), "{families:?}");
     let words: Vec<u32> = layers.iter().flat_map(Layer::words).collect();
-    for machine in MACHINES.into_iter().filter(|machine| ready_for(*machine)) {
+    for machine in MACHINES.into_iter().inspect(|machine| prepare(*machine)) {
         let firmware = build_programs(&Inputs { machine, ..Inputs::default() }, &[Program::Layers]).expect("it builds");
         let elf = firmware.elf(Program::Layers);
         let directory = elf.parent().expect("a directory");

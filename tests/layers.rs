@@ -15,7 +15,7 @@ use host_trainer::device::emulate::{EmulateReport, LayerProfile, Machine};
 use host_trainer::device::firmware::workspace_root;
 use host_trainer::export::Channels;
 
-use crate::emulator::ready_for;
+use crate::emulator::prepare;
 use crate::zoo_device::{INPUTS, checked, exported, figures_are, thousands};
 
 const PLACE: &str = "docs/layers.md";
@@ -108,9 +108,8 @@ fn rows(matched: &[Vec<Vec<usize>>], count: usize) -> Vec<Vec<usize>> {
 }
 
 /// A network on every core.
-fn section(name: &str, title: &str, best: usize) -> Option<String> {
-    let exported = |core| Some((core, exported(name, Channels::All, core)?));
-    let files = [Core::M4, Core::M3, Core::M0].into_iter().map(exported).collect::<Option<Vec<_>>>()?;
+fn section(name: &str, title: &str, best: usize) -> String {
+    let files = [Core::M4, Core::M3, Core::M0].map(|core| (core, exported(name, Channels::All, core)));
     let reports = CORES.map(|(_, machine, core)| {
         let (_, (file, data)): &(Core, (WeightsFile, _)) = files.iter().find(|of| of.0 == core).expect("a plan");
         checked(file, machine, data.inputs.first(INPUTS))
@@ -139,7 +138,7 @@ fn section(name: &str, title: &str, best: usize) -> Option<String> {
         }
         text += "\n";
     }
-    Some(text + "\n")
+    text + "\n"
 }
 
 fn totals(reports: &[EmulateReport; CORES.len()], theirs: &[Theirs], best: usize) -> String {
@@ -166,9 +165,8 @@ fn totals(reports: &[EmulateReport; CORES.len()], theirs: &[Theirs], best: usize
 #[test]
 #[ignore = "takes minutes; run it with -- --ignored layers::"]
 fn the_page_of_layers_is_what_is_measured() {
-    assert!(CORES.iter().all(|(_, machine, _)| ready_for(*machine)), "every machine is needed");
-    let sections = NETWORKS.iter().map(|&(name, title, best)| section(name, title, best));
-    let Some(sections) = sections.collect::<Option<String>>() else { panic!("the public networks are needed") };
+    CORES.iter().for_each(|(_, machine, _)| prepare(*machine));
+    let sections: String = NETWORKS.iter().map(|&(name, title, best)| section(name, title, best)).collect();
     let page = HEAD.to_owned() + sections.trim_end() + "\n";
     let place = workspace_root().expect("a checkout").join(PLACE);
     figures_are(&place, &fs::read_to_string(&place).unwrap_or_default(), page);

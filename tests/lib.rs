@@ -1,16 +1,14 @@
-//! Helpers of the tests in this package: the real data set, the golden files, how a test says that it was skipped, and
+//! Helpers of the tests in this package: the real data set, the golden files, and
 //! what must hold for every input ([`hostile`]).
 
 pub mod hostile;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use bn_core::file::WeightsFile;
 use bn_core::lenet::TENSORS;
 use bn_core::plan::Goal;
-use host_trainer::Error;
 use host_trainer::data::{self, Dataset, Inputs, Request, Split};
 use host_trainer::device::firmware::shipped_weights;
 use host_trainer::engine::init::kaiming_parameters;
@@ -20,46 +18,24 @@ use host_trainer::model::weights;
 use host_trainer::network::{Network, text};
 use safetensors::{Dtype, SafeTensors};
 
-/// Says on the real stderr, past the capture of the test harness, that a test did not run.
+/// Fashion-MNIST, read once from where the program itself would find it, but never downloaded. Tests that take it are ignored where
+/// `build.rs` does not find it.
 ///
 /// # Panics
-/// If `BN_LENET_REQUIRE_ALL` is 1: then a missing prerequisite is a failure.
-pub fn skipped(what: &str, remedy: &str) {
-    let required = std::env::var("BN_LENET_REQUIRE_ALL").is_ok_and(|value| value == "1");
-    assert!(!required, "{what}; {remedy} (BN_LENET_REQUIRE_ALL=1 makes this a failure)");
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    // The test goes on either way: a closed stderr is no reason to fail.
-    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {what}; {remedy}");
+/// If it is not there, or damaged.
+pub fn fashion_mnist() -> &'static Dataset {
+    static DATASET: OnceLock<Dataset> = OnceLock::new();
+    DATASET.get_or_init(|| {
+        data::load(&Request { download: false, ..Request::default() }).unwrap_or_else(|error| panic!("{error}"))
+    })
 }
 
-/// Fashion-MNIST, read once from where the program itself would find it, but never downloaded; `None` where there is none,
-/// after [`skipped`].
+/// The folder of public networks in ONNX with their inputs and outputs. Tests that take it are ignored where there is none.
 ///
 /// # Panics
-/// If it is there and damaged.
-pub fn fashion_mnist() -> Option<&'static Dataset> {
-    static DATASET: OnceLock<Result<Dataset, Error>> = OnceLock::new();
-    match DATASET.get_or_init(|| data::load(&Request { download: false, ..Request::default() })) {
-        Ok(dataset) => Some(dataset),
-        Err(Error::Missing { what, remedy }) => {
-            skipped(what, remedy);
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
-
-/// The folder of public networks in ONNX with their inputs and outputs, `BN_ZOO_DIR`; `None` where there is none, after
-/// [`skipped`].
-pub fn zoo() -> Option<PathBuf> {
-    let folder = std::env::var_os("BN_ZOO_DIR").map(PathBuf::from).filter(|folder| folder.is_dir());
-    if folder.is_none() {
-        skipped(
-            "the public networks are not there",
-            "set BN_ZOO_DIR to the folder that holds resnet8.onnx and the others",
-        );
-    }
-    folder
+/// If `BN_ZOO_DIR` does not name it.
+pub fn zoo() -> PathBuf {
+    std::env::var_os("BN_ZOO_DIR").expect("set BN_ZOO_DIR to the folder that holds resnet8.onnx and the others").into()
 }
 
 /// The shipped model.

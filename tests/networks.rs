@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use chacha20::ChaCha8Rng;
 use host_trainer::data::{Inputs, Split, Values};
 use host_trainer::engine::Engine;
 use host_trainer::engine::cpu::graph::GraphCpu;
@@ -11,7 +12,6 @@ use host_trainer::engine::reference::Reference;
 use host_trainer::model::parameters::{Parameters, Variance};
 use host_trainer::network::{Network, shipped, text};
 use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use safetensors::{Dtype, SafeTensors};
 use tests::golden;
 

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use ndarray::Array4;
-use tests::skipped;
 
 /// What tests/onnx_runtime.py needs.
 const PACKAGES: [&str; 2] = ["onnxruntime==1.32.0", "numpy==2.4.6"];
@@ -44,21 +43,19 @@ impl Python {
     }
 }
 
-/// `PEERS_PYTHON` or `python3` as it is, or with packages of our own.
-pub(crate) fn onnx_runtime() -> Option<Python> {
+/// `PEERS_PYTHON` or `python3` as it is, or with packages of our own. Tests that take it are ignored unless they are asked for.
+pub(crate) fn onnx_runtime() -> Python {
     let program = PathBuf::from(std::env::var_os("PEERS_PYTHON").unwrap_or_else(|| "python3".into()));
     let as_it_is = Python { program: program.clone(), packages: None };
     if as_it_is.imports() {
-        return Some(as_it_is);
+        return as_it_is;
     }
     let packages = Path::new(env!("CARGO_TARGET_TMPDIR")).join(PACKAGES.join("-"));
     let python = Python { program, packages: Some(packages.clone()) };
     if python.imports() || (install(&as_it_is, &packages) && python.imports()) {
-        return Some(python);
+        return python;
     }
-    let remedy = format!("install python3 with pip, or type: pip install {}", PACKAGES.join(" "));
-    skipped("ONNX Runtime is not there and pip could not fetch it", &remedy);
-    None
+    panic!("install python3 with pip, or type: pip install {}", PACKAGES.join(" "))
 }
 
 /// Fetches the packages beside their place and renames them, so that nobody finds half of them.

@@ -16,7 +16,7 @@ use host_trainer::device::emulate::Machine;
 use host_trainer::device::firmware::{LibraryRequest, build_library, workspace_root};
 use host_trainer::process::{Command, Finished, Shown};
 
-use crate::emulator::ready_for;
+use crate::emulator::prepare;
 
 const GCC: &str = "arm-none-eabi-gcc";
 /// An emulated program ends long before.
@@ -87,10 +87,9 @@ fn run(crate_folder: &Path, file: &WeightsFile) -> String {
 
 /// The second network has other sizes: cargo generates its code anew because the file changed.
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn a_crate_with_three_lines_of_build_script_gives_the_hosts_logits() {
-    if !ready_for(Machine::Mps2An386) {
-        return;
-    }
+    prepare(Machine::Mps2An386);
     let own = copied("own-firmware", "own-firmware");
     run(&own, &tests::any_network().0);
     let said = run(&own, &tests::shipped());
@@ -118,10 +117,9 @@ fn a_crate_with_three_lines_of_build_script_gives_the_hosts_logits() {
 }
 
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn an_embassy_task_gives_the_hosts_logits_while_another_has_its_turns() {
-    if !ready_for(Machine::Mps2An386) {
-        return;
-    }
+    prepare(Machine::Mps2An386);
     let (file, _) = tests::any_network();
     let said = run(&copied("embassy", "embassy"), &file);
     let ticks = said.split(", ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok());
@@ -180,26 +178,15 @@ fn library(folder: &Path, file: &WeightsFile, name: &str, target: &str) -> u64 {
     built.code_bytes
 }
 
-fn has_gcc() -> bool {
-    let there = Command::new(GCC).args(["--specs=rdimon.specs", "--version"]).finish(Shown::Nothing);
-    let there = there.is_ok_and(|finished| finished.status.success());
-    if !there {
-        tests::skipped(
-            "arm-none-eabi-gcc with newlib is not on the PATH",
-            "install it with: apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi",
-        );
-    }
-    there
-}
-
 #[test]
+#[cfg_attr(
+    not(all(emulators, gnu_arm_c)),
+    ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them; needs arm-none-eabi-gcc: apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi"
+)]
 fn c_programs_give_the_hosts_logits_and_refuse_what_cannot_be() {
-    if !has_gcc() {
-        return;
-    }
     let (any, shipped) = (tests::any_network().0, tests::shipped());
     let interface = workspace_root().expect("a checkout").join("tests/own_firmware/interface.c");
-    for core in CORES.iter().filter(|core| ready_for(core.machine)) {
+    for core in CORES.iter().inspect(|core| prepare(core.machine)) {
         let own = copied("c", "c");
         fs::copy(&interface, own.join("interface.c")).expect("a readable file");
         let code = library(&own, &any, "model", core.target);

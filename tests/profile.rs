@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 
+use chacha20::ChaCha8Rng;
 use clap::Parser;
 use host_trainer::cli::{Cli, run};
 use host_trainer::data::{Split, garments};
@@ -11,12 +12,11 @@ use host_trainer::device::firmware::{self, Build, Inputs, Program};
 use host_trainer::model::lenet::to_lenet;
 use host_trainer::model::parameters::Variance;
 use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::Value;
 
-use crate::emulator::{random_images, ready, ready_for};
+use crate::emulator::{prepare, random_images};
 
 /// Instructions of a call, which the counter sees and the log of the function alone does not, and the other way round.
 const CALL: u64 = 12;
@@ -24,10 +24,9 @@ const CALL: u64 = 12;
 const QUADS: u64 = 800;
 
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn the_log_of_executed_instructions_is_what_was_counted() {
-    if !ready() {
-        return;
-    }
+    prepare(Machine::default());
     let weights = tests::shipped();
     let images = random_images(&mut ChaCha8Rng::seed_from_u64(4), 1);
     for (machine, build) in [
@@ -73,10 +72,9 @@ fn the_log_of_executed_instructions_is_what_was_counted() {
 /// IEEE arithmetic in the same order and the same exponential function: f32 on the device is f32 on the host. Promised for
 /// integers alone, and so this test says where it no longer holds.
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn f32_logits_of_the_device_are_the_hosts_and_folding_saves_instructions() {
-    if !ready() {
-        return;
-    }
+    prepare(Machine::default());
     let net = to_lenet(&tests::golden_parameters("trained.safetensors", Variance::Unbiased)).expect("LeNet");
     let drawn = (0..8).map(|class| garments::draw(7, class));
     let images = Split::of_images(drawn.chain([[[0; 28]; 28], [[255; 28]; 28]]).collect(), vec![0; 10]);
@@ -97,10 +95,9 @@ fn f32_logits_of_the_device_are_the_hosts_and_folding_saves_instructions() {
 }
 
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn the_json_has_all_of_it() {
-    if !ready() {
-        return;
-    }
+    prepare(Machine::default());
     let mut out = Vec::new();
     let arguments = "host-trainer emulate --profile --json --images 2 --dataset garments";
     let cli = Cli::try_parse_from(arguments.split(' ')).expect("a command line");
@@ -122,6 +119,7 @@ fn the_json_has_all_of_it() {
 
 /// Inputs from a file, as bytes and as numbers: layer by layer, without labels. What does not fit is refused in one line.
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn inputs_from_a_file_run_layer_by_layer() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let emulate = |machine: &str, inputs: &str| {
@@ -142,7 +140,7 @@ fn inputs_from_a_file_run_layer_by_layer() {
         let file = safetensors::serialize([("input", tensor)], None).expect("one tensor");
         std::fs::write(folder.path().join(name), file).expect("a writable file");
     }
-    for machine in [Machine::default(), Machine::Wasm32].into_iter().filter(|&machine| ready_for(machine)) {
+    for machine in [Machine::default(), Machine::Wasm32].into_iter().inspect(|&machine| prepare(machine)) {
         for name in ["bytes", "numbers"] {
             let report = emulate(machine.name(), name).expect("every bit is the host's");
             assert_eq!((&report["images"], &report["accuracy"]), (&3.into(), &Value::Null), "{report}");

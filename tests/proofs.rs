@@ -5,15 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bn_core::small;
+use chacha20::ChaCha8Rng;
 use host_trainer::device::emulate::{EmulateRequest, Machine, emulate};
 use host_trainer::device::firmware::{Build, workspace_root};
 use host_trainer::device::footprint::{Footprint, footprint};
 use host_trainer::process::{Command, Shown};
 use object::{Object, ObjectSection, SectionFlags};
 use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 
-use crate::emulator::{random_images, ready_for};
+use crate::emulator::{prepare, random_images};
 
 /// A build for a core, as the machine that stands for it runs it, and what an inference takes there.
 struct Core {
@@ -96,9 +96,10 @@ fn loaded(elf: &Path) -> u64 {
 }
 
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn no_panic_is_reachable_in_inference_or_parser() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    for core in CORES.iter().filter(|core| ready_for(core.machine)) {
+    for core in CORES.iter().inspect(|core| prepare(core.machine)) {
         linked(core, &["bn_lenet_parse"], directory.path());
         // The same program must not link once it holds a function that can panic.
         let (success, words) = link(core, &["--undefined=bn_lenet_can_panic"]);
@@ -107,9 +108,10 @@ fn no_panic_is_reachable_in_inference_or_parser() {
 }
 
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn code_and_stack_stay_within_their_budgets() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    for core in CORES.iter().filter(|core| ready_for(core.machine)) {
+    for core in CORES.iter().inspect(|core| prepare(core.machine)) {
         let name = core.name();
         let elf = linked(core, &[], directory.path());
         let Footprint { code, stack, functions, .. } = footprint(&elf, "bn_lenet_predict").expect("a bound");
@@ -125,10 +127,11 @@ fn code_and_stack_stay_within_their_budgets() {
 }
 
 #[test]
+#[cfg_attr(not(emulators), ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them")]
 fn painting_the_stack_finds_the_bound() {
     let weights = tests::shipped();
     let images = random_images(&mut ChaCha8Rng::seed_from_u64(6), 1);
-    for core in CORES.iter().filter(|core| ready_for(core.machine)) {
+    for core in CORES.iter().inspect(|core| prepare(core.machine)) {
         let name = core.name();
         let Core { machine, build, .. } = *core;
         let report = emulate(&EmulateRequest { weights: &weights, machine, build, images: &images }).expect("it runs");

@@ -1,10 +1,12 @@
-//! The README and the documents: the format's table is the format's own, sizes are the network's, every file they point to exists, and
-//! the README stays short.
+//! The README and the documents: the format's table is the format's own, sizes are the network's, every file they point to exists,
+//! every command is understood, and the README stays short.
 
 use std::path::Path;
 
 use bn_core::format::FIELDS;
 use bn_core::lenet::{MACS, TRAINED_PARAMETERS};
+use clap::Parser;
+use host_trainer::cli::Cli;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace")
@@ -17,12 +19,12 @@ fn text(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The README and what lies in `docs`.
+/// README, CONTRIBUTING, and what lies in `docs`.
 fn documents() -> Vec<String> {
     let docs = std::fs::read_dir(root().join("docs")).expect("a folder");
     let names = docs.map(|entry| entry.expect("a readable entry").file_name().to_string_lossy().into_owned());
     let documents = names.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}"));
-    ["README.md".to_owned()].into_iter().chain(documents).collect()
+    ["README.md", "CONTRIBUTING.md"].map(str::to_owned).into_iter().chain(documents).collect()
 }
 
 /// `1888` as `1,888`.
@@ -101,4 +103,34 @@ fn the_pictures_follow_light_and_dark() {
         let text = std::fs::read_to_string(&picture).expect("text");
         assert!(text.contains("prefers-color-scheme: dark") && text.len() < 40_000, "{}", picture.display());
     }
+}
+
+/// The words of a line that a reader may type, as the program gets them.
+fn command_line(line: &str) -> Option<Vec<&str>> {
+    let line = line.split(" #").next().unwrap_or_default().trim();
+    let line = line.strip_prefix("cargo ")?;
+    let verbs = ["demo", "emulate", "board"].iter().any(|verb| line.split(' ').next() == Some(verb));
+    let line = if verbs { Some(line) } else { line.strip_prefix("trainer ") };
+    line.map(|line| ["host-trainer"].into_iter().chain(line.split_whitespace()).collect())
+}
+
+/// What each does is in the tests of its verb; here every verb and flag that a page names must exist.
+#[test]
+fn every_command_of_the_documents_is_understood() {
+    let mut commands = 0;
+    for document in documents() {
+        let text = text(&document);
+        let blocks = text.split("```").skip(1).step_by(2).flat_map(str::lines);
+        let spans = text.split("```").step_by(2).flat_map(|prose| prose.split('`').skip(1).step_by(2));
+        for words in blocks.chain(spans).filter_map(command_line) {
+            // A page may leave out what a verb needs, and write N for a number.
+            if let Err(error) = Cli::try_parse_from(&words) {
+                use clap::error::ErrorKind::{InvalidSubcommand, UnknownArgument};
+                let unknown = [InvalidSubcommand, UnknownArgument].contains(&error.kind());
+                assert!(!unknown, "{document}: {words:?}: {error}");
+            }
+            commands += 1;
+        }
+    }
+    assert!(commands > 30, "{commands} commands");
 }

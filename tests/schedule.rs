@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use chacha20::ChaCha8Rng;
 use host_trainer::data::Dataset;
 use host_trainer::engine::cpu::Cpu;
 use host_trainer::engine::cuda::{Cuda, Level};
@@ -10,7 +11,6 @@ use host_trainer::engine::{Engine, Totals};
 use host_trainer::model::parameters::Variance;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 use tests::fashion_mnist;
 
 const EPOCHS: usize = 10;
@@ -22,19 +22,19 @@ const LEVELS: [Level; 2] = [Level::Graph, Level::Auto];
 /// train losses of 0.26 to 0.29, train accuracies of 0.90 and test accuracies of 0.849 to 0.871, which the constant rate makes
 /// noisy: hence the mean over the last five epochs of five seeds.
 #[test]
-#[ignore = "trains for minutes; run it with --release -- --ignored --nocapture schedule"]
+#[ignore = "trains for minutes; run it with -- --ignored --nocapture schedule"]
 fn reference_reaches_the_accuracy_of_the_book() {
     assert_reaches_the_book(|seed| Box::new(Reference::<f32>::new(seed, Variance::Biased)));
 }
 
 #[test]
-#[ignore = "trains for a minute; run it with --release -- --ignored --nocapture schedule"]
+#[ignore = "trains for a minute; run it with -- --ignored --nocapture schedule"]
 fn cpu_reaches_the_accuracy_of_the_book() {
     assert_reaches_the_book(|seed| Box::new(Cpu::new(seed, Variance::Biased, None)));
 }
 
 #[test]
-#[ignore = "needs an NVIDIA GPU; run it with --release -- --ignored --nocapture cuda"]
+#[ignore = "needs an NVIDIA GPU; run it with -- --ignored --nocapture cuda"]
 fn cuda_reaches_the_accuracy_of_the_book() {
     for level in LEVELS {
         assert_reaches_the_book(|seed| Box::new(Cuda::new(seed, Variance::Biased, level).unwrap()));
@@ -43,9 +43,9 @@ fn cuda_reaches_the_accuracy_of_the_book() {
 
 /// Two runs of the whole schedule from one seed end at the same bits.
 #[test]
-#[ignore = "needs an NVIDIA GPU; run it with --release -- --ignored --nocapture cuda"]
+#[ignore = "needs an NVIDIA GPU; run it with -- --ignored --nocapture cuda"]
 fn cuda_trains_twice_to_the_same_bits() {
-    let Some(dataset) = fashion_mnist() else { return };
+    let dataset = fashion_mnist();
     for level in LEVELS {
         let [first, second] = [0, 0].map(|seed| {
             let mut engine = Cuda::new(seed, Variance::Biased, level).unwrap();
@@ -57,7 +57,7 @@ fn cuda_trains_twice_to_the_same_bits() {
 }
 
 fn assert_reaches_the_book(new: impl Fn(u64) -> Box<dyn Engine>) {
-    let Some(dataset) = fashion_mnist() else { return };
+    let dataset = fashion_mnist();
     let mut accuracies = Vec::new();
     for seed in 0..5 {
         let (train, test) = run(dataset, seed, &mut *new(seed));

@@ -27,8 +27,9 @@ use tests::{fashion_mnist, golden, golden_parameters};
 const LOGITS_ATOL: f32 = 1e-4;
 
 #[test]
+#[cfg_attr(not(fashion_mnist), ignore = "needs Fashion-MNIST: `cargo trainer data` fetches it")]
 fn pytorchs_model_has_pytorchs_accuracy_and_logits() {
-    let Some(dataset) = fashion_mnist() else { return };
+    let dataset = fashion_mnist();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/trained.safetensors");
     let Imported { checkpoint, source, .. } = import(&path, &ImportOptions::default()).unwrap();
     assert_eq!((source, checkpoint.parameters.variance), (Source::Torch, Variance::Unbiased));

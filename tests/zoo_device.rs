@@ -21,7 +21,7 @@ use host_trainer::export::{Channels, ExportRequest, export_weights};
 use host_trainer::model::inference::{dequantized, int8};
 use tests::zoo;
 
-use crate::emulator::ready_for;
+use crate::emulator::prepare;
 use crate::zoo::{Data, STORED};
 
 /// First columns of the table.
@@ -62,8 +62,8 @@ const ROWS: [Row; 8] = [
 
 impl Row {
     /// The row, measured.
-    fn measured(&self) -> Option<String> {
-        let (file, data) = exported(self.name, self.channels, Core::M4)?;
+    fn measured(&self) -> String {
+        let (file, data) = exported(self.name, self.channels, Core::M4);
         let (images, odd) = (data.inputs.first(INPUTS), halves(&data)[1].clone());
         let given = dequantized(&file, &int8(&file, &data.inputs.select(&odd)));
         let error = relative_error(given.values(), odd.iter().flat_map(|&at| data.outputs(at)));
@@ -74,9 +74,7 @@ impl Row {
         let ram = (cost.scratch_bytes + cost.stack_bytes) as usize;
         let [macs, counted, ram, bytes] = [macs, most as usize, ram, file.to_bytes().len()].map(thousands);
         let Self { title, onnx_runtime, cmsis_nn, .. } = self;
-        Some(format!(
-            "| {title} | {macs} | {error:.1e} | {onnx_runtime} | {counted} | {cmsis_nn} | {ram} | {bytes} |\n"
-        ))
+        format!("| {title} | {macs} | {error:.1e} | {onnx_runtime} | {counted} | {cmsis_nn} | {ram} | {bytes} |\n")
     }
 }
 
@@ -86,15 +84,15 @@ fn halves(data: &Data) -> [Vec<usize>; 2] {
 }
 
 /// A network's integers by the plan for a core, and its inputs.
-pub(crate) fn exported(name: &str, channels: Channels<'_>, core: Core) -> Option<(WeightsFile, Data)> {
-    let folder = zoo()?;
+pub(crate) fn exported(name: &str, channels: Channels<'_>, core: Core) -> (WeightsFile, Data) {
+    let folder = zoo();
     let stored = STORED.iter().find(|stored| stored.name == name).expect("a network of the folder");
     let parameters = stored.import(&folder.join(format!("{name}.onnx"))).checkpoint.parameters;
     let data = Data::of(&folder, name, &parameters);
     let calibration = Split { inputs: data.inputs.select(&halves(&data)[0]), labels: Vec::new() };
     let goal = Goal { core, ..Goal::default() };
     let request = ExportRequest { calibration: &calibration, accuracy_limit: 100.0, fine_tuning: None, channels, goal };
-    Some((export_weights(&parameters, &request).expect("integers"), data))
+    (export_weights(&parameters, &request).expect("integers"), data)
 }
 
 /// An emulated run whose every output is the host's.
@@ -121,11 +119,13 @@ pub(crate) fn thousands(number: usize) -> String {
 }
 
 #[test]
+#[cfg_attr(
+    not(all(emulators, zoo)),
+    ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them; needs the public networks: set BN_ZOO_DIR to their folder"
+)]
 fn the_table_of_the_public_networks_is_what_is_measured() {
-    if !ready_for(Machine::Mps2An386) {
-        return;
-    }
-    let Some(rows) = ROWS.iter().map(Row::measured).collect::<Option<String>>() else { return };
+    prepare(Machine::Mps2An386);
+    let rows: String = ROWS.iter().map(Row::measured).collect();
     let table = HEAD.to_owned() + &rows;
     let place = workspace_root().expect("a checkout").join(PLACE);
     let document = fs::read_to_string(&place).expect("the document");
@@ -157,10 +157,14 @@ const CORES: [(Machine, Core); 4] = [
 ];
 
 #[test]
+#[cfg_attr(
+    not(all(emulators, zoo)),
+    ignore = "needs QEMU and Node.js: `cargo trainer doctor` says how to get them; needs the public networks: set BN_ZOO_DIR to their folder"
+)]
 fn a_plan_for_each_core_gives_the_hosts_bits_on_it() {
     for name in ["ds_cnn", "mnist_dw"] {
-        for (machine, core) in CORES.into_iter().filter(|(machine, _)| ready_for(*machine)) {
-            let Some((file, data)) = exported(name, Channels::Live, core) else { return };
+        for (machine, core) in CORES.into_iter().inspect(|(machine, _)| prepare(*machine)) {
+            let (file, data) = exported(name, Channels::Live, core);
             let report = checked(&file, machine, data.inputs.first(INPUTS));
             let families: Vec<&str> = file.steps().iter().map(|step| step.family.name()).collect();
             println!("{name} on {machine}: {:?}; {families:?}", report.cost.map(|cost| cost.instructions_range));
@@ -175,8 +179,8 @@ fn every_stored_input_gives_the_hosts_bits_on_every_machine() {
     let all = Machine::value_variants().iter().copied().filter(|machine| *machine != Machine::OlimexStm32H405);
     let runs: Vec<(Machine, Core)> = all.map(|machine| (machine, Core::M4)).chain(CORES).collect();
     for name in STORED.map(|stored| stored.name) {
-        for (machine, core) in runs.iter().copied().filter(|(machine, _)| ready_for(*machine)) {
-            let Some((weights, Data { inputs, .. })) = exported(name, Channels::Live, core) else { return };
+        for (machine, core) in runs.iter().copied().inspect(|(machine, _)| prepare(*machine)) {
+            let (weights, Data { inputs, .. }) = exported(name, Channels::Live, core);
             let (plan, images) = (core.name(), &Split { inputs, labels: Vec::new() });
             let report = match emulate(&EmulateRequest { weights: &weights, machine, images, build: Build::Default }) {
                 Ok(report) => report,

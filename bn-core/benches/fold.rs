@@ -19,9 +19,9 @@ use bn_core::lenet::{
 };
 use bn_core::ops::{conv2d_f32, linear_f32, sigmoid_f32};
 use bn_core::quant::{CONV_SHIFT, Pair, Quad, SIGMOID_LEN};
+use chacha20::ChaCha8Rng;
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 /// The shipped model.
 static WEIGHTS: &[u8] = include_bytes!("../../firmware-demo/assets/weights.bin");

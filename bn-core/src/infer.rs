@@ -25,8 +25,8 @@ impl<const OUTPUTS: usize, Logit: Copy + Ord> Prediction<'_, OUTPUTS, Logit> {
     }
 
     /// Returns all classes by falling logit; the lowest index comes first on a tie.
-    pub fn ranking(&self) -> heapless::Vec<usize, OUTPUTS> {
-        let mut classes: heapless::Vec<usize, OUTPUTS> = (0..OUTPUTS).collect();
+    pub fn ranking(&self) -> [usize; OUTPUTS] {
+        let mut classes = core::array::from_fn(|class| class);
         classes.sort_unstable_by_key(|&class| (Reverse(self.logits.get(class).copied()), class));
         classes
     }

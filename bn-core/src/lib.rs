@@ -20,6 +20,11 @@
 #[cfg(any(test, feature = "build"))]
 extern crate std;
 
+/// The README's code, compiled and run as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod batch_norm;
 #[cfg(feature = "build")]
 pub mod build;

@@ -1,4 +1,4 @@
-//! What the firmware's programs share: where they run, how they log, count and end. Everything but [`boards`], [`choice`],
+//! What the firmware's programs share: where they run, how they log, count and end. Everything but [`choice`],
 //! [`protocol`] and [`stream`] exists on the device alone.
 //!
 //! | program | what it does |
@@ -15,10 +15,10 @@
 //! follow.
 #![no_std]
 
-pub mod boards;
 pub mod choice;
-pub mod protocol;
 pub mod stream;
+
+pub use firmware_protocol as protocol;
 
 #[cfg(target_os = "none")]
 pub mod arch;

@@ -1,6 +1,6 @@
 //! The curve that chose the integer arithmetic: candidate schemes against images classified differently from f32.
 //!
-//! `cargo run --release -p host-trainer --example schemes -- CHECKPOINT...` quantises each model by each scheme, with bias
+//! `cargo run -p host-trainer --example schemes -- CHECKPOINT...` quantises each model by each scheme, with bias
 //! correction from training images, and runs all test images through a simulation of its integers. The simulation uses
 //! floats that hold what the integers hold; the scheme that won is `bn_core::quant`. Reads the data set,
 //! writes stdout.

@@ -14,6 +14,7 @@ mod cores;
 pub mod data;
 pub mod demo;
 pub mod device;
+pub mod doctor;
 pub mod draw;
 pub mod engine;
 pub mod error;

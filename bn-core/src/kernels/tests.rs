@@ -5,8 +5,8 @@ use std::boxed::Box;
 use std::vec::Vec;
 
 use bytemuck::Zeroable as _;
+use chacha20::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 use super::linear::{BLOCK, Stream};
 use super::winograd5::{self, ImageStream, MapsStream};

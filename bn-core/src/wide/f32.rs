@@ -367,7 +367,7 @@ mod tests {
 
     #[test]
     fn logits_are_those_of_the_textbook() {
-        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        let mut rng = chacha20::ChaCha8Rng::seed_from_u64(1);
         let mut net = Box::new(LeNet::zero());
         for tensor in net.tensors_mut() {
             tensor.iter_mut().for_each(|value| *value += rng.random_range(-0.3..0.3));

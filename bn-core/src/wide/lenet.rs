@@ -443,7 +443,7 @@ mod tests {
     #[test]
     fn logits_are_those_of_the_portable_path() {
         let streams = streams();
-        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        let mut rng = chacha20::ChaCha8Rng::seed_from_u64(1);
         let mut scratch = Box::new(WideInt8Scratch::new());
         let able = each_arch().filter(|&arch| can_multiply_pairs(arch));
         let each = able.map(|arch| Box::new(WideModel::of_arch(&streams, arch))).collect::<Vec<_>>();

@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use super::classify::ClassifyArgs;
 use super::compare::CompareArgs;
+use super::data::DataVerbArgs;
+use super::doctor::DoctorArgs;
 use super::goal_args::GoalArgs;
 use super::init::InitArgs;
 use super::library::LibraryArgs;
@@ -82,6 +84,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Find or fetch a data set, check it, and say where it lies
     Data(DataVerbArgs),
+    /// Say what is here, what is missing, and the command that mends it
+    Doctor(DoctorArgs),
 }
 
 /// `train`.
@@ -358,19 +362,6 @@ pub struct DemoArgs {
     pub out: PathBuf,
     #[command(flatten)]
     pub console: ConsoleArgs,
-}
-
-/// `data`.
-#[derive(Args, Debug)]
-pub struct DataVerbArgs {
-    #[command(flatten)]
-    pub data: DataArgs,
-    /// Say what is there, download nothing
-    #[arg(long)]
-    pub offline: bool,
-    /// Print one JSON object on stdout instead of text
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[cfg(test)]

@@ -2,10 +2,25 @@
 
 use std::io::Write;
 
-use super::args::DataVerbArgs;
+use clap::Args;
+
 use super::output::{self, Table, thousands};
+use super::shared_args::DataArgs;
 use crate::data::{self, own};
 use crate::error::Result;
+
+/// `data`.
+#[derive(Args, Debug)]
+pub struct DataVerbArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Say what is there, download nothing
+    #[arg(long)]
+    pub offline: bool,
+    /// Print one JSON object on stdout instead of text
+    #[arg(long)]
+    pub json: bool,
+}
 
 pub(super) fn run(args: DataVerbArgs, out: &mut dyn Write) -> Result<()> {
     let request = args.data.request(None);

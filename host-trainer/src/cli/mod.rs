@@ -7,6 +7,7 @@ mod classify;
 mod compare;
 mod data;
 mod demo;
+mod doctor;
 mod emulate;
 mod evaluate;
 mod export;
@@ -55,5 +56,6 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<()> {
         Command::Board(args) => board::run(&args),
         Command::Demo(args) => demo::run(args, out),
         Command::Data(args) => data::run(args, out),
+        Command::Doctor(args) => doctor::run(&args, out),
     }
 }

@@ -5,8 +5,8 @@
 
 use super::{Inputs, Values};
 use bn_core::lenet::{IMAGE_SIDE, Image};
+use chacha20::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 /// Bits of a sample that hold the number of the example: 33 million.
 pub const EXAMPLE_BITS: u32 = 25;

@@ -7,11 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use md5::{Digest, Md5};
-use ureq::http::{Response, StatusCode, header};
-use ureq::{Agent, Body};
 
-use super::files::{DataFile, FILES, hex, looks_like_html};
+use super::curl::{Answer, Request};
+use super::files::{DataFile, FILES, looks_like_html};
 use super::locate::{REMEDY, path_in};
 use crate::notice::notice;
 use crate::{Error, Result};
@@ -23,7 +21,7 @@ pub struct Network {
     pub mirrors: Vec<String>,
     /// Refuse plain HTTP, also after a redirect; honour the proxy the environment names.
     pub https_only: bool,
-    /// For finding the host and for connecting, each.
+    /// For finding the host and for connecting, together.
     pub connect: Duration,
     /// For an answer to begin, and between two pieces of it.
     pub stall: Duration,
@@ -47,22 +45,6 @@ impl Network {
             stall: Duration::from_secs(20),
             slowest: 10_000,
         }
-    }
-
-    fn agent(&self, file: &DataFile) -> Agent {
-        let config = Agent::config_builder()
-            .https_only(self.https_only)
-            .http_status_as_error(false)
-            .max_redirects(5)
-            // The files are stored compressed; a server that compressed them once more would hand out other bytes.
-            .accept_encoding("identity")
-            .user_agent(concat!("bn-lenet/", env!("CARGO_PKG_VERSION")))
-            .timeout_resolve(Some(self.connect))
-            .timeout_connect(Some(self.connect))
-            .timeout_recv_response(Some(self.stall))
-            .timeout_per_read(Some(self.stall))
-            .timeout_recv_body(Some(self.stall + Duration::from_secs(file.bytes / self.slowest.max(1))));
-        if self.https_only { config.build().new_agent() } else { config.proxy(None).build().new_agent() }
     }
 }
 
@@ -114,10 +96,9 @@ fn lock(directory: &Path) -> Result<File> {
 
 fn fetch_file(directory: &Path, file: &DataFile, network: &Network) -> Result<()> {
     let part = directory.join(format!("{}.part", file.name));
-    let agent = network.agent(file);
     let mut reasons = Vec::new();
     for mirror in &network.mirrors {
-        let transfer = Transfer { agent: &agent, url: format!("{mirror}{}", file.name), file, part: &part };
+        let transfer = Transfer { network, url: format!("{mirror}{}", file.name), file, part: &part };
         match transfer.run() {
             Ok(()) => {
                 let path = directory.join(file.name);
@@ -156,7 +137,7 @@ fn host(url: &str) -> &str {
 
 /// One file from one mirror.
 struct Transfer<'a> {
-    agent: &'a Agent,
+    network: &'a Network,
     url: String,
     file: &'a DataFile,
     part: &'a Path,
@@ -198,34 +179,38 @@ impl Transfer<'_> {
 
     /// Asks for what is missing beyond the `kept` bytes, and appends it.
     fn request(&self, kept: u64) -> Result<(), Failure> {
-        let mut request = self.agent.get(&self.url);
-        if kept > 0 {
-            request = request.header(header::RANGE, format!("bytes={kept}-"));
-        }
-        let mut response = request.call().map_err(|error| Failure::Broken(explain(&error)))?;
-        let start = match response.status() {
+        let network = self.network;
+        let request = Request {
+            url: &self.url,
+            from: kept,
+            https_only: network.https_only,
+            connect: network.connect,
+            stall: network.stall,
+            total: network.stall + Duration::from_secs(self.file.bytes / network.slowest.max(1)),
+        };
+        let mut answer = request.send().map_err(Failure::Local)?.map_err(Failure::Broken)?;
+        let start = match answer.code() {
             // A server that knows no ranges begins again at the start.
-            StatusCode::OK => 0,
-            StatusCode::PARTIAL_CONTENT if kept > 0 && continues(&response, kept, self.file.bytes) => kept,
-            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
+            200 => 0,
+            206 if kept > 0 && continues(&answer, kept, self.file.bytes) => kept,
+            206 | 416 => {
                 self.discard()?;
                 return Err(Failure::Stale("cannot continue a broken download".into()));
             }
-            status => return Err(Failure::Refused(format!("answered {status}"))),
+            _ => return Err(Failure::Refused(format!("answered {}", answer.status))),
         };
-        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-        if kind.starts_with("text/html") {
+        if answer.header("content-type").starts_with("text/html") {
             return Err(web_page());
         }
-        let announced = response.body().content_length();
+        let announced: Option<u64> = answer.header("content-length").parse().ok();
         // A smaller file is fetched all the same, to see whether it is MNIST's, unless that would cost what is kept.
-        match announced.map(|length| length + start) {
+        match announced.map(|length| length.saturating_add(start)) {
             Some(offered) if offered > self.file.bytes || (offered < self.file.bytes && kept > 0) => {
                 return Err(Failure::Refused(format!("offers {offered} bytes, not {}", self.file.bytes)));
             }
             _ => {}
         }
-        self.receive(&mut response, start)?;
+        self.receive(&mut answer, start)?;
         match self.length()? {
             length if length == self.file.bytes => Ok(()),
             length if self.file.is_mnist(&self.md5()?) => {
@@ -241,7 +226,7 @@ impl Transfer<'_> {
     }
 
     /// Writes the body to the `.part` file from byte `start` on, never beyond the file's size.
-    fn receive(&self, response: &mut Response<Body>, start: u64) -> Result<(), Failure> {
+    fn receive(&self, answer: &mut Answer, start: u64) -> Result<(), Failure> {
         let local = |action, error| Failure::Local(Error::io(action, self.part)(error));
         let mut part = OpenOptions::new()
             .create(true)
@@ -250,24 +235,25 @@ impl Transfer<'_> {
             .open(self.part)
             .map_err(|error| local("create", error))?;
         let bar = progress_bar(self.file, host(&self.url), start);
-        let mut body = response.body_mut().as_reader().take(self.file.bytes - start);
-        let mut buffer = vec![0; 1 << 16];
+        let mut left = self.file.bytes - start;
         let mut first = true;
-        loop {
-            let count = body.read(&mut buffer).map_err(|error| Failure::Broken(explain(&ureq::Error::from(error))))?;
-            if count == 0 {
+        while left > 0 {
+            let mut bytes = answer.read().map_err(Failure::Broken)?;
+            bytes.truncate(left.try_into().unwrap_or(usize::MAX));
+            if bytes.is_empty() {
                 break;
             }
             if std::mem::take(&mut first) {
                 // Only a body that looks right may replace what is kept.
                 if start == 0 {
-                    check_start(&buffer[..count])?;
+                    check_start(&bytes)?;
                 }
                 let to_start = part.set_len(start).and_then(|()| part.seek(SeekFrom::Start(start)));
                 to_start.map_err(|error| local("write", error))?;
             }
-            part.write_all(&buffer[..count]).map_err(|error| local("write", error))?;
-            bar.inc(count as u64);
+            part.write_all(&bytes).map_err(|error| local("write", error))?;
+            bar.inc(bytes.len() as u64);
+            left -= bytes.len() as u64;
         }
         bar.finish_and_clear();
         part.sync_all().map_err(|error| local("write", error))
@@ -294,13 +280,13 @@ impl Transfer<'_> {
 
     fn md5(&self) -> Result<String, Failure> {
         let read = |path: &PathBuf| -> std::io::Result<String> {
-            let mut hash = Md5::new();
+            let mut hash = md5::Context::new();
             let mut file = File::open(path)?;
             let mut buffer = vec![0; 1 << 16];
             loop {
                 match file.read(&mut buffer)? {
-                    0 => return Ok(hex(&hash.finalize())),
-                    count => hash.update(&buffer[..count]),
+                    0 => return Ok(format!("{:x}", hash.finalize())),
+                    count => hash.consume(&buffer[..count]),
                 }
             }
         };
@@ -323,27 +309,13 @@ fn check_start(bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Whether a 206 answer goes on at byte `start` of a file of `total` bytes.
-fn continues(response: &Response<Body>, start: u64, total: u64) -> bool {
-    let range = response.headers().get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok());
-    let Some((range, size)) = range.and_then(|range| range.strip_prefix("bytes ")?.split_once('/')) else {
+fn continues(answer: &Answer, start: u64, total: u64) -> bool {
+    let range = answer.header("content-range").strip_prefix("bytes ");
+    let Some((range, size)) = range.and_then(|range| range.split_once('/')) else {
         return false;
     };
     let first = range.split('-').next().and_then(|first| first.parse().ok());
     first == Some(start) && (size == "*" || size.parse() == Ok(total))
-}
-
-/// A transport error in the words of a user.
-fn explain(error: &ureq::Error) -> String {
-    match error {
-        ureq::Error::HostNotFound => "host not found".into(),
-        ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => "no connection in time".into(),
-        ureq::Error::Timeout(ureq::Timeout::RecvBody) => "too slow".into(),
-        ureq::Error::Timeout(_) => "stalled".into(),
-        // What the standard library says when the system's resolver fails; it has no error kind of its own.
-        ureq::Error::Io(error) if error.to_string().starts_with("failed to lookup address") => "host not found".into(),
-        ureq::Error::Io(error) => error.to_string(),
-        other => other.to_string(),
-    }
 }
 
 /// On a terminal a bar, elsewhere one line a file.

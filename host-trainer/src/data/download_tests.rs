@@ -51,7 +51,7 @@ fn network(mirrors: &[&Server]) -> Network {
 
 /// As [`network`], with little patience.
 fn hasty(mirrors: &[&Server]) -> Network {
-    Network { stall: Duration::from_millis(400), ..network(mirrors) }
+    Network { connect: Duration::from_millis(500), stall: Duration::from_millis(400), ..network(mirrors) }
 }
 
 /// Downloads and expects the right file and nothing beside it.

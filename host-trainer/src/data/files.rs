@@ -1,8 +1,6 @@
 //! The four files of the data set, as their publisher lists them: names, sizes, MD5 sums; and what is known about files that
 //! are often found in their place. Touches no file itself.
 
-use md5::{Digest, Md5};
-
 /// What an IDX file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -85,16 +83,7 @@ impl DataFile {
 
 /// MD5 of bytes, as lower-case hexadecimal digits.
 pub fn md5_hex(bytes: &[u8]) -> String {
-    hex(&Md5::digest(bytes))
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    format!("{:x}", md5::compute(bytes))
 }
 
 /// Whether bytes are the beginning of a web page: what a proxy, a login page or a wrong link hands out in place of a file.

@@ -29,9 +29,20 @@ impl Places {
     /// Those of this process.
     pub fn of_system() -> Self {
         let environment = std::env::var_os(DIRECTORY_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let cache =
-            directories::ProjectDirs::from("", "", "bn-lenet").map(|dirs| dirs.cache_dir().join("fashion-mnist"));
-        Self { environment, cache }
+        Self { environment, cache: user_cache().map(|caches| caches.join("bn-lenet").join("fashion-mnist")) }
+    }
+}
+
+/// Where this system keeps what a user's programs can fetch again.
+fn user_cache() -> Option<PathBuf> {
+    let named = |variable| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || std::env::home_dir().filter(|home| home.is_absolute());
+    if cfg!(windows) {
+        named("LOCALAPPDATA")
+    } else if cfg!(target_os = "macos") {
+        home().map(|home| home.join("Library/Caches"))
+    } else {
+        named("XDG_CACHE_HOME").or_else(|| home().map(|home| home.join(".cache")))
     }
 }
 

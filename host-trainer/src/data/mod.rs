@@ -4,6 +4,7 @@
 //! cache. Every file is checked to its last byte before a pixel of it is used; this module writes to the cache alone.
 
 pub mod augment;
+mod curl;
 pub mod download;
 pub mod files;
 pub mod garments;

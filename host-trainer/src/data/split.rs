@@ -3,8 +3,8 @@
 use bn_core::Image;
 use bn_core::lenet;
 use bn_core::network::Shape;
+use chacha20::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 use crate::engine::normal;
 use crate::network::Network;

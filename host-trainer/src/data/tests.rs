@@ -298,20 +298,15 @@ fn without_a_download_the_places_are_named() {
     assert!(!places.cache.unwrap().exists(), "looking creates nothing");
 }
 
-/// The directory of the real files, where there is one.
-pub(super) fn real_directory() -> Option<PathBuf> {
-    let directory = Places::of_system().environment;
-    if directory.is_none() {
-        let text = "Fashion-MNIST is not there; set FASHION_MNIST_DIR to the directory of its four files";
-        assert_ne!(std::env::var("BN_LENET_REQUIRE_ALL").as_deref(), Ok("1"), "{text}");
-        let _ = writeln!(std::io::stderr(), "SKIPPED {}: {text}", std::thread::current().name().unwrap_or("a test"));
-    }
-    directory
+/// The directory of the real files.
+pub(super) fn real_directory() -> PathBuf {
+    Places::of_system().environment.expect("set FASHION_MNIST_DIR to the directory of the four files of Fashion-MNIST")
 }
 
 #[test]
+#[ignore = "needs FASHION_MNIST_DIR; `.ci/run test` runs it"]
 fn the_real_data_set_loads() {
-    let Some(directory) = real_directory() else { return };
+    let directory = real_directory();
     let request = Request { data_dir: Some(directory.clone()), ..Request::default() };
     let (dataset, summary) = read(&request, &Places::default(), &offline()).unwrap();
     assert_eq!((dataset.train.len(), dataset.test.len()), (60_000, 10_000));
@@ -328,8 +323,9 @@ fn the_real_data_set_loads() {
 }
 
 #[test]
+#[ignore = "needs FASHION_MNIST_DIR; `.ci/run test` runs it"]
 fn real_files_are_refused_when_a_bit_or_their_place_differs() {
-    let Some(real) = real_directory() else { return };
+    let real = real_directory();
     let directory = tempfile::tempdir().unwrap();
     for file in &FILES {
         fs::copy(real.join(file.name), directory.path().join(file.name)).unwrap();
@@ -359,8 +355,9 @@ fn real_files_are_refused_when_a_bit_or_their_place_differs() {
 
 /// The whole way with the real files: two that download at once into one cache, then loading from it.
 #[test]
+#[ignore = "needs FASHION_MNIST_DIR; `.ci/run test` runs it"]
 fn two_at_once_fetch_the_real_files_once() {
-    let Some(real) = real_directory() else { return };
+    let real = real_directory();
     let server = Server::new(move |asked, stream| {
         let bytes = fs::read(real.join(asked.path.trim_start_matches('/')))?;
         serve(&bytes, asked, stream)

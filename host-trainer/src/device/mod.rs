@@ -12,10 +12,10 @@
 //! | `board` | flashing a board, and its log |
 
 pub mod board;
-#[path = "../../../firmware-demo/src/boards.rs"]
-pub mod boards;
 pub mod builds;
 pub mod emulate;
 pub mod firmware;
 pub mod footprint;
 pub mod setup;
+
+pub use firmware_protocol::boards;

@@ -11,6 +11,17 @@ use crate::process::{Command, Shown};
 
 /// The compiler's name for the microcontroller: Cortex-M4 with its floating point unit.
 pub const TARGET: &str = "thumbv7em-none-eabihf";
+/// The targets that networks are built for, as rust-toolchain.toml names them.
+pub const CORE_TARGETS: [&str; 6] = [
+    "thumbv6m-none-eabi",
+    "thumbv7m-none-eabi",
+    TARGET,
+    "thumbv8m.main-none-eabihf",
+    "riscv32imc-unknown-none-elf",
+    "wasm32-unknown-unknown",
+];
+/// How to get probe-rs, which comes from its own sources.
+pub const PROBE_RS_COMMAND: &str = "cargo install probe-rs-tools --locked";
 /// A program of another project, and how to get it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Tool {
@@ -42,6 +53,9 @@ pub const QEMU_RISCV: Tool = Tool {
     brew: "qemu",
     page: "https://www.qemu.org/download",
 };
+/// What downloads.
+pub const CURL: Tool =
+    Tool { name: "curl", what: "curl", apt: "curl", brew: "curl", page: "https://curl.se/download.html" };
 /// What runs WebAssembly modules.
 pub const NODE: Tool =
     Tool { name: "node", what: "Node.js", apt: "nodejs", brew: "node", page: "https://nodejs.org/en/download" };
@@ -81,7 +95,7 @@ pub fn ensure_tool(tool: &Tool) -> Result<()> {
     if is_whole(tool.name)? {
         return Ok(());
     }
-    let system = System { root: is_root(), apt: is_there("apt-get"), brew: is_there("brew") };
+    let system = System::of_this();
     let what = format!("{} is not on the PATH", tool.name);
     match plan(tool, system) {
         Plan::Ask(remedy) => Err(Error::Missing { what, remedy }),
@@ -110,9 +124,7 @@ pub fn ensure_probe_rs() -> Result<()> {
     }
     Err(Error::Missing {
         what: "probe-rs, which flashes the board, is not on the PATH".into(),
-        remedy:
-            "type: cargo install probe-rs-tools --locked (or see https://probe.rs/docs/getting-started/installation)"
-                .into(),
+        remedy: format!("type: {PROBE_RS_COMMAND} (or see https://probe.rs/docs/getting-started/installation)"),
     })
 }
 
@@ -124,6 +136,20 @@ struct System {
     root: bool,
     apt: bool,
     brew: bool,
+}
+
+impl System {
+    fn of_this() -> Self {
+        Self { root: is_root(), apt: is_there("apt-get"), brew: is_there("brew") }
+    }
+}
+
+/// The command that installs a tool here, or what to do where there is none.
+pub fn command_for(tool: &Tool) -> String {
+    match plan(tool, System::of_this()) {
+        Plan::Run(command) => command.join(" "),
+        Plan::Ask(words) => words.trim_start_matches("type: ").to_owned(),
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -171,7 +197,8 @@ fn is_root() -> bool {
     output(Command::new("id").args(["-u"])).is_some_and(|id| id.trim() == "0")
 }
 
-fn target_is_installed(target: &str) -> bool {
+/// Whether the compiler has the libraries of a target.
+pub fn target_is_installed(target: &str) -> bool {
     let mut rustc = Command::new("rustc").args(["--print", "sysroot"]);
     if let Ok(root) = firmware::workspace_root() {
         // There rustup finds the pinned toolchain.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bn_core::network::{Parameter, Role};
+use chacha20::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 use crate::data::{Inputs, Values};
 use crate::model::parameters::{Parameters, Variance};

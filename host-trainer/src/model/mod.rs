@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `parameters` | every number of a model, as it passes between engines, checkpoints and the exporter |
 //! | `fold` | BatchNorm and preprocessing folded away, for any network |
+//! | `half` | numbers of 16 bits |
 //! | `lenet` | a model as bn-core's LeNet |
 //! | `state_dict` | taking these numbers out of a safetensors file |
 //! | `weights` | a `weights.bin` on disk |
@@ -11,6 +12,7 @@
 //! | `inference` | bn-core's inference over many images, on all cores |
 
 pub mod fold;
+pub(crate) mod half;
 pub mod inference;
 pub mod input;
 pub mod lenet;

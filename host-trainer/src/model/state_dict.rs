@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use bn_core::network::{Parameter, Role};
-use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
+use super::half::{bf16, f16};
 use crate::error::{Error, Result};
 
 /// A safetensors file whose header is sound.
@@ -66,8 +66,8 @@ impl<'a> StateDict<'a> {
         }
         let values = match tensor.dtype() {
             Dtype::F64 => tensor.data().as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect(),
-            Dtype::F16 => tensor.data().as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f64()).collect(),
-            Dtype::BF16 => tensor.data().as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f64()).collect(),
+            Dtype::F16 => tensor.data().as_chunks().0.iter().map(|&b| f16(u16::from_le_bytes(b))).collect(),
+            Dtype::BF16 => tensor.data().as_chunks().0.iter().map(|&b| bf16(u16::from_le_bytes(b))).collect(),
             _ => tensor.data().as_chunks().0.iter().map(|&b| f64::from(f32::from_le_bytes(b))).collect::<Vec<_>>(),
         };
         check_values(name, role, &values).map_err(|problem| self.damaged(problem))?;

@@ -192,7 +192,7 @@ mod tests {
 
     /// Inputs that share a common part, as activations do, and a row of weights.
     fn example(seed: u64, size: usize) -> (Vec<f64>, Covariance) {
-        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+        let mut rng = chacha20::ChaCha8Rng::seed_from_u64(seed);
         let mut rows = Vec::new();
         for _ in 0..200 {
             let common: f32 = rng.random();

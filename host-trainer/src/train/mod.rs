@@ -34,10 +34,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use md5::{Digest, Md5};
+use chacha20::ChaCha8Rng;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 
 use crate::data::augment;
 use crate::data::{Dataset, Inputs, Split};
@@ -283,13 +282,13 @@ fn held_out_digest(dataset: &Dataset, count: usize) -> String {
     let left = train.len() - count;
     let (held_out, rest) = ((train, left..train.len()), (train, 0..left));
     let test = if count == 0 { (test, 0..test.len()) } else { held_out };
-    let mut md5 = Md5::new();
+    let mut md5 = md5::Context::new();
     for (split, range) in [rest, test] {
-        md5.update((range.len() as u64).to_le_bytes());
-        md5.update(split.inputs.bytes(range.clone()));
-        md5.update(split.labels.get(range).unwrap_or_default());
+        md5.consume((range.len() as u64).to_le_bytes());
+        md5.consume(split.inputs.bytes(range.clone()));
+        md5.consume(split.labels.get(range).unwrap_or_default());
     }
-    md5.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", md5.finalize())
 }
 
 /// Trains from where `state` stands to the end of its recipe, or until the watcher stops it.

@@ -185,7 +185,7 @@ mod tests {
     use crate::network::Network;
 
     fn examples(count: usize) -> Split {
-        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(4);
+        let mut rng = chacha20::ChaCha8Rng::seed_from_u64(4);
         let mut images = vec![[[0u8; 28]; 28]; count];
         for image in &mut images {
             // Of different brightness, lest a pool sees nearly the same everywhere and f32's rounding is all that varies.

@@ -2,10 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 
-use crate::data::files::hex;
 use crate::engine::cpu::graph::GraphCpu;
 use crate::engine::taught::Taught;
 use crate::engine::{Engine, Task};
@@ -107,8 +105,8 @@ impl Teacher {
 }
 
 fn digest(parameters: &Parameters) -> String {
-    let mut md5 = Md5::new();
-    md5.update(text::print(&parameters.network));
-    parameters.tensors.iter().flatten().for_each(|&value| md5.update((value as f32).to_le_bytes()));
-    hex(&md5.finalize())
+    let mut md5 = md5::Context::new();
+    md5.consume(text::print(&parameters.network));
+    parameters.tensors.iter().flatten().for_each(|&value| md5.consume((value as f32).to_le_bytes()));
+    format!("{:x}", md5.finalize())
 }

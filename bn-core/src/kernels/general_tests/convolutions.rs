@@ -2,8 +2,8 @@
 
 use std::vec::Vec;
 
+use chacha20::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 use super::{CASES, Map, each, finish, output, range, results, shape, switches, window, window3};
 use crate::kernels::conv::{self, Conv};

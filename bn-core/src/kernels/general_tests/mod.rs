@@ -6,8 +6,8 @@ mod others;
 
 use std::vec::Vec;
 
+use chacha20::ChaCha8Rng;
 use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
 
 use super::add::{self, Add};
 use super::conv::{self, Conv};

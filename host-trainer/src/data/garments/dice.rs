@@ -1,7 +1,7 @@
 //! Random numbers for the drawings: ChaCha8, one independent stream a drawing, so that images can be drawn in any order.
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use chacha20::ChaCha8Rng;
+use chacha20::rand_core::{Rng, SeedableRng};
 
 /// The random choices of one drawing. The conversions to ranges are our own: a library's may change with its version.
 pub(super) struct Dice(ChaCha8Rng);

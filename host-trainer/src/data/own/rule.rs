@@ -1,8 +1,8 @@
 //! Which examples test, where the data does not say: a seeded share of each class, or the last ones.
 
+use chacha20::ChaCha8Rng;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Split;

@@ -10,8 +10,6 @@ mod log;
 mod machine;
 mod node;
 mod profile;
-#[path = "../../../../firmware-demo/src/protocol.rs"]
-pub mod protocol;
 mod qemu;
 mod report;
 mod run;
@@ -37,6 +35,8 @@ use crate::notice::notice;
 use compare::{Comparison, compare};
 use shard::{Model, Results, Shard, Task};
 use trace::Trace;
+
+pub use firmware_protocol as protocol;
 
 pub(crate) use codes::Codes;
 pub use compare::{Difference, Place};

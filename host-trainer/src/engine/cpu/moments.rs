@@ -186,7 +186,7 @@ mod tests {
         type Output = ();
 
         fn with_simd<S: Simd>(self, simd: S) {
-            let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+            let mut rng = chacha20::ChaCha8Rng::seed_from_u64(1);
             // One all white: the largest sums there are.
             let images: Vec<Map<u8, IMAGE_SIDE>> = (0..S::F32_LANES)
                 .map(|n| [[0; IMAGE_SIDE]; IMAGE_SIDE].map(|row| row.map(|_| if n == 0 { 255 } else { rng.random() })))

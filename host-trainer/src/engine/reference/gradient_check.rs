@@ -1,8 +1,8 @@
 //! For tests: a backward pass against central differences of its forward pass, in f64.
 
+use chacha20::ChaCha8Rng;
 use ndarray::{Array, Dimension, Zip};
 use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 /// Half the distance of a central difference: near the cube root of f64's precision, where rounding and curvature balance.
 const STEP: f64 = 1e-5;

@@ -3,10 +3,10 @@
 use std::path::{Component, Path};
 
 use bn_core::network::MAX_VALUES;
-use half::{bf16, f16};
 
 use super::proto::{BFLOAT16, BOOL, DOUBLE, EXTERNAL, FLOAT, FLOAT16, INT32, INT64, TensorProto};
 use crate::files;
+use crate::model::half::{bf16, f16};
 
 /// The most axes of a tensor.
 pub(super) const MOST_AXES: usize = 8;
@@ -96,8 +96,8 @@ fn of_bytes(kind: i32, bytes: &[u8]) -> Result<Vec<f64>, String> {
         INT64 => bytes.as_chunks().0.iter().map(|&b| i64::from_le_bytes(b) as f64).collect(),
         INT32 => bytes.as_chunks().0.iter().map(|&b| f64::from(i32::from_le_bytes(b))).collect(),
         BOOL => bytes.iter().map(|&b| f64::from(b)).collect(),
-        FLOAT16 => two().map(|&b| f16::from_le_bytes(b).to_f64()).collect(),
-        _ => two().map(|&b| bf16::from_le_bytes(b).to_f64()).collect(),
+        FLOAT16 => two().map(|&b| f16(u16::from_le_bytes(b))).collect(),
+        _ => two().map(|&b| bf16(u16::from_le_bytes(b))).collect(),
     })
 }
 
@@ -109,8 +109,8 @@ fn of_fields(kind: i32, proto: &TensorProto) -> Result<Vec<f64>, String> {
         DOUBLE => proto.double_data.clone(),
         INT64 => proto.int64_data.iter().map(|&v| v as f64).collect(),
         INT32 | BOOL => proto.int32_data.iter().map(|&v| f64::from(v)).collect(),
-        FLOAT16 => bits().map(|b| f16::from_bits(b).to_f64()).collect(),
-        _ => bits().map(|b| bf16::from_bits(b).to_f64()).collect(),
+        FLOAT16 => bits().map(f16).collect(),
+        _ => bits().map(bf16).collect(),
     })
 }
 

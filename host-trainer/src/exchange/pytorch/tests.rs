@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use half::{bf16, f16};
-
 use super::super::{Imported, import};
 use super::*;
 use crate::network::{shipped, text};
@@ -32,6 +30,12 @@ impl Spec<'_> {
     }
 }
 
+/// The half below a number of more than one.
+fn f16_near(value: f64) -> u16 {
+    let exponent = value.log2().floor();
+    (exponent as u16 + 15) << 10 | ((value / exponent.exp2() - 1.0) * 1024.0) as u16
+}
+
 /// A `state_dict` whose tensor `i` holds `i + 1, i + 1.1, ...`, under the names and shapes that `rename` makes of ours.
 fn write(path: &Path, network: &Network, dtype: Dtype, rename: impl Fn(&Spec<'_>) -> Option<(String, Vec<usize>)>) {
     let mut named = Vec::new();
@@ -40,8 +44,10 @@ fn write(path: &Path, network: &Network, dtype: Dtype, rename: impl Fn(&Spec<'_>
         let count = parameter.dims.len();
         let bytes: Vec<u8> = match dtype {
             Dtype::F64 => (0..count).flat_map(|i| value(i).to_le_bytes()).collect(),
-            Dtype::F16 => (0..count).flat_map(|i| f16::from_f64(value(i)).to_le_bytes()).collect(),
-            Dtype::BF16 => (0..count).flat_map(|i| bf16::from_f64(value(i)).to_le_bytes()).collect(),
+            Dtype::F16 => (0..count).flat_map(|i| f16_near(value(i)).to_le_bytes()).collect(),
+            Dtype::BF16 => {
+                (0..count).flat_map(|i| ((value(i) as f32).to_bits() >> 16).to_le_bytes()[..2].to_vec()).collect()
+            }
             _ => (0..count).flat_map(|i| (value(i) as f32).to_le_bytes()).collect(),
         };
         let module = network.module(parameter.node);

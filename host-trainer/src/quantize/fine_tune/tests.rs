@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use bn_core::{FoldedLeNet, Image};
+use chacha20::ChaCha8Rng;
 use rand::{Rng, RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::data::Split;

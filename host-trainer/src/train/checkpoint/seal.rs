@@ -1,8 +1,6 @@
 //! A digest over a whole checkpoint, in the checkpoint: safetensors has none, and one flipped bit of a weight is a weight
 //! too. It finds damage, not forgery. Touches no file.
 
-use md5::{Digest, Md5};
-
 /// What stands before the digest: JSON within a string of JSON.
 const BEFORE: &[u8] = br#"\"digest\":\""#;
 /// What is digested in the digest's own place, and what a file has there that was not sealed.
@@ -28,9 +26,9 @@ fn place(bytes: &[u8]) -> Option<usize> {
 
 /// Of everything, with the blank in the digest's place.
 fn digest(bytes: &[u8], place: usize) -> String {
-    let mut md5 = Md5::new();
-    md5.update(&bytes[..place]);
-    md5.update(BLANK);
-    md5.update(&bytes[place + BLANK.len()..]);
-    md5.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut md5 = md5::Context::new();
+    md5.consume(&bytes[..place]);
+    md5.consume(BLANK);
+    md5.consume(&bytes[place + BLANK.len()..]);
+    format!("{:x}", md5.finalize())
 }

@@ -6,8 +6,8 @@ use bn_core::kernels::depthwise::{self, Depthwise};
 use bn_core::kernels::depthwise3::Depthwise3;
 use bn_core::kernels::packed::HALVES;
 use bn_core::plan::{Goal, needs_table, plan};
+use chacha20::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
-use rand_chacha::ChaCha8Rng;
 
 use super::super::{agree, intervals::intervals};
 use super::*;

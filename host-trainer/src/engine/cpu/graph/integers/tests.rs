@@ -4,8 +4,8 @@ use bn_core::kernels::packed::Window;
 use bn_core::kernels::pool::Pool;
 use bn_core::network::Shape;
 use bn_core::quant::{SIGMOID_LEN, requantize};
+use chacha20::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 use super::*;
 

@@ -1,5 +1,5 @@
-//! What the firmware and the host say to each other, defined once: the host's crate includes this file too. Plain bytes in
-//! little-endian order; no I/O happens here.
+//! What the firmware and the host say to each other, and the boards that both know. Plain bytes in little-endian order; no I/O
+//! happens here.
 //!
 //! | file | contents |
 //! |---|---|
@@ -10,6 +10,9 @@
 //! | layers, streamed to `layers` | for each [`LAYER_WORDS`] words, its table if it has one, its stream, what it reads, what is added, and what its results replace |
 //! | results, written by `layers` | for each what its results replaced, and twice [`LAYER_GUARDS`] words that lie behind that and behind what it works in |
 //! | results, written by `float` | for each image a [`FloatRecord`] |
+#![no_std]
+
+pub mod boards;
 
 use bn_core::lenet::CLASSES;
 

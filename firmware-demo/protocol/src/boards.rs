@@ -1,5 +1,4 @@
-//! The boards that the firmware is built for, and which networks their memories hold. The build script and the host's crate
-//! include this file too. No I/O happens here.
+//! The boards that the firmware is built for, and which networks their memories hold.
 
 /// A board, or what an emulator models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
