@@ -34,17 +34,25 @@ global_asm!(
 #[cfg(bn_lenet_arch = "armv7m")]
 global_asm!(
     include_str!("function.s"),
+    include_str!("products_armv7m.s"),
     include_str!("winograd5/armv7m/transform.s"),
     include_str!("winograd5/armv7m/conv.s"),
     include_str!("linear/armv7m/linear.s"),
+    include_str!("pointwise/armv7m/pointwise.s"),
+    include_str!("depthwise3/armv7m/depthwise3.s"),
     include_str!("conv/cortex_m/armv7m.s"),
     include_str!("conv/cortex_m/conv.s"),
+    include_str!("conv/cortex_m/eight.s"),
     options(raw)
 );
 #[cfg(bn_lenet_arch = "armv6m")]
 global_asm!(
+    include_str!("function_armv6m.s"),
+    include_str!("products_armv6m.s"),
     include_str!("winograd5/armv6m/transform.s"),
     include_str!("winograd5/armv6m/conv.s"),
     include_str!("linear/armv6m/linear.s"),
+    include_str!("pointwise/armv6m/pointwise.s"),
+    include_str!("depthwise3/armv6m/depthwise3.s"),
     options(raw)
 );

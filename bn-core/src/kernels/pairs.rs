@@ -4,6 +4,9 @@
 //! Of each two channels stand their start values, their weights `[point][word of four codes][channel][codes 0 and 2, 1 and 3]`, two
 //! int16 a word, their multipliers, and where a map is added, that map's factors. Multipliers may stand before weights.
 
+#[cfg(any(bn_lenet_arch = "armv7m", bn_lenet_arch = "armv6m"))]
+mod cortex_m;
+
 use super::Fault;
 use super::conv::PAIR;
 use super::packed::{Epilogue, LANES, Window, check_multiplier, check_sums};
@@ -158,14 +161,39 @@ impl Pairs {
     }
 }
 
-/// Adds the products of one point at two places and of two channels, `[word of four codes]`: codes 0 and 2 at both places, 1 and 3 at
-/// both; weights of codes 0 and 2, 1 and 3 of one channel, then of the other.
+/// Two sums of a channel, one for each of two places.
+pub(super) type Places = [i32; 2];
+
+/// Sums of two channels that go on from one point to the next, after each point: of the first channel and of the second. Each point
+/// has as many words `[word of four codes]`: codes 0 and 2 at both places, 1 and 3 at both; weights of codes 0 and 2, 1 and 3 of one
+/// channel, then of the other.
 #[inline(always)]
-pub(super) fn add_products(sums: &mut [[i32; 2]; PAIR], codes: &[u32], weights: &[u32]) {
+pub(super) fn chain(start: [Places; PAIR], [codes, weights]: [&[u32]; 2], first: &mut [Places], second: &mut [Places]) {
+    let words = codes.len() / first.len().max(1);
+    #[cfg(any(bn_lenet_arch = "armv7m", bn_lenet_arch = "armv6m"))]
+    if words.is_multiple_of(4)
+        && words > 0
+        && codes.len() == words * first.len()
+        && codes.len() == weights.len()
+        && first.len() == second.len()
+    {
+        return cortex_m::chain(start, [codes, weights], words / 4, [first, second]);
+    }
+    let mut sums = start;
+    let points = codes.chunks_exact(words.max(1)).zip(weights.chunks_exact(words.max(1)));
+    for ((first, second), (codes, weights)) in first.iter_mut().zip(second).zip(points) {
+        add_products(&mut sums, codes, weights);
+        [*first, *second] = sums;
+    }
+}
+
+/// Adds the products of one point.
+#[inline(always)]
+fn add_products(sums: &mut [Places; PAIR], codes: &[u32], weights: &[u32]) {
     let codes = bytemuck::must_cast_slice::<u32, [i16; 2]>(codes).as_chunks::<4>().0;
     let weights = bytemuck::must_cast_slice::<u32, [i16; 2]>(weights).as_chunks::<4>().0;
     // Channel by channel: the sums of both would not fit a core's registers beside what they are made of.
-    let add = |sums: &mut [i32; 2], of: fn(&[[i16; 2]; 4]) -> [[i16; 2]; 2]| {
+    let add = |sums: &mut Places, of: fn(&[[i16; 2]; 4]) -> [[i16; 2]; 2]| {
         for ([even0, even1, odd0, odd1], weights) in codes.iter().zip(weights) {
             let [even, odd] = of(weights);
             for (w, at0, at1) in [(even, even0, even1), (odd, odd0, odd1)] {

@@ -36,6 +36,10 @@ unsafe extern "C" {
     fn bn_lenet_conv_four(products: &Products);
     fn bn_lenet_conv_four_sums(products: &Products);
     fn bn_lenet_conv_four_halves(products: &Products);
+    #[cfg(bn_lenet_arch = "armv7m")]
+    fn bn_lenet_conv_eight(products: &Products);
+    #[cfg(bn_lenet_arch = "armv7m")]
+    fn bn_lenet_conv_eight_halves(products: &Products);
 }
 
 /// What stands behind the sums.

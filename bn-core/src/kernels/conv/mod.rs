@@ -11,6 +11,8 @@
 //!
 //! The map that is added stands before the one rounding: `sum = start + 256 * sum of weight * code + factor * added code`.
 
+#[cfg(bn_lenet_arch = "armv6m")]
+mod armv6m;
 #[cfg(any(bn_lenet_arch = "cortex_m_dsp", bn_lenet_arch = "armv7m"))]
 mod cortex_m;
 pub mod portable;
@@ -19,9 +21,11 @@ use super::packed::{Epilogue, Input, LANES, Window, check_multiplier, check_sums
 use super::{Core, Fault};
 use crate::quant::LINEAR_WEIGHT_MAX;
 
+#[cfg(bn_lenet_arch = "armv6m")]
+pub use armv6m::conv;
 #[cfg(any(bn_lenet_arch = "cortex_m_dsp", bn_lenet_arch = "armv7m"))]
 pub use cortex_m::conv;
-#[cfg(not(any(bn_lenet_arch = "cortex_m_dsp", bn_lenet_arch = "armv7m")))]
+#[cfg(bn_lenet_arch = "portable")]
 pub use portable::conv;
 
 /// Channels that are computed side by side, and stand by turns, where a layer has several positions; where it has one, twice as many.
@@ -132,7 +136,10 @@ impl Conv {
         let (groups, quads, is_alone) = (self.groups(), self.quads(), !self.halves && !self.table);
         if self.window.positions() == 1 {
             let [quad, group, behind, gathered] =
-                core.plain([[19, 232, 180, 129], [97, 318, 189, 16], [71, 153, 100, 38]]);
+                core.plain([[36, 40, 600, 20], [60, 330, 440, 16], [71, 153, 100, 38]]);
+            // An M3 stores whole groups of results as they are.
+            let is_alone =
+                is_alone || matches!(core, Core::M3) && !self.table && self.channels.is_multiple_of(MOST_GROUP);
             return groups * (quads * quad + group + if is_alone { 0 } else { behind }) + gathered * quads;
         }
         let [positions, quad, group, added, behind] =

@@ -64,22 +64,27 @@ impl<'a, const GROUP: usize> Run<'a, GROUP> {
             gather(window, self.maps.input(words), self.zeros, from, patch, lane);
             from = next(window, from);
         }
-        let is_plain = !self.shape.adds && !self.shape.halves;
         for (at, group) in self.channels.chunks_exact(self.shape.group_words().max(1)).enumerate() {
             let Some(group) = Group::of(self.shape, group) else { return from };
             let sums = products::<TILE, SLOTS, GROUP>(group.start, group.weights, patch);
             for (o, sums) in sums.into_iter().enumerate() {
-                if is_plain {
-                    self.put_codes([GROUP * at + o, position], &sums, group.multiplier[o]);
-                } else {
-                    self.put([GROUP * at + o, position], &sums, group.multiplier[o], group.adds[o]);
-                }
+                self.put_of([GROUP * at + o, position], &sums, group.multiplier[o], group.adds[o]);
             }
         }
         from
     }
 
     /// What stands behind the sums of a channel at neighbouring positions.
+    #[inline(always)]
+    pub(super) fn put_of(&mut self, at: [usize; 2], sums: &[i32], multiplier: u32, adds: u32) {
+        if self.shape.adds || self.shape.halves {
+            self.put(at, sums, multiplier, adds);
+        } else {
+            self.put_codes(at, sums, multiplier);
+        }
+    }
+
+    /// The same, where something is added or results are values.
     #[inline(never)]
     pub(super) fn put(&mut self, [channel, position]: [usize; 2], sums: &[i32], multiplier: u32, adds: u32) {
         let positions = self.shape.window.positions();

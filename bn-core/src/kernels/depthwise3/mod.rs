@@ -6,6 +6,8 @@
 //! holds the codes of two rows meets both of its weights at once. Where all multipliers are [`SHIFT_MULTIPLIER`] the last step is a
 //! shift, with the same bits.
 
+#[cfg(any(bn_lenet_arch = "armv7m", bn_lenet_arch = "armv6m"))]
+mod cortex_m;
 #[cfg(bn_lenet_arch = "cortex_m_dsp")]
 mod cortex_m_dsp;
 pub mod portable;
@@ -16,9 +18,11 @@ use super::depthwise::Depthwise;
 use super::packed::{Epilogue, LANES, Window, check_multiplier, check_sums};
 use super::{Core, Fault};
 
+#[cfg(any(bn_lenet_arch = "armv7m", bn_lenet_arch = "armv6m"))]
+pub use cortex_m::depthwise3;
 #[cfg(bn_lenet_arch = "cortex_m_dsp")]
 pub use cortex_m_dsp::depthwise3;
-#[cfg(not(bn_lenet_arch = "cortex_m_dsp"))]
+#[cfg(bn_lenet_arch = "portable")]
 pub use portable::depthwise3;
 
 /// A multiplier that is a shift by 12 bits. A layer whose multipliers all are this one takes fewer instructions.
@@ -63,7 +67,8 @@ impl Depthwise3 {
         self.window.reach(self.window.output)[1]
     }
 
-    /// Words that it works in: for each column and each of four channels two pairs of rows; and a row beyond the map.
+    /// Words that it works in: for each column and each of four channels two pairs of rows, or of all four eight rows; and a row beyond
+    /// the map.
     pub const fn scratch_words(&self) -> usize {
         2 * LANES * self.columns() + self.window.input.width
     }
@@ -89,10 +94,17 @@ impl Depthwise3 {
 
     /// Likewise on the others.
     const fn plain_cost(&self, core: Core) -> usize {
-        let Window { input, output, stride, .. } = self.window;
-        let [result, row, copied] = core.plain([[37, 119, 39], [64, 301, 52], [40, 96, 33]]);
-        let row = LANES * (output[1] * result + row) + copied * self.columns() * stride[0];
-        input.channels.div_ceil(LANES) * output[0] * row
+        let Window { input, output: [rows, width], stride: [stride, _], .. } = self.window;
+        let planes = input.channels.div_ceil(LANES);
+        if matches!(core, Core::Riscv | Core::Wasm) {
+            return planes * rows * (LANES * (width * 40 + 96) + 33 * self.columns() * stride);
+        }
+        // Two results of a row, or one; a row of four channels, its codes, and so many of such rows together.
+        let [two, one, row, around, strip] = core.plain([[37, 22, 60, 0, 474], [74, 45, 170, 60, 1060], [0; 5]]);
+        let channel = width / 2 * (two + 3 * (stride - 1)) + width % 2 * one + 16;
+        let copied = self.columns() * (3 + 4 * stride + if around > 0 { 2 * stride } else { 0 });
+        let row = LANES * channel + copied + row + around * (stride - 1);
+        planes * (rows * row + rows.div_ceil(if stride == 1 { 6 } else { 3 }) * strip)
     }
 
     /// Whether results may take the place of the map.

@@ -19,6 +19,26 @@ unsafe extern "C" {
     );
 }
 
+/// Adds the products of two words of codes each to two times four sums: of one position of a [`conv`](crate::kernels::conv), whose
+/// weights and codes lie as those of a linear layer. Nothing where they are not as many.
+#[cfg(bn_lenet_arch = "armv6m")]
+#[inline(always)]
+pub(in crate::kernels) fn products(codes: &[[u32; 2]], weights: [&[u32]; 2], sums: &mut [[i32; BLOCK]; 2]) {
+    if codes.is_empty() || weights.iter().any(|weights| weights.len() != BLOCK * codes.len()) {
+        return;
+    }
+    let inputs = codes.as_ptr_range();
+    // SAFETY: reads `codes`, each as large as a quad, and four words of either weights for each.
+    unsafe {
+        bn_lenet_linear_blocks(
+            inputs.start.cast(),
+            inputs.end.cast(),
+            &weights.map(|weights| weights.as_ptr().cast()),
+            sums,
+        );
+    }
+}
+
 /// See [`portable::sigmoid`](super::portable::sigmoid).
 #[inline(always)]
 pub fn sigmoid<const QUADS: usize, const BLOCKS: usize, const OUT: usize>(

@@ -10,7 +10,7 @@
 //! quads; in assembly for cores with the DSP extension 22, 30 or 64 of them.
 
 #[cfg(any(bn_lenet_arch = "armv6m", bn_lenet_arch = "armv7m"))]
-mod cortex_m;
+pub(super) mod cortex_m;
 #[cfg(bn_lenet_arch = "cortex_m_dsp")]
 pub(crate) mod cortex_m_dsp;
 pub mod portable;

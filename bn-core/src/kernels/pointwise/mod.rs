@@ -1,4 +1,4 @@
-//! Convolutions of single positions with int16 weights, two positions by two channels at a time. Results may take the place of the map.
+//! Convolutions of single positions with int16 weights, some positions by two channels at a time. Results may take the place of the map.
 //!
 //! Weights of 16 bits cost a core with the DSP extension nothing: it multiplies pairs of them, as it does the pairs that int8 weights
 //! would be unpacked to. So they need no unpacking, are more exact, and have room for a scale that all channels share. Where all
@@ -8,6 +8,8 @@
 //! `[word of four codes][channel][codes 0 and 2, 1 and 3]`, two int16 a word, and where a map is added, that map's factors. Channels
 //! fill up words of four.
 
+#[cfg(any(bn_lenet_arch = "armv7m", bn_lenet_arch = "armv6m"))]
+mod cortex_m;
 #[cfg(bn_lenet_arch = "cortex_m_dsp")]
 mod cortex_m_dsp;
 pub mod portable;
@@ -73,9 +75,9 @@ impl Pointwise {
         self.pairs().stream_words(self.channels.next_multiple_of(LANES))
     }
 
-    /// Words that it works in: the codes of two positions, 0 and 2, 1 and 3.
+    /// Words that it works in: the codes of three positions, a word each, or of two, two in a word.
     pub const fn scratch_words(&self) -> usize {
-        4 * self.quads()
+        12 * self.quads()
     }
 
     /// About how many instructions it takes on a core.
@@ -94,9 +96,19 @@ impl Pointwise {
 
     /// Likewise on the others.
     const fn plain_cost(&self, core: Core) -> usize {
-        let [product, pair, added, quad] = core.plain([[68, 160, 60, 60], [116, 300, 120, 100], [70, 200, 60, 60]]);
-        let pair = product * self.quads() + pair + if self.adds { added } else { 0 };
-        self.window.positions().div_ceil(2) * (self.channels.div_ceil(LANES) * 2 * pair + quad * self.quads())
+        let (quads, pairs) = (self.quads(), self.channels.div_ceil(LANES) * 2);
+        let count = self.window.positions();
+        if self.adds || matches!(core, Core::Riscv | Core::Wasm) {
+            let [product, pair, added, quad] = core.plain([[34, 220, 100, 60], [66, 380, 150, 100], [70, 200, 60, 60]]);
+            let pair = product * quads + pair + if self.adds { added } else { 0 };
+            return count.div_ceil(2) * (pairs * pair + quad * quads);
+        }
+        // Three positions by two channels, of four codes; what stands behind them; what unpacks them.
+        let [products, pair, quad] = core.plain([[73, 22, 20], [160, 60, 33], [0; 3]]);
+        let rows = if self.in_place() { 1 } else { self.window.output[0] };
+        let columns = count / rows;
+        let tile = pairs * (products * quads / 2 + pair) + quad * quads + 17;
+        rows * ((columns / 3 + columns % 3) * tile + 100)
     }
 
     /// Whether results may take the place of the map: each position is read once, with all of its channels.
@@ -116,6 +128,10 @@ pub fn pointwise<const WIDE: bool, const ADDS: bool>(
 ) {
     #[cfg(bn_lenet_arch = "cortex_m_dsp")]
     cortex_m_dsp::pointwise::<WIDE, ADDS>(shape, stream, maps, scratch);
+    #[cfg(any(bn_lenet_arch = "armv7m", bn_lenet_arch = "armv6m"))]
+    if !ADDS {
+        return cortex_m::pointwise(shape, stream, maps, scratch);
+    }
     #[cfg(not(bn_lenet_arch = "cortex_m_dsp"))]
     portable::pointwise(shape, stream, maps, scratch);
 }

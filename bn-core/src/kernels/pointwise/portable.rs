@@ -2,14 +2,14 @@
 
 use super::{PAIR, Pointwise, SHIFT, is_shift};
 use crate::kernels::packed::{Epilogue, Maps, Output, words_of};
-use crate::kernels::pairs::add_products;
+use crate::kernels::pairs::chain;
 
 /// A convolution with what stands behind it. Its input may lie in its output.
 #[inline(never)]
 pub fn pointwise(shape: &Pointwise, stream: &[u32], maps: Maps<'_>, scratch: &mut [u32]) {
     let [low, high, ..] = *stream else { return };
     let channels = stream.get(shape.window.preamble_words()..).unwrap_or_default();
-    let Some(codes) = scratch.get_mut(..shape.scratch_words()) else { return };
+    let Some(codes) = scratch.get_mut(..4 * shape.quads()) else { return };
     let ([_, width], positions) = (shape.window.output, shape.window.positions());
     let is_shift = is_shift(shape, channels);
     let mut run = Run { shape, is_shift, epilogue: Epilogue::new(low, high, None), maps };
@@ -47,10 +47,11 @@ impl Run<'_> {
     #[inline(never)]
     fn pair(&mut self, first: usize, channel: usize, codes: &[u32], words: &[u32]) {
         let Some(pair) = self.shape.pairs().pair(words) else { return };
-        let mut sums = pair.start.map(|start| [start; 2]);
-        add_products(&mut sums, codes, pair.weights);
+        let mut sums = [[[0; 2]; 1]; PAIR];
+        let [one, other] = &mut sums;
+        chain(pair.start.map(|start| [start; 2]), [codes, pair.weights], one, other);
         let count = self.shape.window.positions();
-        for (o, sums) in sums.iter().enumerate().take(self.shape.channels.saturating_sub(channel)) {
+        for (o, sums) in sums.as_flattened().iter().enumerate().take(self.shape.channels.saturating_sub(channel)) {
             for (position, &sum) in (first..count).zip(sums) {
                 let sum = self.maps.add(sum, pair.adds[o], [channel + o, position], count);
                 let value = if self.is_shift {

@@ -118,7 +118,7 @@ impl Polyphase3 {
     /// Likewise on the others.
     const fn plain_cost(&self, core: Core) -> usize {
         let [product, pair, quad, bytes] =
-            core.plain([[68, 1900, 3500, 0], [116, 2400, 4800, 1800], [70, 2400, 2900, 1400]]);
+            core.plain([[34, 2100, 3500, 0], [66, 4200, 4800, 1800], [70, 2400, 2900, 1400]]);
         let pairs = self.channels.div_ceil(PAIR) * (ALL * product * self.quads() + pair);
         let codes = self.quads() * if self.window.bytes { quad + bytes } else { quad };
         let [down, across] = self.tiling().count;

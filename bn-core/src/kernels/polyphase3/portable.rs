@@ -1,12 +1,14 @@
 //! Polyphase Winograd in plain Rust: the specification of every faster path.
 
+use core::slice;
+
 use super::{PAIR, POINTS, Polyphase3, REACH, SEQUENCES, place};
 use crate::kernels::packed::{LANES, Maps};
-use crate::kernels::pairs::{Pair, Pairs, add_products};
+use crate::kernels::pairs::{Pair, Pairs, Places, chain};
 use crate::kernels::tiles::{self, MOST_COLUMNS, Strip, Tiled, Tiling};
 
 /// Sums of one channel, in the order of [`SEQUENCES`], by row of tiles.
-type Sums = [[i32; 2]; SEQUENCES.len()];
+type Sums = [Places; SEQUENCES.len()];
 
 /// A convolution with what stands behind it.
 #[inline(never)]
@@ -42,18 +44,22 @@ impl Tiled for Polyphase3 {
 
     #[inline(never)]
     fn products(&self, window: &[u32], pair: &Pair<'_>, [first, second]: &mut [Sums; PAIR]) {
-        let words = (4 * self.quads()).max(1);
-        let mut points = window.chunks_exact(words).zip(pair.weights.chunks_exact(words));
+        let (mut codes, mut weights) = (window, pair.weights);
         let mut own = pair.start.map(|start| [start; 2]);
         for (at, (first, second)) in first.iter_mut().zip(second).enumerate() {
             // The sums at b and o go on from those at c.
             if at > 0 && at % 3 != 1 {
                 own = [[0; 2]; PAIR];
             }
-            for (codes, weights) in points.by_ref().take(SEQUENCES[at]) {
-                add_products(&mut own, codes, weights);
-            }
-            [*first, *second] = own;
+            let words = SEQUENCES[at] * 4 * self.quads();
+            let (Some((these, codes_behind)), Some((their, weights_behind))) =
+                (codes.split_at_checked(words), weights.split_at_checked(words))
+            else {
+                return;
+            };
+            (codes, weights) = (codes_behind, weights_behind);
+            chain(own, [these, their], slice::from_mut(first), slice::from_mut(second));
+            own = [*first, *second];
         }
     }
 

@@ -121,7 +121,7 @@ impl Winograd3 {
     const fn plain_cost(&self, core: Core) -> usize {
         let [height, width] = self.window.output;
         let [product, pair, quad, bytes] =
-            core.plain([[73, 1397, 3601, 0], [114, 2314, 4822, 1844], [52, 3210, 2863, 1400]]);
+            core.plain([[34, 1321, 3601, 0], [66, 1450, 4822, 1844], [52, 3210, 2863, 1400]]);
         let [result, added] = core.plain([[26, 24], [74, 30], [26, 17]]);
         let pairs = self.channels.div_ceil(PAIR) * (POINTS[0] * POINTS[1] * product * self.quads() + pair);
         let codes = self.quads() * if self.window.bytes { quad + bytes } else { quad };

@@ -1,13 +1,18 @@
 //! F(4x2, 3x3) in plain Rust: the specification of every faster path.
 
+use core::slice;
+
 use super::{PLACES, POINTS, REACH, Winograd3};
 use crate::kernels::conv::PAIR;
 use crate::kernels::packed::{LANES, Maps};
-use crate::kernels::pairs::{Pair, Pairs, add_products};
+use crate::kernels::pairs::{Pair, Pairs, Places, chain};
 use crate::kernels::tiles::{self, MOST_COLUMNS, Strip, Tiled, Tiling};
 
 /// Sums of one channel: by point along a row; at the points 1, 1 and -1, 1 and -1 and 0, infinity down a column; by row of tiles.
-type Sums = [[[i32; 2]; POINTS[1]]; POINTS[0]];
+type Sums = [[Places; POINTS[1]]; POINTS[0]];
+
+/// The place of infinity down a column.
+const LAST: usize = POINTS[1] - 1;
 
 /// A convolution with what stands behind it.
 #[inline(never)]
@@ -49,20 +54,21 @@ impl Tiled for Winograd3 {
 
     #[inline(never)]
     fn products(&self, window: &[u32], pair: &Pair<'_>, [first, second]: &mut [Sums; PAIR]) {
-        let words = (4 * self.quads()).max(1);
-        let mut points = window.chunks_exact(words).zip(pair.weights.chunks_exact(words));
-        for (x, sums) in first.iter_mut().zip(second).enumerate() {
+        let words = (POINTS[1] * 4 * self.quads()).max(1);
+        let points = window.chunks_exact(words).zip(pair.weights.chunks_exact(words));
+        for (x, ((first, second), (codes, weights))) in first.iter_mut().zip(second).zip(points).enumerate() {
             let start = if x == 1 { pair.start } else { [0; PAIR] };
-            let mut own = start.map(|start| [start; 2]);
             // The sums at the first three go on from one to the next.
-            for place in 0..POINTS[1] {
-                if place == POINTS[1] - 1 {
-                    own = [[0; 2]; PAIR];
-                }
-                let Some((codes, weights)) = points.next() else { break };
-                add_products(&mut own, codes, weights);
-                (sums.0[place], sums.1[place]) = (own[0], own[1]);
-            }
+            let all = words / POINTS[1] * LAST;
+            let (Some((codes, last_codes)), Some((weights, last_weights))) =
+                (codes.split_at_checked(all), weights.split_at_checked(all))
+            else {
+                return;
+            };
+            let ([first @ .., first_last], [second @ .., second_last]) = (first, second);
+            chain(start.map(|start| [start; 2]), [codes, weights], first, second);
+            let [first, second] = [first_last, second_last].map(slice::from_mut);
+            chain([[0; 2]; PAIR], [last_codes, last_weights], first, second);
         }
     }
 

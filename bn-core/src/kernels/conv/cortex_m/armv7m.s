@@ -4,6 +4,7 @@
 @       three positions, two channels:  24 MLA of 46 instructions for 24 products
 @       one position, two channels:      8 MLA of 22 for 8
 @       one position, four channels:    32 MLA of 74 for 32
+@       one position, eight channels:   64 MLA of 139 for 64
 .set    BNC_CHAIN, 4
 @ Bytes of the blocks.
 .set    BNC_THREE_SIZE, 180

@@ -1,6 +1,8 @@
 //! A layer whose one window is the whole map, as a linear layer's is: its patch is the map unpacked, word by word.
 
 use super::{Behind, Layer, Products, bn_lenet_conv_four, bn_lenet_conv_four_halves};
+#[cfg(bn_lenet_arch = "armv7m")]
+use super::{bn_lenet_conv_eight, bn_lenet_conv_eight_halves};
 use crate::kernels::Table;
 use crate::kernels::conv::portable::Run;
 use crate::kernels::conv::{Conv, MOST_GROUP, unpacked};
@@ -26,17 +28,42 @@ pub(super) fn whole(shape: &Conv, stream: &[u32], table: Option<&Table>, maps: M
         plane: LANES,
         added: 0,
     };
-    // SAFETY: reads the patch, whose words and their number are those of a channel's weights, and the groups of channels, whose
-    // number is whole; writes four results of each group, for which the output has room.
-    unsafe {
-        match behind {
-            Behind::Halves => bn_lenet_conv_four_halves(&products),
-            _ => {
-                bn_lenet_conv_four(&products);
-                Output::new(maps.output, false).clear_rest(shape.channels, 1);
+    #[cfg(bn_lenet_arch = "armv7m")]
+    let products = eights(shape, behind, products);
+    if products.stream != products.stream_end {
+        // SAFETY: reads the patch, whose words and their number are those of a channel's weights, and the groups of channels, whose
+        // number is whole; writes four results of each group, for which the output has room.
+        unsafe {
+            match behind {
+                Behind::Halves => bn_lenet_conv_four_halves(&products),
+                _ => bn_lenet_conv_four(&products),
             }
         }
     }
+    if behind != Behind::Halves {
+        Output::new(maps.output, false).clear_rest(shape.channels, 1);
+    }
+}
+
+/// Groups two by two. What is left: one, or none.
+#[cfg(bn_lenet_arch = "armv7m")]
+#[inline(always)]
+fn eights(shape: &Conv, behind: Behind, products: Products) -> Products {
+    let twos = shape.groups() & !1;
+    if twos == 0 {
+        return products;
+    }
+    let end = products.stream.wrapping_add(twos * shape.group_words());
+    let eights = Products { stream_end: end, ..products };
+    // SAFETY: as above, of so many groups, whose number is even.
+    unsafe {
+        match behind {
+            Behind::Halves => bn_lenet_conv_eight_halves(&eights),
+            _ => bn_lenet_conv_eight(&eights),
+        }
+    }
+    let results = if behind == Behind::Halves { MOST_GROUP / 2 } else { 1 };
+    Products { stream: end, output: products.output.wrapping_add(twos * results), ..products }
 }
 
 /// Likewise, where Rust stands behind the sums.
