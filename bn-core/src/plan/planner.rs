@@ -98,8 +98,12 @@ fn fixed(network: &Network<'_>) -> usize {
     bytes
 }
 
-/// The fastest steps within budgets: with fewer and fewer words of memory for each step, until all of them together fit.
-/// Where the places of tensors leave gaps, an arena is larger than any step needs; a faster plan with fewer gaps may then be missed.
+/// The most plans whose arena is tried, the fastest first.
+const MOST_TRIED: usize = 500;
+
+/// The fastest steps within budgets. Of so many plans, the fastest first, that whose arena fits; behind them with fewer and fewer words
+/// of memory for each step, until all of them together fit. Where the places of tensors leave gaps, an arena is larger than any step
+/// needs; of a large network a faster plan with fewer gaps may then be missed.
 fn within(search: &Search<'_>, network: &Network<'_>, goal: &Goal) -> Result<Vec<Chosen>, NoPlan> {
     let flash = goal.flash.unwrap_or(usize::MAX);
     let smallest = search.smallest().map_err(NoPlan::Node)?;
@@ -109,9 +113,16 @@ fn within(search: &Search<'_>, network: &Network<'_>, goal: &Goal) -> Result<Vec
     }
     let mut bounds =
         Bounds { flash: if goal.flash.is_some() { flash - fixed(network) } else { flash }, ..Bounds::NONE };
+    let bytes = |chosen: &[Chosen]| WORD * arena_words(chosen, &arena::places(search.topology, chosen));
+    if let Some(ram) = goal.ram {
+        let within = Bounds { memory: ram / WORD, ..bounds };
+        if let Some(chosen) = search.in_order(within).take(MOST_TRIED).find(|chosen| bytes(chosen) <= ram) {
+            return Ok(chosen);
+        }
+    }
     let mut least: Option<(usize, usize)> = None;
     while let Ok(chosen) = search.fastest(bounds) {
-        let bytes = WORD * arena_words(&chosen, &arena::places(search.topology, &chosen));
+        let bytes = bytes(&chosen);
         if goal.ram.is_none_or(|ram| bytes <= ram) {
             return Ok(chosen);
         }

@@ -4,6 +4,7 @@
 //! and, where flash is bounded, in bytes too: so the best path of all ends among those to the end. What a step has in memory while
 //! it runs does not depend on how other layers are computed, so a bound on that leaves steps out.
 
+use std::collections::BTreeMap;
 use std::vec::Vec;
 
 use super::arena::Chosen;
@@ -48,6 +49,9 @@ struct Path {
     /// Bytes of flash.
     flash: usize,
 }
+
+/// The most paths that are looked at in order.
+const MOST_PATHS: usize = 20_000;
 
 /// In what order paths are better.
 type Key = fn(&Path) -> [usize; 2];
@@ -94,6 +98,50 @@ impl<'a> Search<'a> {
         last.min_by_key(key).map(|path| path.steps).ok_or(furthest)
     }
 
+    /// All steps of the network within bounds, the fastest first: paths go on in the order of what they take and what the rest takes
+    /// at least.
+    pub(super) fn in_order(&self, bounds: Bounds) -> impl Iterator<Item = Vec<Chosen>> {
+        let (nodes, rest) = (self.topology.nodes.len(), self.least_from());
+        let start = Path { steps: Vec::new(), cost: 0, flash: 0 };
+        // Of paths that are equally good the one that was found first.
+        let (mut paths, mut serial) = (BTreeMap::from([([rest[0], 0], (0, start))]), 0);
+        core::iter::from_fn(move || {
+            while let Some((_, (first, path))) = paths.pop_first() {
+                if first == nodes {
+                    return Some(path.steps);
+                }
+                for (family, shapes) in self.steps(&path, first, bounds) {
+                    let next = self.with(&path, (family, first, shapes));
+                    let at = shapes.last + 1;
+                    if next.flash <= bounds.flash && serial < MOST_PATHS {
+                        serial += 1;
+                        paths.insert([next.cost.saturating_add(rest[at]), serial], (at, next));
+                    }
+                }
+            }
+            None
+        })
+    }
+
+    /// By position the least that its node and those behind it take.
+    fn least_from(&self) -> Vec<usize> {
+        let nodes = self.topology.nodes.len();
+        let mut least = std::vec![usize::MAX; nodes + 1];
+        least[nodes] = 0;
+        for first in (0..nodes).rev() {
+            let families = Family::ALL.into_iter().filter(|family| family.is_general() != self.is_lenet);
+            let takes = families.filter_map(|family| Some((family, family.takes(self.topology, first)?)));
+            let costs = takes.map(|(family, shapes)| self.cost(family, first).saturating_add(least[shapes.last + 1]));
+            least[first] = costs.min().unwrap_or(usize::MAX);
+        }
+        least
+    }
+
+    /// About how many instructions a step takes.
+    fn cost(&self, family: Family, first: usize) -> usize {
+        family.layer(self.topology, first).map_or(0, |layer| layer.kernel.cost(self.core))
+    }
+
     /// Steps that can follow a path, the more special families first.
     fn steps(&self, path: &Path, first: usize, bounds: Bounds) -> impl Iterator<Item = (Family, Shapes)> {
         // What quantises for LeNet's families knows LeNet alone, and for it no other.
@@ -124,10 +172,9 @@ impl<'a> Search<'a> {
     /// A path with one step more.
     fn with(&self, path: &Path, step: Chosen) -> Path {
         let (family, first, _) = step;
-        let cost = family.layer(self.topology, first).map_or(0, |layer| layer.kernel.cost(self.core));
         Path {
             steps: path.steps.iter().copied().chain([step]).collect(),
-            cost: path.cost.saturating_add(cost),
+            cost: path.cost.saturating_add(self.cost(family, first)),
             flash: path.flash + flash(&path.steps, &step),
         }
     }

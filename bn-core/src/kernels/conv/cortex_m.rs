@@ -55,7 +55,7 @@ enum Behind {
     Sums,
 }
 
-/// See [`portable::conv`]. Computes nothing where a slice has not the words of its part. Which function computes a layer is clear
+/// See [`portable::conv`](super::portable::conv). Computes nothing where a slice has not the words of its part. Which function computes a layer is clear
 /// where its sizes are: the others are not linked.
 #[inline(always)]
 pub fn conv(shape: &Conv, stream: &[u32], table: Option<&Table>, maps: Maps<'_>, scratch: &mut [u32]) {
