@@ -190,7 +190,8 @@ fn any_code_goes_where_the_reader_has_no_weights_for_it() {
 
 #[test]
 fn a_value_goes_into_the_start_values_of_the_next_layer() {
-    let mut drawn = Drawn::new("conv2d 5 3x3 | relu\nconv2d 3 3x3 | relu\nglobal_avg_pool", 4);
+    // Of three steps, which `conv` alone takes.
+    let mut drawn = Drawn::new("conv2d 5 3x3 | relu\nconv2d 3 3x3 stride 3 | relu\nglobal_avg_pool", 4);
     drawn.kill(0, 2, 77);
     let row = drawn.conv(1, 1).clone();
     assert_eq!(drawn.stay(), [4, 3, 3]);
@@ -203,7 +204,7 @@ fn a_value_goes_into_the_start_values_of_the_next_layer() {
 
 #[test]
 fn a_start_value_takes_no_more_than_fits() {
-    let mut drawn = Drawn::new("conv2d 5 3x3 | relu\nconv2d 3 3x3 | relu\nglobal_avg_pool", 5);
+    let mut drawn = Drawn::new("conv2d 5 3x3 | relu\nconv2d 3 3x3 stride 3 | relu\nglobal_avg_pool", 5);
     drawn.kill(0, 2, 255);
     let row = drawn.conv(1, 1);
     // The largest start value that the packing of all weights and what they add leave room for.
