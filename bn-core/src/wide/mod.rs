@@ -3,6 +3,8 @@
 //! The same network as [`infer`](crate::infer), its weights laid out once so that every inner loop reads whole vectors.
 
 mod f32;
+// Elsewhere nothing multiplies pairs as its loops do, and the portable kernels run.
+#[cfg_attr(not(any(target_arch = "x86", target_arch = "x86_64")), allow(dead_code, unused_variables))]
 mod lenet;
 
 pub use self::f32::{WideLeNet, WideScratch};

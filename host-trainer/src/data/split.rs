@@ -70,7 +70,7 @@ impl Inputs {
         let Shape { channels, height, width } = network.input();
         let count = NOISE * network.input().len();
         let values = if matches!(channels, 1 | 3) && height == width && height > 1 {
-            Values::U8((0..count).map(|_| rng.random()).collect())
+            Values::U8((0..count).map(|_| rng.random::<u8>()).collect())
         } else {
             Values::F32((0..count).map(|_| normal(&mut rng) as f32).collect())
         };

@@ -59,7 +59,7 @@ pub fn kaiming_parameters(network: &Arc<Network>, seed: u64, variance: Variance)
     let values = if network.preprocessing().is_none() {
         Values::F32((0..count).map(|_| normal(&mut rng) as f32).collect())
     } else {
-        Values::U8((0..count).map(|_| rng.random()).collect())
+        Values::U8((0..count).map(|_| rng.random::<u8>()).collect())
     };
     reestimate(&parameters, &Inputs::new(network.input(), values))
 }

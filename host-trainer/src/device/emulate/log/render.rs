@@ -81,7 +81,7 @@ fn argument(argument: &Argument, of: &Type, hint: Option<&DisplayHint>, to: &mut
 fn letters(elements: &[Argument]) -> Option<Vec<u8>> {
     let byte = |element: &Argument| match element {
         Argument::Format("{=u8}", arguments) => match arguments[..] {
-            [Argument::Unsigned(byte)] => byte.try_into().ok(),
+            [Argument::Unsigned(byte)] => u8::try_from(byte).ok(),
             _ => None,
         },
         _ => None,

@@ -33,7 +33,7 @@ impl Drawn {
         let mut drawn = Self { model, rng: ChaCha8Rng::seed_from_u64(seed) };
         for step in 0..drawn.model.steps.len() {
             let table = needs_table(drawn.model.layer(step).activation);
-            let table = table.then(|| (0..1024).map(|_| drawn.rng.random()).collect());
+            let table = table.then(|| (0..1024).map(|_| drawn.rng.random::<u8>()).collect());
             let integers = drawn.integers(step, table.is_some());
             drawn.model.integers.push(integers);
             drawn.model.tables.push(table);
@@ -118,7 +118,7 @@ impl Drawn {
     /// Inputs at random, and of nothing but the smallest and the largest code.
     fn inputs(&mut self) -> Inputs {
         let shape = self.model.network.input();
-        let mut values: Vec<u8> = (0..8 * shape.len()).map(|_| self.rng.random()).collect();
+        let mut values: Vec<u8> = (0..8 * shape.len()).map(|_| self.rng.random::<u8>()).collect();
         values.extend((0..8 * shape.len()).map(|_| if self.rng.random() { 255 } else { 0 }));
         values.extend(vec![0; shape.len()]);
         values.extend(vec![255; shape.len()]);
