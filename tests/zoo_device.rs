@@ -100,7 +100,19 @@ pub(crate) fn checked(weights: &WeightsFile, machine: Machine, inputs: Inputs) -
     let images = &Split { inputs, labels: Vec::new() };
     let report = emulate(&EmulateRequest { weights, machine, images, build: Build::Default }).expect("it runs");
     report.verdict().unwrap_or_else(|error| panic!("{machine}: {error}"));
+    paints_its_bound(&report, machine);
     report
+}
+
+/// The stack that a run used is what its code can use, but for what keeps it aligned.
+fn paints_its_bound(report: &EmulateReport, machine: Machine) {
+    if let Some(cost) = &report.cost {
+        let (painted, bound) = (cost.stack_bytes, cost.stack_bound_bytes);
+        assert!(
+            (painted..=painted + 16).contains(&bound),
+            "{machine}: {painted} bytes of stack painted, bound {bound}"
+        );
+    }
 }
 
 /// Sum of squared differences as a share of the sum of squares.
@@ -192,6 +204,7 @@ fn every_stored_input_gives_the_hosts_bits_on_every_machine() {
                 }
             };
             report.verdict().unwrap_or_else(|error| panic!("{name} by the plan for {plan} on {machine}: {error}"));
+            paints_its_bound(&report, machine);
             let compared: usize = report.layers.iter().map(|layer| layer.outputs_compared).sum();
             let counted =
                 report.cost.map(|cost| (cost.instructions_per_inference, cost.scratch_bytes, cost.stack_bytes));

@@ -49,6 +49,7 @@ global_asm!(
 global_asm!(
     include_str!("function_armv6m.s"),
     include_str!("products_armv6m.s"),
+    include_str!("scale_armv6m.s"),
     include_str!("winograd5/armv6m/transform.s"),
     include_str!("winograd5/armv6m/conv.s"),
     include_str!("linear/armv6m/linear.s"),

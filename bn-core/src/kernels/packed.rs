@@ -100,11 +100,13 @@ impl Window {
     }
 
     /// How many windows there are.
+    #[inline(always)]
     pub const fn positions(&self) -> usize {
         self.output[0] * self.output[1]
     }
 
     /// Whether some window reaches beyond the map.
+    #[inline(always)]
     pub const fn is_padded(&self) -> bool {
         let below = (self.output[0] - 1) * self.stride[0] + self.kernel[0] > self.input.height + self.before[0];
         let right = (self.output[1] - 1) * self.stride[1] + self.kernel[1] > self.input.width + self.before[1];
@@ -112,6 +114,7 @@ impl Window {
     }
 
     /// Whether one window is the whole map, as a linear layer's is: its words are those of the map, in their order.
+    #[inline(always)]
     pub const fn is_whole(&self) -> bool {
         let Shape { height, width, .. } = self.input;
         self.kernel[0] == height && self.kernel[1] == width && self.positions() == 1 && !self.is_padded()
@@ -161,6 +164,7 @@ impl Window {
     }
 
     /// Rows and columns that so many neighbouring windows, below and beside each other, reach over.
+    #[inline(always)]
     pub const fn reach(&self, [down, across]: [usize; 2]) -> [usize; 2] {
         [(down - 1) * self.stride[0] + self.kernel[0], (across - 1) * self.stride[1] + self.kernel[1]]
     }
@@ -179,6 +183,7 @@ impl Window {
     }
 
     /// Whether windows are single positions.
+    #[inline(always)]
     pub const fn is_pointwise(&self) -> bool {
         self.kernel[0] == 1 && self.kernel[1] == 1 && !self.is_padded()
     }
@@ -192,6 +197,7 @@ impl Window {
     }
 
     /// Words of a copy of what so many neighbouring windows reach over; of bytes a little more, so that words can be read at each.
+    #[inline(always)]
     pub const fn copy_words(&self, windows: [usize; 2]) -> usize {
         let [rows, columns] = self.reach(windows);
         if self.bytes {

@@ -5,11 +5,11 @@
 mod source;
 mod whole;
 
-use self::source::Source;
+use self::source::{ALL, NONE, SOME, Source};
 use super::portable::Run;
-use super::{Conv, Group, MOST_GROUP, MOST_POSITIONS as MANY, PAIR};
+use super::{Conv, Copied, Group, MOST_GROUP, MOST_POSITIONS as MANY, PAIR};
 use crate::kernels::Table;
-use crate::kernels::packed::{CODES, HALVES, Input, LANES, Maps, words_of};
+use crate::kernels::packed::{Epilogue, HALVES, Input, LANES, Maps, words_of};
 
 /// What the functions of `conv.s` read; see there.
 #[repr(C)]
@@ -49,72 +49,106 @@ enum Behind {
     Codes,
     /// Likewise, with a map added.
     Added,
-    /// Numbers of 16 bits, of whole groups.
+    /// Numbers of 16 bits, of whole groups; a smaller range is for Rust.
     Halves,
     /// Whatever Rust makes of them.
     Sums,
 }
 
-/// See [`portable::conv`](super::portable::conv). Computes nothing where a slice has not the words of its part. Which function computes a layer is clear
-/// where its sizes are: the others are not linked.
+/// See [`portable::conv`](super::portable::conv). Computes nothing where a slice has not the words of its part. What computes a layer
+/// is clear where its sizes are: nothing else is linked, so that the stack which a program may use is what it does use.
 #[inline(always)]
 pub fn conv(shape: &Conv, stream: &[u32], table: Option<&Table>, maps: Maps<'_>, scratch: &mut [u32]) {
-    if shape.window.is_whole() {
-        whole::whole(shape, stream, table, maps, scratch);
-    } else if shape.window.positions() == 1 {
-        layer::<MOST_GROUP>(shape, stream, table, maps, scratch);
-    } else {
-        layer::<PAIR>(shape, stream, table, maps, scratch);
+    match (shape.window.is_whole(), shape.window.positions() == 1, Behind::of(shape) == Behind::Sums) {
+        (true, _, false) => whole::whole::<false>(shape, stream, table, maps, scratch),
+        (true, _, true) => whole::whole::<true>(shape, stream, table, maps, scratch),
+        (_, true, false) => copied::<MOST_GROUP, false>(shape, stream, table, maps, scratch),
+        (_, true, true) => copied::<MOST_GROUP, true>(shape, stream, table, maps, scratch),
+        (_, false, false) => copied::<PAIR, false>(shape, stream, table, maps, scratch),
+        (_, false, true) => copied::<PAIR, true>(shape, stream, table, maps, scratch),
     }
 }
 
-/// A layer, so many channels at a time.
-#[inline(never)]
-fn layer<const GROUP: usize>(shape: &Conv, stream: &[u32], table: Option<&Table>, maps: Maps<'_>, scratch: &mut [u32]) {
-    if let Some(behind) = Behind::of(shape, stream, table.is_some(), &maps, scratch) {
-        Layer::<GROUP> { shape, behind, run: Run::new(shape, stream, table, maps) }.run(scratch);
+/// A layer, so many channels at a time, of which Rust computes what stands behind the sums or does not.
+#[inline(always)]
+fn copied<const GROUP: usize, const SUMS: bool>(
+    shape: &Conv,
+    stream: &[u32],
+    table: Option<&Table>,
+    maps: Maps<'_>,
+    scratch: &mut [u32],
+) {
+    match shape.copied() {
+        None => layer::<GROUP, SUMS, NONE>(shape, stream, table, maps, scratch),
+        Some(Copied::All) => layer::<GROUP, SUMS, ALL>(shape, stream, table, maps, scratch),
+        Some(Copied::Some) => layer::<GROUP, SUMS, SOME>(shape, stream, table, maps, scratch),
     }
+}
+
+/// The layer; `COPIED`: which windows are copied with their padding, as [`Conv::copied`] says.
+#[inline(never)]
+fn layer<const GROUP: usize, const SUMS: bool, const COPIED: u8>(
+    shape: &Conv,
+    stream: &[u32],
+    table: Option<&Table>,
+    maps: Maps<'_>,
+    scratch: &mut [u32],
+) {
+    if is_there(shape, stream, &maps, scratch) {
+        let run = Run::new(shape, stream, table, maps);
+        Layer::<GROUP, SUMS> { shape, behind: Behind::of(shape), run }.run::<COPIED>(scratch);
+    }
+}
+
+/// Brings numbers of 16 bits into a smaller range.
+#[inline(always)]
+fn limit(epilogue: Epilogue<'_>, output: &mut [u32]) {
+    if [epilogue.low, epilogue.high] != HALVES {
+        let values = bytemuck::must_cast_slice_mut::<_, i16>(output).iter_mut();
+        values.for_each(|value| *value = epilogue.finish((*value).into()) as i16);
+    }
+}
+
+/// Whether each slice has the words of its part.
+#[inline(always)]
+fn is_there(shape: &Conv, stream: &[u32], maps: &Maps<'_>, scratch: &[u32]) -> bool {
+    let (window, added) = (&shape.window, shape.channels.div_ceil(LANES) * shape.window.positions());
+    shape.quads() > 0
+        && stream.len() == shape.stream_words()
+        && scratch.len() >= shape.scratch_words()
+        && maps.output.len() >= shape.output_words()
+        && window.reads(maps.input(words_of(window.input)))
+        && (!shape.adds || matches!(maps.added(), Input::Packed(words) if words.len() >= added))
 }
 
 impl Behind {
-    /// What stands behind the sums of a layer; `None` where a slice has not the words of its part.
+    /// What stands behind the sums of a layer.
     #[inline(always)]
-    fn of(shape: &Conv, stream: &[u32], table: bool, maps: &Maps<'_>, scratch: &[u32]) -> Option<Self> {
-        let (window, added) = (&shape.window, shape.channels.div_ceil(LANES) * shape.window.positions());
-        let is_there = shape.quads() > 0
-            && stream.len() == shape.stream_words()
-            && scratch.len() >= shape.scratch_words()
-            && maps.output.len() >= shape.output_words()
-            && window.reads(maps.input(words_of(window.input)))
-            && (!shape.adds || matches!(maps.added(), Input::Packed(words) if words.len() >= added));
-        let [low, high, ..] = *stream else { return None };
-        let range = [low as i32, high as i32];
-        let is_one = window.positions() == 1;
-        is_there.then_some(match (table, shape.halves, shape.adds) {
-            (false, false, false) if range == CODES => Behind::Codes,
-            (false, false, true) if range == CODES && !is_one => Behind::Added,
-            (false, true, false) if range == HALVES && is_one && shape.channels.is_multiple_of(MOST_GROUP) => {
-                Behind::Halves
-            }
+    const fn of(shape: &Conv) -> Self {
+        let is_one = shape.window.positions() == 1;
+        match (shape.table, shape.halves, shape.adds) {
+            (false, false, false) => Behind::Codes,
+            (false, false, true) if !is_one => Behind::Added,
+            (false, true, false) if is_one && shape.channels.is_multiple_of(MOST_GROUP) => Behind::Halves,
             _ => Behind::Sums,
-        })
+        }
     }
 }
 
 /// A layer being computed, whose sizes have been checked.
-struct Layer<'a, const GROUP: usize> {
+struct Layer<'a, const GROUP: usize, const SUMS: bool> {
     shape: &'a Conv,
     behind: Behind,
-    run: Run<'a, GROUP>,
+    run: Run<'a, GROUP, false>,
 }
 
-impl<const GROUP: usize> Layer<'_, GROUP> {
+impl<const GROUP: usize, const SUMS: bool> Layer<'_, GROUP, SUMS> {
     /// All positions, three by three; then those that are left one by one, or once more with those before.
-    fn run(&mut self, scratch: &mut [u32]) {
+    fn run<const COPIED: u8>(&mut self, scratch: &mut [u32]) {
         let positions = self.shape.window.positions();
         let Some((patch, copy)) = scratch.split_at_mut_checked(self.shape.patch_words()) else { return };
         let (mut many, mut one) = (self.products_of::<MANY>(patch), self.products_of::<1>(patch));
-        let mut source = Source::new(self, patch.as_mut_ptr(), copy);
+        let mut source = Source::<COPIED>::new(self, patch.as_mut_ptr(), copy);
         // Computed again, they would find their added map overwritten, or their input.
         let repeats = self.run.maps.added.is_some() == self.shape.adds && self.run.maps.input.is_some();
         let mut position = 0;
@@ -132,6 +166,9 @@ impl<const GROUP: usize> Layer<'_, GROUP> {
                 source.one(self);
                 self.products::<1>(&mut one, position);
             }
+        }
+        if self.behind == Behind::Halves {
+            limit(self.run.epilogue, self.run.maps.output);
         }
         self.run.clear_rest();
     }
@@ -174,7 +211,7 @@ impl<const GROUP: usize> Layer<'_, GROUP> {
     /// Products of a patch of so many positions, and what stands behind them.
     #[inline(always)]
     fn products<const POSITIONS: usize>(&mut self, products: &mut Products, position: usize) {
-        if self.behind == Behind::Sums {
+        if SUMS {
             return self.sums::<POSITIONS>(products, position);
         }
         let Some(output) = self.run.maps.output.get_mut(position..) else { return };

@@ -56,6 +56,15 @@ pub struct Conv {
     pub table: bool,
 }
 
+/// Windows that are copied with their padding.
+#[derive(Clone, Copy)]
+enum Copied {
+    /// All at once: that is little.
+    All,
+    /// So many at once as are computed side by side, where they reach beyond the map.
+    Some,
+}
+
 impl Conv {
     /// Products of a result.
     pub const fn fan_in(&self) -> usize {
@@ -83,6 +92,12 @@ impl Conv {
         self.channels.next_multiple_of(LANES) / self.group()
     }
 
+    /// Whether its results are codes to which nothing was added.
+    #[inline(always)]
+    const fn gives_codes(&self) -> bool {
+        !self.adds && !self.halves
+    }
+
     /// Words of its results.
     pub const fn output_words(&self) -> usize {
         let positions = self.window.positions();
@@ -100,22 +115,28 @@ impl Conv {
         2 * self.quads() * if positions < MOST_POSITIONS { positions } else { MOST_POSITIONS }
     }
 
-    /// How many windows, below and beside each other, are copied with their padding at once: all where that is little; else so many
-    /// as are computed side by side; none where no window reaches beyond the map.
-    const fn copied(&self) -> Option<[usize; 2]> {
+    /// Which windows are copied with their padding; none where no window reaches beyond the map.
+    #[inline(always)]
+    const fn copied(&self) -> Option<Copied> {
         let window = &self.window;
         if window.is_whole() || (!window.is_padded() && !window.bytes) {
             None
         } else if window.is_padded() && window.copy_words(window.output) <= MOST_COPIED {
-            Some(window.output)
+            Some(Copied::All)
         } else {
-            Some([1, MOST_POSITIONS])
+            Some(Copied::Some)
         }
     }
 
     /// Words that it works in: a patch, and a copy of windows with their padding.
+    #[inline(always)]
     pub const fn scratch_words(&self) -> usize {
-        self.patch_words() + if let Some(windows) = self.copied() { self.window.copy_words(windows) } else { 0 }
+        self.patch_words()
+            + match self.copied() {
+                None => 0,
+                Some(Copied::All) => self.window.copy_words(self.window.output),
+                Some(Copied::Some) => self.window.copy_words([1, MOST_POSITIONS]),
+            }
     }
 
     /// About how many instructions it takes on a core.
@@ -136,14 +157,14 @@ impl Conv {
         let (groups, quads, is_alone) = (self.groups(), self.quads(), !self.halves && !self.table);
         if self.window.positions() == 1 {
             let [quad, group, behind, gathered] =
-                core.plain([[36, 40, 600, 20], [60, 330, 440, 16], [71, 153, 100, 38]]);
+                core.plain([[36, 40, 310, 20], [60, 330, 440, 16], [71, 153, 100, 38]]);
             // An M3 stores whole groups of results as they are.
             let is_alone =
                 is_alone || matches!(core, Core::M3) && !self.table && self.channels.is_multiple_of(MOST_GROUP);
             return groups * (quads * quad + group + if is_alone { 0 } else { behind }) + gathered * quads;
         }
         let [positions, quad, group, added, behind] =
-            core.plain([[3, 41, 64, 31, 285], [2, 95, 346, 294, 143], [2, 65, 229, 209, 17]]);
+            core.plain([[3, 41, 64, 31, 285], [2, 95, 250, 214, 60], [2, 65, 229, 209, 17]]);
         let [gathered, point, byte, tile] = core.plain([[74, 0, 0, 0], [115, 115, 60, 647], [58, 58, 32, 0]]);
         let groups =
             groups * (quads * quad + group + if self.adds { added } else { 0 } + if is_alone { 0 } else { behind });

@@ -7,35 +7,54 @@ use crate::quant;
 
 /// A layer: convolution or linear, BatchNorm folded, with what stands behind it. Its input may lie in its output where its windows
 /// are the positions of a packed map.
-#[inline(never)]
+#[inline(always)]
 pub fn conv(shape: &Conv, stream: &[u32], table: Option<&Table>, maps: Maps<'_>, scratch: &mut [u32]) {
-    if shape.window.positions() == 1 {
-        let mut run = Run::<MOST_GROUP>::new(shape, stream, table, maps);
-        run.tile::<1, 2>(0, [0; 2], scratch);
-        run.clear_rest();
-    } else {
-        let (mut run, positions) = (Run::<PAIR>::new(shape, stream, table, maps), shape.window.positions());
-        let mut from = [0; 2];
-        for position in (0..positions - positions % 2).step_by(2) {
-            from = run.tile::<2, 4>(position, from, scratch);
-        }
-        if positions % 2 == 1 {
-            run.tile::<1, 2>(positions - 1, from, scratch);
-        }
-        run.clear_rest();
+    match (shape.window.positions() == 1, shape.gives_codes()) {
+        (true, true) => one::<true>(shape, stream, table, maps, scratch),
+        (true, false) => one::<false>(shape, stream, table, maps, scratch),
+        (false, true) => many::<true>(shape, stream, table, maps, scratch),
+        (false, false) => many::<false>(shape, stream, table, maps, scratch),
     }
 }
 
-/// A layer being computed, so many channels side by side.
-pub(super) struct Run<'a, const GROUP: usize> {
+/// Of one position.
+#[inline(never)]
+fn one<const CODES: bool>(shape: &Conv, stream: &[u32], table: Option<&Table>, maps: Maps<'_>, scratch: &mut [u32]) {
+    let mut run = Run::<MOST_GROUP, CODES>::new(shape, stream, table, maps);
+    run.tile::<1, 2>(0, [0; 2], scratch);
+    run.clear_rest();
+}
+
+/// Of several.
+#[inline(never)]
+pub(super) fn many<const CODES: bool>(
+    shape: &Conv,
+    stream: &[u32],
+    table: Option<&Table>,
+    maps: Maps<'_>,
+    scratch: &mut [u32],
+) {
+    let (mut run, positions) = (Run::<PAIR, CODES>::new(shape, stream, table, maps), shape.window.positions());
+    let mut from = [0; 2];
+    for position in (0..positions - positions % 2).step_by(2) {
+        from = run.tile::<2, 4>(position, from, scratch);
+    }
+    if positions % 2 == 1 {
+        run.tile::<1, 2>(positions - 1, from, scratch);
+    }
+    run.clear_rest();
+}
+
+/// A layer being computed, so many channels side by side; `CODES`: see [`Conv::gives_codes`].
+pub(super) struct Run<'a, const GROUP: usize, const CODES: bool> {
     pub(super) shape: &'a Conv,
     pub(super) zeros: &'a [u32],
     pub(super) channels: &'a [u32],
-    epilogue: Epilogue<'a>,
+    pub(super) epilogue: Epilogue<'a>,
     pub(super) maps: Maps<'a>,
 }
 
-impl<'a, const GROUP: usize> Run<'a, GROUP> {
+impl<'a, const GROUP: usize, const CODES: bool> Run<'a, GROUP, CODES> {
     pub(super) fn new(shape: &'a Conv, stream: &'a [u32], table: Option<&'a Table>, maps: Maps<'a>) -> Self {
         let range = stream.first_chunk().copied().unwrap_or([0; 2]);
         let (preamble, channels) = stream.split_at_checked(shape.window.preamble_words()).unwrap_or_default();
@@ -77,10 +96,10 @@ impl<'a, const GROUP: usize> Run<'a, GROUP> {
     /// What stands behind the sums of a channel at neighbouring positions.
     #[inline(always)]
     pub(super) fn put_of(&mut self, at: [usize; 2], sums: &[i32], multiplier: u32, adds: u32) {
-        if self.shape.adds || self.shape.halves {
-            self.put(at, sums, multiplier, adds);
-        } else {
+        if CODES {
             self.put_codes(at, sums, multiplier);
+        } else {
+            self.put(at, sums, multiplier, adds);
         }
     }
 

@@ -1,8 +1,8 @@
-//! Depthwise layers of 3x3 windows for Cortex-M cores without the DSP extension: the bits of [`portable`], two results at a time, in
+//! Depthwise layers of 3x3 windows for Cortex-M cores without the DSP extension: the bits of [`portable`](super::portable), two results at a time, in
 //! assembly. Linked in only where the build script has chosen it: `armv7m` for the M3, `armv6m` for M0 and M0+.
 #![allow(unsafe_code)]
 
-use super::{CHANNEL, Depthwise3, PREAMBLE, SHIFT_MULTIPLIER, SIDE, portable};
+use super::{CHANNEL, Depthwise3, PREAMBLE, SHIFT_MULTIPLIER, SIDE};
 use crate::kernels::packed::{Input, LANES, Maps, Output, words_of};
 
 /// Rows of codes that are kept: all of `scratch`.
@@ -24,16 +24,13 @@ struct Rows {
 }
 
 unsafe extern "C" {
-    #[cfg(bn_lenet_arch = "armv7m")]
     fn bn_lenet_depthwise3(rows: &Rows);
-    #[cfg(bn_lenet_arch = "armv7m")]
     fn bn_lenet_depthwise3_stride2(rows: &Rows);
     fn bn_lenet_depthwise3_shift(rows: &Rows);
     fn bn_lenet_depthwise3_stride2_shift(rows: &Rows);
 }
 
-/// See [`portable::depthwise3`]; another range than a code's is left to that, and where there is no long product other steps than a
-/// shift.
+/// See [`portable::depthwise3`](super::portable::depthwise3). Computes nothing where a slice has not the words of its part.
 #[inline(never)]
 pub fn depthwise3(shape: &Depthwise3, stream: &[u32], maps: Maps<'_>, scratch: &mut [u32]) {
     let window = &shape.window;
@@ -47,9 +44,7 @@ pub fn depthwise3(shape: &Depthwise3, stream: &[u32], maps: Maps<'_>, scratch: &
     let channels = stream.get(PREAMBLE..).unwrap_or_default();
     let mut there = channels.as_chunks::<CHANNEL>().0.iter().take(shape.channels());
     let is_shift = there.all(|channel| channel[CHANNEL - 1] == SHIFT_MULTIPLIER as u32);
-    let (true, &[0, 255, zero, ..]) = (sized && (is_shift || cfg!(bn_lenet_arch = "armv7m")), stream) else {
-        return portable::depthwise3(shape, stream, maps, scratch);
-    };
+    let (true, &[_, _, zero, ..]) = (sized, stream) else { return };
     let columns = shape.columns();
     let mut strip = Strip { words: scratch.get_mut(..SLOTS * columns).unwrap_or_default(), columns };
     strip.words.iter_mut().for_each(|to| *to = zero);
@@ -81,9 +76,7 @@ pub fn depthwise3(shape: &Depthwise3, stream: &[u32], maps: Maps<'_>, scratch: &
             // columns; writes a byte of each word of the results in these rows, before which all rows of the map were read that lie there.
             unsafe {
                 match (stride, is_shift) {
-                    #[cfg(bn_lenet_arch = "armv7m")]
                     (1, false) => bn_lenet_depthwise3(&rows),
-                    #[cfg(bn_lenet_arch = "armv7m")]
                     (_, false) => bn_lenet_depthwise3_stride2(&rows),
                     (1, _) => bn_lenet_depthwise3_shift(&rows),
                     _ => bn_lenet_depthwise3_stride2_shift(&rows),

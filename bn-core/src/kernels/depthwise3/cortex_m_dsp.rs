@@ -1,8 +1,8 @@
-//! Depthwise layers of 3x3 windows for Cortex-M cores with the DSP extension: the bits of [`portable`], two by two results at a time,
+//! Depthwise layers of 3x3 windows for Cortex-M cores with the DSP extension: the bits of [`portable`](super::portable), two by two results at a time,
 //! in assembly. Linked in only where the build script has chosen it.
 #![allow(unsafe_code)]
 
-use super::{CHANNEL, Depthwise3, PREAMBLE, SHIFT_MULTIPLIER, portable};
+use super::{CHANNEL, Depthwise3, PREAMBLE, SHIFT_MULTIPLIER};
 use crate::kernels::packed::{Input, LANES, Maps, Output, words_of};
 
 /// Four channels; see `depthwise3.s`.
@@ -38,7 +38,7 @@ unsafe extern "C" {
     fn bn_lenet_depthwise3_stride2_shift(quad: &Quad);
 }
 
-/// See [`portable::depthwise3`]; another range than a code's is left to that.
+/// See [`portable::depthwise3`](super::portable::depthwise3). Computes nothing where a slice has not the words of its part.
 #[inline(never)]
 pub fn depthwise3(shape: &Depthwise3, stream: &[u32], maps: Maps<'_>, scratch: &mut [u32]) {
     let window = &shape.window;
@@ -50,10 +50,7 @@ pub fn depthwise3(shape: &Depthwise3, stream: &[u32], maps: Maps<'_>, scratch: &
         && maps.output.len() >= planes * rows * width
         && is_read
         && shape.is_sound();
-    let &[0, 255, zero, ..] = stream else { return portable::depthwise3(shape, stream, maps, scratch) };
-    if !sized {
-        return portable::depthwise3(shape, stream, maps, scratch);
-    }
+    let (true, &[_, _, zero, ..]) = (sized, stream) else { return };
     let Some((pairs, beyond)) = scratch.split_at_mut_checked(2 * LANES * shape.columns()) else { return };
     // All lanes are the same.
     pairs.fill(zero & 0x00FF_00FF);

@@ -13,6 +13,8 @@ mod cortex_m;
 #[cfg(bn_lenet_arch = "cortex_m_dsp")]
 mod cortex_m_dsp;
 pub mod portable;
+#[cfg(not(bn_lenet_arch = "portable"))]
+mod positions;
 
 use super::conv::{Conv, PAIR};
 use super::packed::{LANES, Maps, Window};
@@ -151,13 +153,15 @@ impl Pointwise {
     }
 }
 
-/// Whether the last step is a shift, given what follows the preamble.
-fn is_shift(shape: &Pointwise, channels: &[u32]) -> bool {
-    let mut pairs = channels.chunks_exact(shape.pairs().words().max(1)).take(shape.channels.div_ceil(PAIR)).enumerate();
-    pairs.all(|(at, pair)| {
-        let there = PAIR.min(shape.channels - PAIR * at);
-        pair.get(PAIR..PAIR + there).is_some_and(|all| all.iter().all(|&one| one == SHIFT_MULTIPLIER as u32))
-    })
+/// Whether the last step is a shift.
+fn is_shift(shape: &Pointwise, stream: &[u32]) -> bool {
+    let channels = stream.get(shape.window.preamble_words()..).unwrap_or_default();
+    let mut pairs = channels.chunks_exact(shape.pairs().words().max(1));
+    let is_shift = |multiplier: u32| multiplier == SHIFT_MULTIPLIER as u32;
+    let mut whole = pairs.by_ref().take(shape.channels / PAIR);
+    let all = whole.all(|pair| matches!(*pair, [_, _, one, other, ..] if is_shift(one) && is_shift(other)));
+    // The last pair of an odd number is one channel.
+    all && (shape.channels.is_multiple_of(PAIR) || matches!(pairs.next(), Some(&[_, _, one, ..]) if is_shift(one)))
 }
 
 /// Proves a stream: what only pads is zero, every multiplier positive, and no accumulator out of i32, whatever the input.

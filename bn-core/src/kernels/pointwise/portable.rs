@@ -11,7 +11,7 @@ pub fn pointwise(shape: &Pointwise, stream: &[u32], maps: Maps<'_>, scratch: &mu
     let channels = stream.get(shape.window.preamble_words()..).unwrap_or_default();
     let Some(codes) = scratch.get_mut(..4 * shape.quads()) else { return };
     let ([_, width], positions) = (shape.window.output, shape.window.positions());
-    let is_shift = is_shift(shape, channels);
+    let is_shift = is_shift(shape, stream);
     let mut run = Run { shape, is_shift, epilogue: Epilogue::new(low, high, None), maps };
     for first in (0..positions).step_by(2) {
         let two = [first, (first + 1).min(positions - 1)];

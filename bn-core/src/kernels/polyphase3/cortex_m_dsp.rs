@@ -1,8 +1,8 @@
-//! Polyphase Winograd for Cortex-M cores with the DSP extension: the bits of [`portable`], a row of tiles at a time in assembly. Linked
+//! Polyphase Winograd for Cortex-M cores with the DSP extension: the bits of [`portable`](super::portable), a row of tiles at a time in assembly. Linked
 //! in only where the build script has chosen it.
 #![allow(unsafe_code)]
 
-use super::{Polyphase3, portable};
+use super::Polyphase3;
 use crate::kernels::packed::{LANES, Maps, Output};
 use crate::kernels::tiles::cortex_m_dsp::{Layer, Row, by_quads};
 
@@ -13,7 +13,7 @@ by_quads! { tiles:
     13 bn_lenet_polyphase3_13 14 bn_lenet_polyphase3_14 15 bn_lenet_polyphase3_15 16 bn_lenet_polyphase3_16
 }
 
-/// See [`portable::polyphase3`]; another range than a code's is left to that.
+/// See [`portable::polyphase3`](super::portable::polyphase3). Computes nothing where a slice has not the words of its part.
 #[inline(never)]
 pub(super) fn polyphase3<const QUADS: usize>(shape: &Polyphase3, stream: &[u32], maps: Maps<'_>, scratch: &mut [u32]) {
     let (window, channels) = (&shape.window, shape.channels);
@@ -24,9 +24,7 @@ pub(super) fn polyphase3<const QUADS: usize>(shape: &Polyphase3, stream: &[u32],
         && shape.quads() == QUADS
         && maps.input.is_some_and(|input| window.reads(input));
     let parts = stream.get(2..).and_then(|rest| rest.split_at_checked(window.preamble_words() - 2));
-    let (true, &[0, 255, ..], Some((zeros, stream)), Some(input)) = (sized, stream, parts, maps.input) else {
-        return portable::polyphase3(shape, stream, maps, scratch);
-    };
+    let (true, Some((zeros, stream)), Some(input)) = (sized, parts, maps.input) else { return };
     let Some((transformed, scratch)) = scratch.split_at_mut_checked(shape.window_words()) else { return };
     let layer = Layer { tiling: shape.tiling(), channels, adds: false, input, zeros, stream };
     let tiles = const { tiles(QUADS) };

@@ -1,8 +1,8 @@
-//! F(4x2, 3x3) for Cortex-M cores with the DSP extension: the bits of [`portable`], a row of tiles at a time in assembly. Linked in
+//! F(4x2, 3x3) for Cortex-M cores with the DSP extension: the bits of [`portable`](super::portable), a row of tiles at a time in assembly. Linked in
 //! only where the build script has chosen it.
 #![allow(unsafe_code)]
 
-use super::{Winograd3, portable};
+use super::Winograd3;
 use crate::kernels::packed::{Input, LANES, Maps, Output};
 use crate::kernels::tiles::cortex_m_dsp::{Layer, Row, by_quads};
 
@@ -19,7 +19,7 @@ by_quads! { tiles_add:
     13 bn_lenet_winograd3_add_13 14 bn_lenet_winograd3_add_14 15 bn_lenet_winograd3_add_15 16 bn_lenet_winograd3_add_16
 }
 
-/// See [`portable::winograd3`]; another range than a code's is left to that.
+/// See [`portable::winograd3`](super::portable::winograd3). Computes nothing where a slice has not the words of its part.
 #[inline(never)]
 pub(super) fn winograd3<const QUADS: usize, const ADDS: bool>(
     shape: &Winograd3,
@@ -39,9 +39,7 @@ pub(super) fn winograd3<const QUADS: usize, const ADDS: bool>(
         && shape.adds == ADDS
         && maps.input.is_some_and(|input| window.reads(input));
     let parts = stream.get(2..).and_then(|rest| rest.split_at_checked(window.preamble_words() - 2));
-    let (true, &[0, 255, ..], Some((zeros, stream)), Some(input)) = (sized, stream, parts, maps.input) else {
-        return portable::winograd3(shape, stream, maps, scratch);
-    };
+    let (true, Some((zeros, stream)), Some(input)) = (sized, parts, maps.input) else { return };
     if let (true, Some(Input::Packed(words))) = (shape.adds, maps.added) {
         // Each result is added to where it goes.
         maps.output.iter_mut().zip(words).for_each(|(to, &word)| *to = word);

@@ -35,7 +35,7 @@ const POINTS: [usize; 2] = [6, 4];
 const ALL: usize = POINTS[0] * POINTS[1];
 /// Where the weights of a point down a column stand: 0, 1, -1, infinity.
 const PLACES: [usize; POINTS[1]] = [2, 0, 1, 3];
-/// The most words of four channels whose points stand one behind the other in assembly.
+/// The most words of four channels whose columns stand one behind the other in assembly.
 const UNROLLED: usize = 4;
 /// Rows and columns of the results of a tile.
 const TILE: usize = 4;
@@ -112,7 +112,7 @@ impl Winograd3 {
         let tiling = self.tiling();
         let [down, across] = tiling.count;
         let quads = self.quads();
-        let pair = 10 * ALL * quads + if self.adds { 359 } else { 289 } + if quads > UNROLLED { 24 } else { 0 };
+        let pair = 10 * ALL * quads + if self.adds { 359 } else { 289 } + if quads > UNROLLED { 29 } else { 0 };
         let tile = self.channels.div_ceil(PAIR) * pair + 502 * quads + 18;
         down * (across * tile + tiling.strip_cost()) + tiling.parts_cost(self.channels)
     }

@@ -55,6 +55,22 @@
 .set    BNS_RETURN, 156
 .set    BNS_FRAME, 164                          @ with the nine registers saved, 8-aligned
 
+@ A point: its three pairs of channels onto the sums, which go to the next slot.
+        BN_PART bn_lenet_small_point
+        str     lr, [sp, #BNS_RETURN]
+        add     r2, r0, #96
+        str     r2, [sp, #BNS_END]
+4:
+        BN2_BLOCK on
+        ldr     r2, [sp, #BNS_END]
+        cmp     r0, r2
+        bne     4b
+        ldr     r2, [sp, #BNS_SLOT]
+        stm     r2!, {r7-r10}
+        str     r2, [sp, #BNS_SLOT]
+        ldr     pc, [sp, #BNS_RETURN]
+        BN_PART_END bn_lenet_small_point
+
         BN_FUNCTION bn_lenet_small_conv2
         sub     sp, #BNS_FRAME
         ldm     r2, {r3, r4, r5}
@@ -74,20 +90,20 @@
         mov     r2, sp
         str     r2, [sp, #BNS_SLOT]
         BNS_BEGIN #0
-        bl      3f
-        bl      3f
+        bl      bn_lenet_small_point
+        bl      bn_lenet_small_point
         BNS_BEGIN #0
-        bl      3f
-        bl      3f
+        bl      bn_lenet_small_point
+        bl      bn_lenet_small_point
         ldr     r2, [sp, #BNS_BIAS]
         ldr     r3, [r2], #4
         str     r2, [sp, #BNS_BIAS]
         BNS_BEGIN r3
-        bl      3f
-        bl      3f
-        bl      3f                              @ from the evens of point 1: output 0 needs their sum
+        bl      bn_lenet_small_point
+        bl      bn_lenet_small_point
+        bl      bn_lenet_small_point                              @ from the evens of point 1: output 0 needs their sum
         BNS_BEGIN #0
-        bl      3f
+        bl      bn_lenet_small_point
         ldr     r10, [sp, #BNS_TABLE]
         mov     lr, sp
         movs    r0, #4
@@ -132,20 +148,4 @@
         subs    r3, #1
         str     r3, [sp, #BNS_CHANNELS]
         bne     1b
-        add     sp, #BNS_FRAME
-        pop     {r4-r11, pc}
-
-3:      @ a point: its three pairs of channels onto the sums, which go to the next slot
-        str     lr, [sp, #BNS_RETURN]
-        add     r2, r0, #96
-        str     r2, [sp, #BNS_END]
-4:
-        BN2_BLOCK on
-        ldr     r2, [sp, #BNS_END]
-        cmp     r0, r2
-        bne     4b
-        ldr     r2, [sp, #BNS_SLOT]
-        stm     r2!, {r7-r10}
-        str     r2, [sp, #BNS_SLOT]
-        ldr     pc, [sp, #BNS_RETURN]
-        .size   bn_lenet_small_conv2, . - bn_lenet_small_conv2
+        BN_RETURN bn_lenet_small_conv2, BNS_FRAME

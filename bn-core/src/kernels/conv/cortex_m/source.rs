@@ -29,8 +29,13 @@ unsafe extern "C" {
     fn bn_lenet_conv_gather_lane(from: *const u8, windows: &Windows);
 }
 
+/// Which windows are copied with their padding, as [`Conv::copied`](crate::kernels::conv::Conv::copied) says.
+pub(super) const NONE: u8 = 0;
+pub(super) const ALL: u8 = 1;
+pub(super) const SOME: u8 = 2;
+
 /// Where windows are unpacked from, and the next of them.
-pub(super) struct Source<'s> {
+pub(super) struct Source<'s, const COPIED: u8> {
     /// Those of the map, or of its copy with padding, but for their place.
     windows: Windows,
     /// Height and width of that, and rows and columns of windows. The positions of a map are one row.
@@ -58,22 +63,25 @@ pub(super) struct Source<'s> {
     column: usize,
 }
 
-impl<'s> Source<'s> {
-    pub(super) fn new<const GROUP: usize>(layer: &Layer<'_, GROUP>, patch: *mut u32, copy: &'s mut [u32]) -> Self {
+impl<'s, const COPIED: u8> Source<'s, COPIED> {
+    pub(super) fn new<const GROUP: usize, const SUMS: bool>(
+        layer: &Layer<'_, GROUP, SUMS>,
+        patch: *mut u32,
+        copy: &'s mut [u32],
+    ) -> Self {
         let window = &layer.shape.window;
         let is_flat = window.is_pointwise() && window.stride == [1; 2] && !window.bytes;
-        let is_copied = layer.shape.copied() == Some(window.output) && window.is_padded();
         let (mut size, mut output, mut before) =
             ([window.input.height, window.input.width], window.output, window.before);
         if is_flat {
             (size, output) = ([1, window.area()], [1, window.positions()]);
         }
-        if is_copied {
+        if COPIED == ALL {
             size = window.reach(window.output);
             window.copy(layer.input(), layer.run.zeros, window.start([0; 2]), size, copy);
             before = [0; 2];
         }
-        let data: &[u8] = if is_copied { bytemuck::must_cast_slice(copy) } else { layer.data() };
+        let data: &[u8] = if COPIED == ALL { bytemuck::must_cast_slice(copy) } else { layer.data() };
         let (data, len) = (data.as_ptr(), data.len());
         let windows = windows(window, size, patch);
         let ends = |lanes: usize| {
@@ -123,25 +131,17 @@ impl<'s> Source<'s> {
 
     /// Unpacks the next three windows.
     #[inline(always)]
-    pub(super) fn three<const GROUP: usize>(&mut self, layer: &Layer<'_, GROUP>) {
+    pub(super) fn three<const GROUP: usize, const SUMS: bool>(&mut self, layer: &Layer<'_, GROUP, SUMS>) {
         if self.column + MANY <= self.output[1] {
-            let from = self.find(MANY);
-            let (from, windows) = match from {
-                Some(from) => (from, &self.windows),
-                None => (self.copied(layer, MANY), &self.copied),
-            };
-            // SAFETY: reads words of the rows of the windows, which lie in the map or in a copy, as `find` and `copied` have made sure;
-            // writes two words of the patch for each at each of its positions, which it has.
+            let (from, windows) = self.place(layer, MANY);
+            // SAFETY: reads words of the rows of the windows, which lie in the map or in a copy, as `place` makes sure; writes two
+            // words of the patch for each at each of its positions, which it has.
             unsafe { bn_lenet_conv_gather3(from, windows) }
             return self.step(&layer.shape.window, MANY);
         }
         // Beyond the row's end lies the next row's begin.
         for lane in 0..MANY {
-            let from = self.find(1);
-            let (from, windows) = match from {
-                Some(from) => (from, self.windows),
-                None => (self.copied(layer, 1), self.copied),
-            };
+            let (from, &windows) = self.place(layer, 1);
             let windows = Windows { patch: windows.patch.wrapping_add(lane), ..windows };
             // SAFETY: as above, one of three positions.
             unsafe { bn_lenet_conv_gather_lane(from, &windows) }
@@ -150,26 +150,30 @@ impl<'s> Source<'s> {
     }
 
     /// Unpacks the next window.
-    pub(super) fn one<const GROUP: usize>(&mut self, layer: &Layer<'_, GROUP>) {
-        let from = self.find(1);
-        let (from, windows) = match from {
-            Some(from) => (from, &self.windows),
-            None => (self.copied(layer, 1), &self.copied),
-        };
+    pub(super) fn one<const GROUP: usize, const SUMS: bool>(&mut self, layer: &Layer<'_, GROUP, SUMS>) {
+        let (from, windows) = self.place(layer, 1);
         // SAFETY: as above, one position.
         unsafe { bn_lenet_conv_gather1(from, windows) }
         self.step(&layer.shape.window, 1);
     }
 
-    /// Where so many windows of a row begin, where they do not reach beyond the map.
+    /// Where so many windows of a row begin: in the map or the copy of all, or in a copy of these where they reach beyond the map.
     #[inline(always)]
-    fn find(&self, lanes: usize) -> Option<*const u8> {
+    fn place<const GROUP: usize, const SUMS: bool>(
+        &mut self,
+        layer: &Layer<'_, GROUP, SUMS>,
+        lanes: usize,
+    ) -> (*const u8, &Windows) {
         // Before the first column this wraps to more than any place.
         let left = (self.column * self.stride).wrapping_sub(self.before[1]);
-        let [last, reach] = if lanes == 1 { self.ones } else { self.threes };
         let first = self.first.wrapping_add(self.unit * left);
-        let is_inside = self.is_inside && left <= last && first + reach <= self.len;
-        is_inside.then_some(self.data.wrapping_add(first))
+        if COPIED == SOME {
+            let [last, reach] = if lanes == 1 { self.ones } else { self.threes };
+            if !(self.is_inside && left <= last && first + reach <= self.len) {
+                return (self.copied(layer, lanes), &self.copied);
+            }
+        }
+        (self.data.wrapping_add(first), &self.windows)
     }
 
     /// Where the windows of the row begin, and whether no window of it reaches above or below the map.
@@ -181,7 +185,11 @@ impl<'s> Source<'s> {
 
     /// Windows that reach beyond the map, in a copy with their padding.
     #[inline(never)]
-    fn copied<const GROUP: usize>(&mut self, layer: &Layer<'_, GROUP>, lanes: usize) -> *const u8 {
+    fn copied<const GROUP: usize, const SUMS: bool>(
+        &mut self,
+        layer: &Layer<'_, GROUP, SUMS>,
+        lanes: usize,
+    ) -> *const u8 {
         let window = &layer.shape.window;
         let (from, size) = (window.start([self.row, self.column]), window.reach([1, lanes]));
         window.copy(layer.input(), layer.run.zeros, from, size, self.copy);

@@ -1,22 +1,31 @@
 //! A layer whose one window is the whole map, as a linear layer's is: its patch is the map unpacked, word by word.
 
-use super::{Behind, Layer, Products, bn_lenet_conv_four, bn_lenet_conv_four_halves};
+use super::{Behind, Layer, Products, bn_lenet_conv_four, bn_lenet_conv_four_halves, is_there, limit};
 #[cfg(bn_lenet_arch = "armv7m")]
 use super::{bn_lenet_conv_eight, bn_lenet_conv_eight_halves};
 use crate::kernels::Table;
 use crate::kernels::conv::portable::Run;
 use crate::kernels::conv::{Conv, MOST_GROUP, unpacked};
-use crate::kernels::packed::{Input, LANES, Maps, Output, words_of};
+use crate::kernels::packed::{Epilogue, Input, LANES, Maps, Output, words_of};
 
-/// The layer, four channels at a time.
+/// The layer, four channels at a time, of which Rust computes what stands behind the sums or does not.
 #[inline(never)]
-pub(super) fn whole(shape: &Conv, stream: &[u32], table: Option<&Table>, maps: Maps<'_>, scratch: &mut [u32]) {
-    let Some(behind) = Behind::of(shape, stream, table.is_some(), &maps, scratch) else { return };
+pub(super) fn whole<const SUMS: bool>(
+    shape: &Conv,
+    stream: &[u32],
+    table: Option<&Table>,
+    maps: Maps<'_>,
+    scratch: &mut [u32],
+) {
+    if !is_there(shape, stream, &maps, scratch) {
+        return;
+    }
     let Some(patch) = scratch.get_mut(..2 * shape.quads()) else { return };
     unpack(patch, maps.input(words_of(shape.window.input)));
-    if behind == Behind::Sums {
+    if SUMS {
         return sums(shape, stream, table, maps, patch);
     }
+    let behind = Behind::of(shape);
     let channels = stream.get(shape.window.preamble_words()..).unwrap_or_default().as_ptr_range();
     let products = Products {
         patch: patch.as_ptr_range().start,
@@ -40,8 +49,9 @@ pub(super) fn whole(shape: &Conv, stream: &[u32], table: Option<&Table>, maps: M
             }
         }
     }
-    if behind != Behind::Halves {
-        Output::new(maps.output, false).clear_rest(shape.channels, 1);
+    match (behind, stream) {
+        (Behind::Halves, &[low, high, ..]) => limit(Epilogue::new(low, high, None), maps.output),
+        _ => Output::new(maps.output, false).clear_rest(shape.channels, 1),
     }
 }
 
@@ -69,7 +79,8 @@ fn eights(shape: &Conv, behind: Behind, products: Products) -> Products {
 /// Likewise, where Rust stands behind the sums.
 #[inline(never)]
 fn sums(shape: &Conv, stream: &[u32], table: Option<&Table>, maps: Maps<'_>, patch: &[u32]) {
-    let mut layer = Layer::<MOST_GROUP> { shape, behind: Behind::Sums, run: Run::new(shape, stream, table, maps) };
+    let mut layer =
+        Layer::<MOST_GROUP, true> { shape, behind: Behind::Sums, run: Run::new(shape, stream, table, maps) };
     let mut products = layer.products_of::<1>(patch);
     layer.sums::<1>(&mut products, 0);
     layer.run.clear_rest();

@@ -6,15 +6,15 @@
 @
 @       r0  codes      r5, r6  sums      r7  results     r1-r4  factors
 @       r8  bytes of a row of codes      r9  from the third row's codes to the next windows'     r10  start value
-@       r11 the last place where two columns begin
+@       r11 the last place where two columns begin      r12, lr halves of the multiplier, where it is none of a shift
 @
 @ The stream's `check` has proved that no sum leaves 32 bits.
 
-@ void bn_lenet_depthwise3_shift(const struct { const uint32_t *codes; uint32_t *output; const uint32_t *stream; uint32_t rows, span,
+@ void bn_lenet_depthwise3(const struct { const uint32_t *codes; uint32_t *output; const uint32_t *stream; uint32_t rows, span,
 @     pitch, line; } *)
 @ `rows` is the number of rows of results, `pitch` the bytes from one to the next, `span` those from the codes of a row's first window
-@ to those of its last but one, `line` those of a row of codes. Results are codes from 0 to 255. Every multiplier is a shift by 12
-@ bits. `_stride2`: windows two steps apart.
+@ to those of its last but one, `line` those of a row of codes. Results are codes from 0 to 255. `_shift`: every multiplier is a shift by
+@ 12 bits. `_stride2`: windows two steps apart.
 .set    BND_SHIFT, 12
 .set    BND_HALF, 1 << (BND_SHIFT - 1)
 
@@ -76,17 +76,17 @@
 .endr
 .endm
 @ Stores a sum's code.
-.macro BND_RESULT sum, at
+.macro BND_RESULT sum, at, shift
+.if \shift
         asrs    \sum, \sum, #BND_SHIFT
-        lsrs    r1, \sum, #8
-        beq     9f
-        asrs    \sum, \sum, #31                 @ beyond: 0 for what is negative, else all bits
-        mvns    \sum, \sum
-9:
+.else
+        BN_SCALE \sum, r12, lr, r1, r2, r3, r4
+.endif
+        BN_CLAMP \sum, r1
         strb    \sum, [r7, #\at]
 .endm
 
-.macro BND_STRIP name, stride
+.macro BND_STRIP name, stride, shift
         BN_FUNCTION \name
         sub     sp, #BND_FRAME
         add     r7, sp, #BND_CODES
@@ -114,9 +114,17 @@
         str     r1, [sp, #BND_WEIGHTS + 24 + \column]
 .endr
         ldr     r1, [r0, #24]
+.if \shift
         movs    r2, #(BND_HALF >> 8)
         lsls    r2, r2, #8
         adds    r1, r1, r2                      @ rounds
+.else
+        ldr     r2, [r0, #28]
+        uxth    r3, r2
+        lsrs    r2, r2, #16
+        mov     r12, r3
+        mov     lr, r2
+.endif
         mov     r10, r1
         adds    r0, #32
         str     r0, [sp, #BND_STREAM]
@@ -143,8 +151,8 @@
         add     r0, r0, r8
         BND_TWO \stride, BND_WEIGHTS + 24
         add     r0, r0, r9
-        BND_RESULT r5, 0
-        BND_RESULT r6, 4
+        BND_RESULT r5, 0, \shift
+        BND_RESULT r6, 4, \shift
         adds    r7, #8
         cmp     r0, r11
         bls     3b
@@ -158,7 +166,7 @@
         BND_ONE BND_WEIGHTS + 12
         add     r0, r0, r8
         BND_ONE BND_WEIGHTS + 24
-        BND_RESULT r5, 0
+        BND_RESULT r5, 0, \shift
 4:
         ldr     r0, [sp, #BND_ROW]
         ldr     r7, [sp, #BND_ROW_OUTPUT]
@@ -181,5 +189,7 @@
 6:
         BN_RETURN \name, BND_FRAME
 .endm
-        BND_STRIP bn_lenet_depthwise3_shift, 1
-        BND_STRIP bn_lenet_depthwise3_stride2_shift, 2
+        BND_STRIP bn_lenet_depthwise3, 1, 0
+        BND_STRIP bn_lenet_depthwise3_shift, 1, 1
+        BND_STRIP bn_lenet_depthwise3_stride2, 2, 0
+        BND_STRIP bn_lenet_depthwise3_stride2_shift, 2, 1

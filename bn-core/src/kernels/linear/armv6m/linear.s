@@ -7,9 +7,6 @@
 
 @ void bn_lenet_linear_blocks(const Quad *input, const Quad *end, const uint32_t *const weights[2], int32_t (*sums)[2][4]): adds the
 @ products of both blocks to the sums, one block after the other.
-        .section .text.bn_lenet_linear_blocks, "ax", %progbits
-        .global bn_lenet_linear_blocks
-        .type   bn_lenet_linear_blocks, %function
 
 odd1    .req r2
 even0   .req r3
@@ -21,14 +18,7 @@ even2   .req r5
 .set    BNL_SUMS, 8
 .set    BNL_FRAME, 12                           @ with the nine registers saved, 8-aligned
 
-        .thumb_func
-bn_lenet_linear_blocks:
-        push    {r4-r7, lr}
-        mov     r4, r8
-        mov     r5, r9
-        mov     r6, r10
-        mov     r7, r11
-        push    {r4-r7}
+        BN_FUNCTION bn_lenet_linear_blocks
         sub     sp, #BNL_FRAME
         mov     r12, r1
         ldr     r1, [r2]
@@ -86,11 +76,4 @@ bn_lenet_linear_blocks:
         ldr     r0, [sp, #BNL_INPUT]
         b       1b
 3:
-        add     sp, #BNL_FRAME
-        pop     {r4-r7}
-        mov     r8, r4
-        mov     r9, r5
-        mov     r10, r6
-        mov     r11, r7
-        pop     {r4-r7, pc}
-        .size   bn_lenet_linear_blocks, . - bn_lenet_linear_blocks
+        BN_RETURN bn_lenet_linear_blocks, BNL_FRAME

@@ -7,11 +7,11 @@
 @       r8-r10        sums of the first channel         r2-r4   a code of three positions
 @       r11, r12, lr  sums of the second                r5, r6  a weight of either channel
 @
-@ void bn_lenet_pointwise_shift(const struct { const uint32_t *from; uint32_t step, plane, quads; uint32_t *codes; const uint32_t
+@ void bn_lenet_pointwise(const struct { const uint32_t *from; uint32_t step, plane, quads; uint32_t *codes; const uint32_t
 @     *stream, *stream_end; uint32_t threes; uint8_t *output; uint32_t lane, next; } *)
 @ `step` is the bytes from a position to the next, `plane` those from four channels to the next, `quads` how many words of four
 @ channels there are, `threes` how often three positions; `lane` and `next` are of the results what `step` and `plane` are of the map.
-@ Results are codes from 0 to 255. Every multiplier is a shift by 12 bits.
+@ Results are codes from 0 to 255. `_shift`: every multiplier is a shift by 12 bits.
 .set    BNQ_SHIFT, 12
 
 .set    BNQ_FROM, 0
@@ -27,7 +27,9 @@
 .set    BNQ_NEXT, 40                            @ less 4
 .set    BNQ_TILE, 44                            @ of the first
 .set    BNQ_CODES_END, 48
-.set    BNQ_FRAME, 52
+.set    BNQ_MULTIPLIERS, 52                     @ of the two channels, where they are none of a shift,
+.set    BNQ_PAIR, 60                            @ and where the next two begin
+.set    BNQ_FRAME, 68                           @ with the nine registers saved, 8-aligned
 
 @ One code of three positions and two channels.
 .macro BNQ_PRODUCTS
@@ -66,15 +68,27 @@
 .macro BNQ_RESULT sum, at
         mov     r2, \sum
         asrs    r2, r2, #BNQ_SHIFT
-        lsrs    r3, r2, #8
-        beq     9f
-        asrs    r2, r2, #31                     @ beyond: 0 for what is negative, else all bits
-        mvns    r2, r2
-9:
+        BN_CLAMP r2, r3
         strb    r2, [r4, #\at]
 .endm
+@ Stores the codes of three sums of channel \o by its multiplier.
+.macro BNQ_RESULTS o, sum0, sum1, sum2
+        ldr     r4, [sp, #BNQ_OUTPUT]
+        ldr     r5, [sp, #BNQ_MULTIPLIERS + 4 * \o]
+        lsrs    r6, r5, #16
+        uxth    r5, r5
+.irp    sum, \sum0, \sum1, \sum2
+        mov     r2, \sum
+        BN_SCALE r2, r5, r6, r0, r1, r3, r7
+        BN_CLAMP r2, r3
+        strb    r2, [r4, #\o]
+        ldr     r3, [sp, #BNQ_LANE]
+        adds    r4, r4, r3
+.endr
+.endm
 
-        BN_FUNCTION bn_lenet_pointwise_shift
+.macro BNQ_POINTWISE name, shift
+        BN_FUNCTION \name
         sub     sp, #BNQ_FRAME
         mov     r7, sp
         ldm     r0!, {r1-r6}
@@ -142,6 +156,12 @@
         mov     r11, r2
         mov     r12, r2
         mov     lr, r2
+.if \shift == 0
+        ldr     r2, [r1, #8]
+        ldr     r3, [r1, #12]
+        str     r2, [sp, #BNQ_MULTIPLIERS]
+        str     r3, [sp, #BNQ_MULTIPLIERS + 4]
+.endif
         adds    r1, #16
 4:
         BNQ_TWO 0
@@ -150,6 +170,7 @@
         ldr     r7, [sp, #BNQ_CODES_END]
         cmp     r0, r7
         bne     4b
+.if \shift
         ldr     r4, [sp, #BNQ_OUTPUT]
         ldr     r5, [sp, #BNQ_LANE]
         movs    r6, r4
@@ -161,6 +182,13 @@
         adds    r4, r4, r5
         BNQ_RESULT r10, 0
         BNQ_RESULT lr, 1
+.else
+        str     r1, [sp, #BNQ_PAIR]
+        BNQ_RESULTS 0, r8, r9, r10
+        BNQ_RESULTS 1, r11, r12, lr
+        ldr     r1, [sp, #BNQ_PAIR]
+        ldr     r6, [sp, #BNQ_OUTPUT]
+.endif
         @ The other half of the word, or the next word.
         adds    r6, #2
         lsls    r2, r6, #30
@@ -187,4 +215,7 @@
         beq     6f
         b       1b
 6:
-        BN_RETURN bn_lenet_pointwise_shift, BNQ_FRAME
+        BN_RETURN \name, BNQ_FRAME
+.endm
+        BNQ_POINTWISE bn_lenet_pointwise, 0
+        BNQ_POINTWISE bn_lenet_pointwise_shift, 1

@@ -11,13 +11,13 @@
 @ The sums go by three for each of the points c, then b and o, then e and p along a row. Down a column the first is that at c. The
 @ second goes on from it with b and o, and is row 0; the third goes on from it with e and p, and is row 1. Column 0 of the results
 @ is what stands at c, and at b and o; column 1 what stands at c, and at e and p.
-@ Each three leave twelve words on the stack, from SP on: row 1, row 0, the first sum, each of channel 0 in both rows of tiles, then
-@ of 1.
+@ Each three leave thirteen words on the stack, from SP on: row 1, row 0, the first sum, each of channel 0 in both rows of tiles, then
+@ of 1; and where the part that computes it goes on.
 
 @ void bn_lenet_polyphase3_1(const struct { const uint32_t *codes; uint32_t pitch, plane, quads; uint32_t *window; const uint32_t
 @     *stream, *stream_end; uint8_t *output; uint32_t rows, next, tiles; } *), and so on to _16
 @ As bn_lenet_winograd3_1, for codes from 0 to 255.
-.set    BNP_THREE, 48                           @ bytes of three sums on the stack,
+.set    BNP_THREE, 52                           @ bytes of three sums on the stack,
 .set    BNP_SUMS, 3 * BNP_THREE                 @ and of all
 .set    BNP_ROWS_OF, 2 * 9 * 5 * 4              @ rows of a word of codes at five points, codes 0 and 2, then 1 and 3
 
@@ -37,10 +37,7 @@
 .set    BNP_CHANNELS, 48                        @ of the stream
 .set    BNP_TILE_CODES, 52                      @ of the tile,
 .set    BNP_TILE_OUTPUT, 56                     @ and where its results begin
-@ SP falls with each three sums; so whether more follow lies at one distance from SP, behind the second three and the third.
-.set    BNP_LAST, 60
-.set    BNP_MORE, BNP_LAST + BNP_SUMS
-.set    BNP_VARIABLES, BNP_LAST + BNP_THREE + 4
+.set    BNP_VARIABLES, 60
 
 @ Five words at r0, of which the two codes at \ror are meant, to the points b, o, c, p, e, stored at \to.
 .macro BNP_ALONG to, ror
@@ -137,13 +134,14 @@
 .endr
 .endm
 
-@ Three sums: of \count blocks, and of twice as many. \kind: 1 begins with the start values in r5 and r7, 2 with nothing.
-.macro BNP_THREE_SUMS count, kind
+@ Three sums: of \count blocks, and of twice as many. \kind: 1 begins with the start values in r5 and r7, 2 with nothing. \behind is a
+@ register that goes on the stack behind them.
+.macro BNP_THREE_SUMS count, kind, behind
         BN_PRODUCTS \kind
 .rept   \count - 1
         BN_PRODUCTS 0
 .endr
-        push    {r4-r7}
+        push    {r4-r7 \behind}
 .rept   2 * \count
         BN_PRODUCTS 0
 .endr
@@ -155,6 +153,17 @@
 .endr
         push    {r4-r7}                         @ row 1
 .endm
+@ Those of two points along the rows.
+.macro BNP_TWO_POINTS quads
+        BN_PART bn_lenet_polyphase3_points_\quads
+        push    {lr}
+        BNP_THREE_SUMS (2 * \quads), 2
+        ldr     pc, [sp, #(BNP_THREE - 4)]
+        BN_PART_END bn_lenet_polyphase3_points_\quads
+.endm
+.irp    quads, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16
+        BNP_TWO_POINTS \quads
+.endr
 
 @ Two results, \a at r1 and \b two rows below, at r12.
 .macro BNP_PUT a, b, place, multiplier
@@ -194,10 +203,6 @@
         strd    r7, r9, [sp, #BNP_ROWS]         @ and tiles
         strd    r4, r1, [sp, #BNP_CHANNELS]     @ and the tile's codes
         str     r6, [sp, #BNP_TILE_OUTPUT]
-        mov     r2, #0
-        mov     r3, #1
-        str     r2, [sp, #BNP_LAST]
-        str     r3, [sp, #(BNP_LAST + BNP_THREE)]
 
 5:      @ a tile
         ldrd    r2, r3, [sp, #BNP_TILE_CODES]   @ and its output
@@ -226,12 +231,9 @@
 3:      @ two channels
         ldr     r0, [sp, #BNP_WINDOW]
         ldrd    r5, r7, [r1], #8
-        BNP_THREE_SUMS \quads, 1
-4:      @ two points along the rows
-        BNP_THREE_SUMS (2 * \quads), 2
-        ldr     r2, [sp, #BNP_MORE]
-        cmp     r2, #0
-        bne.w   4b
+        BNP_THREE_SUMS \quads, 1, ", r8"
+        bl      bn_lenet_polyphase3_points_\quads
+        bl      bn_lenet_polyphase3_points_\quads
 
         ldm     r1!, {r0, lr}                   @ multipliers
         str     r1, [sp, #(BNP_SUMS + BNP_STREAM)]

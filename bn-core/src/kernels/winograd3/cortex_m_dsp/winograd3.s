@@ -15,7 +15,8 @@
 @                      T = 2 S1 - E = S1 - S2
 @
 @ R is a result's row 0, T + S3 its row 1. The stream's `check` has proved that no result leaves 32 bits; on the way sums may.
-@ Each column leaves twelve words on the stack, from SP on: row 1, row 0, and T, each of channel 0 in both rows of tiles, then of 1.
+@ Each column leaves thirteen words on the stack, from SP on: row 1, row 0, and T, each of channel 0 in both rows of tiles, then of 1;
+@ and where a column is a part of its own, where that goes on.
 
 @ void bn_lenet_winograd3_1(const struct { const uint32_t *codes; uint32_t pitch, plane, quads; uint32_t *window; const uint32_t
 @     *stream, *stream_end; uint8_t *output; uint32_t rows, next, tiles; } *), and so on to _16
@@ -23,9 +24,10 @@
 @ how many words of four channels there are, as in the name. `rows` is the bytes of two rows of results, `next` those from a word
 @ of channels to the next, less 4; `tiles` how many there are. Results are codes from 0 to 255; bn_lenet_winograd3_add_1 and so on
 @ add what lies there, times the channel's factor.
-.set    BNW_COLUMN, 48                          @ bytes of a column on the stack,
+.set    BNW_COLUMN, 52                          @ bytes of a column on the stack,
 .set    BNW_SUMS, 6 * BNW_COLUMN                @ and of all
-.set    BNW_UNROLLED, 4                         @ the most words whose points stand one behind the other
+.set    BNW_ROWS_OF, 2 * 6 * 6 * 4              @ rows of a word of codes at six points, codes 0 and 2, then 1 and 3
+.set    BNW_UNROLLED, 4                         @ the most words whose columns stand one behind the other
 
 @ From where sums end on:
 .set    BNW_CODES, 0
@@ -44,14 +46,8 @@
 .set    BNW_TILE_CODES, 52                      @ of the tile,
 .set    BNW_TILE_OUTPUT, 56                     @ and where its results begin
 .set    BNW_FACTORS, 60                         @ multiplier and factor of what is added, of channel 0, then of 1
-.set    BNW_SLOTS, 76
-.set    BNW_VARIABLES, 76
-
-@ Where columns are a loop, SP falls with each; so what a column needs lies at one distance from SP, in one of six slots: start
-@ values, of column 1 alone, and whether more follow.
-.set    BNW_SLOT, BNW_SLOTS + 5 * BNW_COLUMN    @ of the next column
-.set    BNW_MORE, BNW_SLOT + BNW_COLUMN + 8     @ of the last
-.set    BNW_SLOTS_SIZE, 5 * BNW_COLUMN + 16
+.set    BNW_START, 76                           @ values of the two channels, where columns are parts
+.set    BNW_VARIABLES, 84
 
 @ Six words in r2 to r7, of which the two codes at \ror are meant, to six points in r2 to r7.
 .macro BNW_ALONG ror
@@ -87,8 +83,8 @@
         BN_PART \name
         push    {lr}
         add     r1, sp, #4
-        add     r12, sp, #(4 + BNW_SUMS / 2)
-        ldr     lr, [sp, #(4 + BNW_SUMS + BNW_PITCH)]
+        add     r12, sp, #(4 + BNW_ROWS_OF / 2)
+        ldr     lr, [sp, #(4 + BNW_ROWS_OF + BNW_PITCH)]
 .irp    row, 0, 1, 2, 3, 4, 5
         ldm     r0, {r2-r7}
         BNW_ALONG 0
@@ -128,7 +124,7 @@
 .endm
 @ All six points along the rows, of the codes whose rows lie \from bytes from SP on, to \first bytes behind their place.
 .macro BNW_COLUMNS from, stride, first
-        ldr     r0, [sp, #(BNW_SUMS + BNW_PLACE)]
+        ldr     r0, [sp, #(BNW_ROWS_OF + BNW_PLACE)]
 .irp    x, 0, 8, 16
         ldrd    r2, r3, [sp, #(\from + \x)]
         ldrd    r4, r5, [sp, #(\from + \x + 24)]
@@ -151,11 +147,12 @@
         BN_PRODUCTS 0
 .endr
 .endm
-@ The four points of a column. \kind: 1 begins with the start values in r5 and r7, 2 with nothing.
-.macro BNW_POINTS quads, kind
+@ The four points of a column. \kind: 1 begins with the start values in r5 and r7, 2 with nothing. \behind is a register that goes on
+@ the stack behind the sums.
+.macro BNW_POINTS quads, kind, behind
         BN_PRODUCTS \kind
         BNW_BLOCKS (\quads - 1)
-        push    {r4-r7}                         @ S1
+        push    {r4-r7 \behind}                 @ S1
         BNW_BLOCKS \quads
         ldm     sp, {r2, r3, r8, r9}
         rsb     r2, r4, r2, lsl #1
@@ -175,24 +172,38 @@
 .if \quads <= BNW_UNROLLED
         add     r1, #8
         ldr     r0, [sp, #BNW_WINDOW]
-        BNW_POINTS \quads, 2
+        BNW_POINTS \quads, 2, ", r8"
         ldrd    r5, r7, [r1, #(-8 - 64 * \quads)]
-        BNW_POINTS \quads, 1
+        BNW_POINTS \quads, 1, ", r8"
 .rept   4
-        BNW_POINTS \quads, 2
+        BNW_POINTS \quads, 2, ", r8"
 .endr
 .else
         ldrd    r2, r3, [r1], #8
         ldr     r0, [sp, #BNW_WINDOW]
-        strd    r2, r3, [sp, #(BNW_SLOT - BNW_COLUMN)]
-4:      @ a column
-        ldrd    r5, r7, [sp, #BNW_SLOT]
-        BNW_POINTS \quads, 1
-        ldr     r2, [sp, #BNW_MORE]
-        cmp     r2, #0
-        bne.w   4b
+        strd    r2, r3, [sp, #BNW_START]
+.irp    column, 0, 1, 2, 3, 4, 5
+.if \column == 1
+        ldrd    r5, r7, [sp, #(BNW_START + BNW_COLUMN)]
+.else
+        movs    r5, #0
+        movs    r7, #0
+.endif
+        bl      bn_lenet_winograd3_column_\quads
+.endr
 .endif
 .endm
+@ A column that begins with the values in r5 and r7.
+.macro BNW_COLUMN_OF quads
+        BN_PART bn_lenet_winograd3_column_\quads
+        push    {lr}
+        BNW_POINTS \quads, 1
+        ldr     pc, [sp, #(BNW_COLUMN - 4)]
+        BN_PART_END bn_lenet_winograd3_column_\quads
+.endm
+.irp    quads, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16
+        BNW_COLUMN_OF \quads
+.endr
 
 @ Two results, \a at r1 and \b two rows below, at r12. r0 is the multiplier, lr the factor of what is added.
 .macro BNW_PUT a, b, place, multiplier, add
@@ -288,19 +299,7 @@
 
 .macro BNW_TILES_OF name, quads, results
         BN_FUNCTION \name
-.if \quads > BNW_UNROLLED
-        sub     sp, #(BNW_VARIABLES + BNW_SLOTS_SIZE)
-        mov     r2, #0
-        mov     r3, #1
-.irp    x, 5, 4, 3, 2, 1
-        strd    r2, r2, [sp, #(BNW_SLOTS + BNW_COLUMN * \x)]
-        str     r3, [sp, #(BNW_SLOTS + BNW_COLUMN * \x + 8)]
-.endr
-        strd    r2, r2, [sp, #BNW_SLOTS]
-        str     r2, [sp, #(BNW_SLOTS + 8)]
-.else
         sub     sp, #BNW_VARIABLES
-.endif
         ldm     r0!, {r2, r3, r4}               @ codes, pitch, plane
         str     r4, [sp, #BNW_PLANE]
         str     r3, [sp, #BNW_PITCH]
@@ -319,21 +318,21 @@
         str     r2, [sp, #BNW_CODES]
         str     r3, [sp, #BNW_OUTPUT]
         strd    r4, r5, [sp, #BNW_PLACE]        @ and left
-        sub     sp, #BNW_SUMS
+        sub     sp, #BNW_ROWS_OF
 1:      @ a word of four codes
-        ldr     r0, [sp, #(BNW_SUMS + BNW_CODES)]
+        ldr     r0, [sp, #(BNW_ROWS_OF + BNW_CODES)]
         bl      bn_lenet_winograd3_rows
         BNW_COLUMNS 0, (16 * \quads), 0
-        BNW_COLUMNS (BNW_SUMS / 2), (16 * \quads), 8
-        ldrd    r0, r1, [sp, #(BNW_SUMS + BNW_CODES)]           @ and plane
-        ldrd    r2, r3, [sp, #(BNW_SUMS + BNW_PLACE)]           @ and left
+        BNW_COLUMNS (BNW_ROWS_OF / 2), (16 * \quads), 8
+        ldrd    r0, r1, [sp, #(BNW_ROWS_OF + BNW_CODES)]        @ and plane
+        ldrd    r2, r3, [sp, #(BNW_ROWS_OF + BNW_PLACE)]        @ and left
         add     r0, r1
         add     r2, #16
-        str     r0, [sp, #(BNW_SUMS + BNW_CODES)]
+        str     r0, [sp, #(BNW_ROWS_OF + BNW_CODES)]
         subs    r3, #1
-        strd    r2, r3, [sp, #(BNW_SUMS + BNW_PLACE)]
+        strd    r2, r3, [sp, #(BNW_ROWS_OF + BNW_PLACE)]
         bne.w   1b
-        add     sp, #BNW_SUMS
+        add     sp, #BNW_ROWS_OF
 
         ldr     r1, [sp, #BNW_CHANNELS]
 3:      @ two channels
@@ -358,11 +357,7 @@
         subs    r1, #1
         str     r1, [sp, #BNW_TILES]
         bne.w   5b
-.if \quads > BNW_UNROLLED
-        BN_RETURN \name, (BNW_VARIABLES + BNW_SLOTS_SIZE)
-.else
         BN_RETURN \name, BNW_VARIABLES
-.endif
 .endm
 .irp    quads, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16
         BNW_TILES_OF bn_lenet_winograd3_\quads, \quads, bn_lenet_winograd3_results

@@ -129,37 +129,18 @@
         add     r5, lr
 .endm
 .macro BN_ENTER
-        push    {r4-r7, lr}
-        mov     r4, r8
-        mov     r5, r9
-        mov     r6, r10
-        mov     r7, r11
-        push    {r4-r7}
         sub     sp, #BN_FRAME
         ldm     r2!, {r3, r4, r5}
         str     r3, [sp, #BN_BIAS]
         str     r4, [sp, #BN_TABLE]
         str     r5, [sp, #BN_OUT]
 .endm
-.macro BN_LEAVE
-        add     sp, #BN_FRAME
-        pop     {r4-r7}
-        mov     r8, r4
-        mov     r9, r5
-        mov     r10, r6
-        mov     r11, r7
-        pop     {r4-r7, pc}
-.endm
 
 @ void bn_lenet_conv1_channel(const int32_t *window, const int16_t *lanes, const struct { int32_t bias; const uint8_t *sigmoid;
 @     int16_t *pooled; } *)
 @ window [tile 6][point 8][row 8]; lanes [point 8][5, and 7 that repeat them]. Writes, for each tile, `pooled` and its right
 @ neighbour, 4 bytes on, and those of the row below, 48 bytes on.
-        .section .text.bn_lenet_conv1_channel, "ax", %progbits
-        .global bn_lenet_conv1_channel
-        .type   bn_lenet_conv1_channel, %function
-        .thumb_func
-bn_lenet_conv1_channel:
+        BN_FUNCTION bn_lenet_conv1_channel
         BN_ENTER
         movs    r3, #6
         lsls    r3, r3, #8
@@ -209,38 +190,11 @@ bn_lenet_conv1_channel:
         .align  2
 8:      .word   1023
 3:
-        BN_LEAVE
-        .size   bn_lenet_conv1_channel, . - bn_lenet_conv1_channel
+        BN_LEAVE BN_FRAME
+        BN_END  bn_lenet_conv1_channel
 
-@ void bn_lenet_conv2_channel(const int32_t *window, const int16_t *lanes, const struct { int32_t bias; const int8_t *sigmoid;
-@     int16_t *flat; } *)
-@ window [point 8][input channel 6][row 8]; lanes [point 8][pair of channels 3][kernel row 5][2]. Writes a half of two quads.
-        .section .text.bn_lenet_conv2_channel, "ax", %progbits
-        .global bn_lenet_conv2_channel
-        .type   bn_lenet_conv2_channel, %function
-        .thumb_func
-bn_lenet_conv2_channel:
-        BN_ENTER
-.macro BN2_COLUMNS
-        bl      5f
-.endm
-        BN_TILE BN2_COLUMNS
-.irp    pooled, 0, 1
-        BN_POOLED \pooled, 17, ldrsb
-        adds    r6, #2
-        adds    r5, #2
-        asrs    r6, r6, #2                      @ the pooled activations
-        asrs    r5, r5, #2
-        lsls    r6, r6, #8
-        subs    r6, r6, r5
-        ldr     r3, [sp, #BN_OUT]
-        strh    r5, [r3, #8 * \pooled]
-        strh    r6, [r3, #8 * \pooled + 4]
-.endr
-        BN_LEAVE
-        .align  2
-8:      .word   1023
-5:      @ One point: six columns, of which two and two have their weights in the halves of the same words.
+@ One point: six columns, of which two and two have their weights in the halves of the same words.
+        BN_PART bn_lenet_conv2_point
 .rept   3
 .irp    tap, 0, 1, 2, 3, 4
         ldr     r7, [r1, #4 * \tap]
@@ -256,4 +210,30 @@ bn_lenet_conv2_channel:
         adds    r1, #20
 .endr
         bx      lr
-        .size   bn_lenet_conv2_channel, . - bn_lenet_conv2_channel
+        BN_END  bn_lenet_conv2_point
+
+@ void bn_lenet_conv2_channel(const int32_t *window, const int16_t *lanes, const struct { int32_t bias; const int8_t *sigmoid;
+@     int16_t *flat; } *)
+@ window [point 8][input channel 6][row 8]; lanes [point 8][pair of channels 3][kernel row 5][2]. Writes a half of two quads.
+        BN_FUNCTION bn_lenet_conv2_channel
+        BN_ENTER
+.macro BN2_COLUMNS
+        bl      bn_lenet_conv2_point
+.endm
+        BN_TILE BN2_COLUMNS
+.irp    pooled, 0, 1
+        BN_POOLED \pooled, 17, ldrsb
+        adds    r6, #2
+        adds    r5, #2
+        asrs    r6, r6, #2                      @ the pooled activations
+        asrs    r5, r5, #2
+        lsls    r6, r6, #8
+        subs    r6, r6, r5
+        ldr     r3, [sp, #BN_OUT]
+        strh    r5, [r3, #8 * \pooled]
+        strh    r6, [r3, #8 * \pooled + 4]
+.endr
+        BN_LEAVE BN_FRAME
+        .align  2
+8:      .word   1023
+        BN_END  bn_lenet_conv2_channel

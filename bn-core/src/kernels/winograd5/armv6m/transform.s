@@ -67,31 +67,9 @@
         BN_BOTH \store, 0, r11, r8, r3
 .endm
 
-.macro BN_ENTER_TRANSFORM
-        push    {r4-r7, lr}
-        mov     r4, r8
-        mov     r5, r9
-        mov     r6, r10
-        mov     r7, r11
-        push    {r4-r7}
-.endm
-.macro BN_LEAVE_TRANSFORM
-        pop     {r4-r7}
-        mov     r8, r4
-        mov     r9, r5
-        mov     r10, r6
-        mov     r11, r7
-        pop     {r4-r7, pc}
-.endm
-
 @ void bn_lenet_transform_row(const uint8_t *row, int32_t *window): a row of 28 pixels, 6 tiles four columns apart, into one slot of
 @ each tile's eight columns of eight words.
-        .section .text.bn_lenet_transform_row, "ax", %progbits
-        .global bn_lenet_transform_row
-        .type   bn_lenet_transform_row, %function
-        .thumb_func
-bn_lenet_transform_row:
-        BN_ENTER_TRANSFORM
+        BN_FUNCTION bn_lenet_transform_row
         movs    r2, r0
         adds    r2, #24
         push    {r2, r3}                        @ past the last tile; r3 only keeps the stack 8-aligned
@@ -112,18 +90,11 @@ bn_lenet_transform_row:
         ldr     r2, [sp]
         cmp     r0, r2
         bne     1b
-        add     sp, #8
-        BN_LEAVE_TRANSFORM
-        .size   bn_lenet_transform_row, . - bn_lenet_transform_row
+        BN_RETURN bn_lenet_transform_row, 8
 
 @ void bn_lenet_transform_channels(const uint32_t *map, int32_t *window): 8 rows, 12 words apart, of 8 words of two channels, into
 @ the slots of these two channels' columns; a point is 6 columns of eight words.
-        .section .text.bn_lenet_transform_channels, "ax", %progbits
-        .global bn_lenet_transform_channels
-        .type   bn_lenet_transform_channels, %function
-        .thumb_func
-bn_lenet_transform_channels:
-        BN_ENTER_TRANSFORM
+        BN_FUNCTION bn_lenet_transform_channels
         movs    r2, #192
         lsls    r2, r2, #1
         adds    r2, r2, r0                      @ past the last row
@@ -156,9 +127,8 @@ bn_lenet_transform_channels:
         ldr     r2, [sp]
         cmp     r0, r2
         bne     1b
-        add     sp, #8
-        BN_LEAVE_TRANSFORM
+        BN_LEAVE 8
         .align  2
 8:      .word   8 * 192 + 4
 9:      .word   9144 * 65537
-        .size   bn_lenet_transform_channels, . - bn_lenet_transform_channels
+        BN_END  bn_lenet_transform_channels

@@ -126,7 +126,6 @@ x_c     .req lr
         add     r12, r12, r9
 .endm
 .macro BN_ENTER
-        push    {r4-r11, lr}
         sub     sp, #BN_FRAME
         ldm     r2, {r3, r4, r5}
         str     r3, [sp, #BN_BIAS]
@@ -138,11 +137,7 @@ x_c     .req lr
 @     int16_t *pooled; } *)
 @ window [tile 6][point 8][row 8]; lanes [point 8][5, and 7 that repeat them]. Writes, for each tile, `pooled` and its right
 @ neighbour, 4 bytes on, and those of the row below, 48 bytes on.
-        .section .text.bn_lenet_conv1_channel, "ax", %progbits
-        .global bn_lenet_conv1_channel
-        .type   bn_lenet_conv1_channel, %function
-        .thumb_func
-bn_lenet_conv1_channel:
+        BN_FUNCTION bn_lenet_conv1_channel
         BN_ENTER
         add     r3, r0, #6 * 256
         str     r3, [sp, #BN_WINDOW_END]
@@ -169,14 +164,20 @@ bn_lenet_conv1_channel:
         bne     1b
         BN_RETURN bn_lenet_conv1_channel, BN_FRAME
 
+@ One point: six columns, of which two and two have their weights in the halves of the same words.
+        BN_PART bn_lenet_conv2_point
+        push    {r2, lr}
+.rept   3
+        BN_COLUMN on, 4, 2
+        BN_COLUMN on, 4, 18
+.endr
+        pop     {r2, pc}
+        BN_PART_END bn_lenet_conv2_point
+
 @ void bn_lenet_conv2_channel(const int32_t *window, const int16_t *lanes, const struct { int32_t bias; const int8_t *sigmoid;
 @     int16_t *flat; } *)
 @ window [point 8][input channel 6][row 8]; lanes [point 8][pair of channels 3][kernel row 5][2]. Writes a half of two quads.
-        .section .text.bn_lenet_conv2_channel, "ax", %progbits
-        .global bn_lenet_conv2_channel
-        .type   bn_lenet_conv2_channel, %function
-        .thumb_func
-bn_lenet_conv2_channel:
+        BN_FUNCTION bn_lenet_conv2_channel
         BN_ENTER
 .macro BN2_COLUMNS first
 .ifc \first, new
@@ -190,7 +191,7 @@ bn_lenet_conv2_channel:
         mov     sum1, sum3
         mov     sum2, sum3
 .endif
-        bl      5f
+        bl      bn_lenet_conv2_point
 .endm
         BN_TILE BN2_COLUMNS
         ldr     r10, [sp, #BN_TABLE]
@@ -206,13 +207,4 @@ bn_lenet_conv2_channel:
         strh    r12, [r0, #\pooled]
         strh    r2, [r0, #\pooled + 4]
 .endr
-        add     sp, #BN_FRAME
-        pop     {r4-r11, pc}
-5:      @ One point: six columns, of which two and two have their weights in the halves of the same words.
-        push    {r2, lr}
-.rept   3
-        BN_COLUMN on, 4, 2
-        BN_COLUMN on, 4, 18
-.endr
-        pop     {r2, pc}
-        .size   bn_lenet_conv2_channel, . - bn_lenet_conv2_channel
+        BN_RETURN bn_lenet_conv2_channel, BN_FRAME
