@@ -12,7 +12,7 @@ use clap::Parser;
 use host_trainer::cli::{self, Cli};
 use host_trainer::data::garments;
 use host_trainer::engine::cuda;
-use host_trainer::train::run_dir::EpochMetrics;
+use host_trainer::train::metrics::EpochMetrics;
 
 use crate::cuda_build::fake_driver;
 

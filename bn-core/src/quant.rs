@@ -17,7 +17,15 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::format::Scale;
+/// What the integers of a tensor mean: `(integer - zero_point) * scale`.
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Scale {
+    /// Value of one step; positive.
+    pub scale: f32,
+    /// The integer of the value 0; it need not be one that occurs.
+    pub zero_point: i32,
+}
 
 /// Largest magnitude of a transformed convolution weight: 16 bits, symmetric.
 pub const CONV_LANE_MAX: i16 = 32_767;

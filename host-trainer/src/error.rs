@@ -117,6 +117,12 @@ impl Error {
         Error::BadFile { path: path.as_ref().to_owned(), problem, remedy: remedy.into() }
     }
 
+    /// The exporter's own output as a device reads it: a refusal there is a number that does not fit.
+    pub(crate) fn untrusted(error: bn_core::FormatError) -> Self {
+        let problem = format!("the device's parser says: {error}");
+        Error::Refused { problem, remedy: "train again with a smaller --lr or another --seed".into() }
+    }
+
     /// A [`Error::BadArgument`] that also says which data it is about.
     pub(crate) fn in_data(self, source: &str) -> Self {
         match self {

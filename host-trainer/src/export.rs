@@ -2,7 +2,6 @@
 //! quantise, re-read with the device's parser, compare. A file that would lie is refused with the reason.
 
 use bn_core::file::WeightsFile;
-use bn_core::format::FormatError;
 use bn_core::network::Role;
 use bn_core::plan::{Family, Goal, Step, plan_by};
 use bn_core::{CLASSES, FoldedLeNet, LeNet};
@@ -231,7 +230,7 @@ fn prove(parameters: &Parameters, sample: &Split, request: &ExportRequest<'_>) -
 
 /// LeNet's integers, whose families have a form of their own.
 fn of_lenet(parameters: &Parameters, nets: &Networks, sample: &Split, request: &ExportRequest<'_>) -> Result<Made> {
-    let write = |quantized: &Quantized| quantized.write(&parameters.network).map_err(untrusted);
+    let write = |quantized: &Quantized| quantized.write(&parameters.network).map_err(Error::untrusted);
     let (mut quantized, layers) = quantize(&nets.folded, &Calibration::new(&nets.folded, sample.images()))?;
     let mut fine_tuned = None;
     if let Some(fine_tuning) = request.fine_tuning {
@@ -344,11 +343,6 @@ impl Forms {
             )),
         }
     }
-}
-
-/// The exporter's own output as a device reads it: a refusal here is a number that does not fit.
-pub(crate) fn untrusted(error: FormatError) -> Error {
-    refused(format!("the device's parser says: {error}"), "train again with a smaller --lr or another --seed")
 }
 
 /// A model can be folded only if its statistics were gathered and are numbers.

@@ -46,7 +46,7 @@ impl Module<'_> {
         format!(
             "// The network {network:?} by its plan: made by bn_core::build, to be read, not to be changed.
 
-use bn_core::format::Scale;
+use bn_core::quant::Scale;
 #[allow(unused_imports, reason = \"each plan uses some of them\")]
 use bn_core::generated::{{cast, cast_mut, in_step, open, part, split}};
 #[allow(unused_imports, reason = \"each plan uses some of them\")]

@@ -17,9 +17,10 @@ mod write;
 use std::string::String;
 use std::vec::Vec;
 
-use crate::format::{Header, Scale};
+use crate::format::Header;
 use crate::network::{Network, Node, Preprocessing, Shape, Topology, Value};
 use crate::plan::{Family, Form, Layer, Shapes, Step};
+use crate::quant::Scale;
 
 pub use run::Arena;
 pub use write::{Contents, reseal};

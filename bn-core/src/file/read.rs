@@ -4,11 +4,12 @@ use std::string::{String, ToString};
 use std::vec::Vec;
 
 use super::{FileStep, Texts, WeightsFile};
-use crate::format::{CRC, FormatError, HEADER_BYTES, Header, Scale, read_header};
+use crate::format::{CRC, FormatError, HEADER_BYTES, Header, read_header};
 use crate::kernels::linear::{BLOCK, Layer};
 use crate::kernels::{CentredTable, Fault, Table, winograd5};
 use crate::network::{Decoded, Topology, Value, decode};
 use crate::plan::{self, Family, Form, NONE, Shapes, Step, TABLE_WORDS, WORD};
+use crate::quant::Scale;
 
 impl WeightsFile {
     /// Reads a whole file.

@@ -7,9 +7,10 @@ use std::vec::Vec;
 use bytemuck::Zeroable as _;
 
 use super::{Texts, WeightsFile};
-use crate::format::{CRC, FORMAT_VERSION, FormatError, HEADER_BYTES, Header, MAGIC, Scale, checksum};
+use crate::format::{CRC, FORMAT_VERSION, FormatError, HEADER_BYTES, Header, MAGIC, checksum};
 use crate::network::Network;
 use crate::plan::{self, Step, TABLE_WORDS, WORD};
+use crate::quant::Scale;
 
 /// All that a file holds.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@
 //! | header | 64 | [`Header`], the table below |
 //! | description | `description_words` words | the network, [`encode`](crate::network::Network::encode)d |
 //! | plan | 24 a step | [`Step`](crate::plan::Step)s |
-//! | scales | 8 for the input and for each step | [`Scale`]s: what the integers of a tensor mean |
+//! | scales | 8 for the input and for each step | [`Scale`](crate::quant::Scale)s: what the integers of a tensor mean |
 //! | golden | 4 a step | CRC-32 of each step's output for [`golden_input`], its words little-endian |
 //! | streams | as the plan says | each step's weights as its kernel reads them |
 //! | tables | 1,024 each | tables of activations |
@@ -83,16 +83,6 @@ header_table! {
     text_bytes: u32, "bytes of the texts behind `length`";
     text_checksum: u32, "CRC-32 of the texts";
     reserved: [u8; 16], "zero";
-}
-
-/// What the integers of a tensor mean: `(integer - zero_point) * scale`.
-#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
-#[repr(C)]
-pub struct Scale {
-    /// Value of one step; positive.
-    pub scale: f32,
-    /// The integer of the value 0; it need not be one that occurs.
-    pub zero_point: i32,
 }
 
 /// Bytes that stand before what the checksum covers.

@@ -6,9 +6,10 @@ use std::vec::Vec;
 use super::arena::{self, Chosen};
 use super::search::{Bounds, STEP_BYTES, Search, flash, memory, shares_table};
 use super::{Family, NONE, Step, TABLE_WORDS, WORD};
-use crate::format::{HEADER_BYTES, Scale};
+use crate::format::HEADER_BYTES;
 use crate::kernels::Core;
 use crate::network::{Network, Topology, Value};
+use crate::quant::Scale;
 
 /// What a plan is made for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use std::vec::Vec;
 
 use super::arena::Chosen;
 use super::{Family, Form, Shapes, Step, TABLE_WORDS, WORD};
-use crate::format::Scale;
 use crate::kernels::Core;
 use crate::network::{Topology, Value};
+use crate::quant::Scale;
 
 /// Bytes that a step takes in a file besides its stream and its table: its record, its scale, its golden checksum.
 pub(super) const STEP_BYTES: usize = size_of::<Step>() + size_of::<Scale>() + WORD;

@@ -10,6 +10,7 @@ use super::data::DataVerbArgs;
 use super::doctor::DoctorArgs;
 use super::goal_args::GoalArgs;
 use super::init::InitArgs;
+use super::inspect::InspectArgs;
 use super::library::LibraryArgs;
 use super::plan::PlanArgs;
 use super::predict::PredictArgs;
@@ -230,16 +231,6 @@ pub struct ImportArgs {
     /// Replace a file that is there
     #[arg(long)]
     pub force: bool,
-    /// Print one JSON object on stdout instead of text
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `inspect` and `plan`.
-#[derive(Args, Debug)]
-pub struct InspectArgs {
-    /// A checkpoint, a weights.bin, a .net file, or the name of a shipped network
-    pub file: PathBuf,
     /// Print one JSON object on stdout instead of text
     #[arg(long)]
     pub json: bool,

@@ -1,11 +1,11 @@
 //! `host-trainer inspect`.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bn_core::network::Shape;
+use clap::Args;
 
-use super::args::InspectArgs;
 use super::output::{self, Table, thousands};
 use crate::error::Result;
 use crate::inspect::{
@@ -14,6 +14,16 @@ use crate::inspect::{
 use crate::model_file::ModelFile;
 use crate::network::shipped;
 use crate::train::checkpoint::TrainingState;
+
+/// `inspect`.
+#[derive(Args, Debug)]
+pub struct InspectArgs {
+    /// A checkpoint, a weights.bin, a .net file, or the name of a shipped network
+    pub file: PathBuf,
+    /// Print one JSON object on stdout instead of text
+    #[arg(long)]
+    pub json: bool,
+}
 
 pub(super) fn run(args: InspectArgs, out: &mut dyn Write) -> Result<()> {
     let inspection = match described(&args.file) {

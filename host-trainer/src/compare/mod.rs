@@ -18,8 +18,8 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::train::metrics::EpochMetrics;
 use crate::train::recipe::Recipe;
-use crate::train::run_dir::EpochMetrics;
 
 /// All that is compared. The keys of `compare --json`, and of `comparison.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::model::parameters::Variance;
 use crate::train::checkpoint::TrainingState;
-use crate::train::run_dir::EpochMetrics;
+use crate::train::metrics::EpochMetrics;
 use crate::train::{self, Timing, Watcher, begin, digest};
 
 /// What to compare, on which data, and where it goes.

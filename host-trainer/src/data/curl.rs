@@ -57,7 +57,7 @@ impl Request<'_> {
         let mut running = curl.args(["--", self.url]).start().map_err(|error| match error {
             Error::Missing { .. } => Error::Missing {
                 what: "curl, which downloads, is not on the PATH".into(),
-                remedy: format!("install it from your system's packages, or {}", super::locate::REMEDY),
+                remedy: format!("install it from your system's packages, or {}", super::files::REMEDY),
             },
             other => other,
         })?;

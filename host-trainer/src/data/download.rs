@@ -9,8 +9,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::curl::{Answer, Request};
-use super::files::{DataFile, FILES, looks_like_html};
-use super::locate::{REMEDY, path_in};
+use super::files::{DataFile, FILES, REMEDY, looks_like_html, path_in};
 use crate::notice::notice;
 use crate::{Error, Result};
 

@@ -1,5 +1,7 @@
 //! The four files of the data set, as their publisher lists them: names, sizes, MD5 sums; and what is known about files that
-//! are often found in their place. Touches no file itself.
+//! are often found in their place. Asks which of them a directory holds; reads none.
+
+use std::path::{Path, PathBuf};
 
 /// What an IDX file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +93,18 @@ pub fn looks_like_html(start: &[u8]) -> bool {
     let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
     let begins = |with: &[u8]| start.len() >= with.len() && start[..with.len()].eq_ignore_ascii_case(with);
     [b"<!doctype".as_slice(), b"<html", b"<head", b"<body", b"<?xml", b"<!--"].iter().any(|with| begins(with))
+}
+
+/// What to do when the files cannot be had.
+pub const REMEDY: &str = "put the four files of https://github.com/zalandoresearch/fashion-mnist into a directory and pass \
+                          --data-dir or set FASHION_MNIST_DIR, or use --dataset garments";
+
+/// Path of a file in a directory: under its published name or with a dot for the second hyphen, as some archives have it, and
+/// the `.gz` file or else the unpacked one. A folder of that name, as others have it, is taken only where there is no file.
+pub fn path_in(directory: &Path, file: &DataFile) -> Option<PathBuf> {
+    let names = [file.name, file.unpacked_name()].map(|name| [name.to_owned(), name.replacen("-idx", ".idx", 1)]);
+    let paths = names.as_flattened().iter().map(|name| directory.join(name));
+    paths.clone().find(|path| path.is_file()).or_else(|| paths.clone().find(|path| path.exists()))
 }
 
 #[cfg(test)]

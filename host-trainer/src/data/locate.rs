@@ -5,16 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::Request;
 use super::download::{self, Network};
-use super::files::{DataFile, FILES};
+use super::files::{FILES, REMEDY, path_in};
 use crate::notice::notice;
 use crate::{Error, Result};
 
 /// The environment variable that names a directory with the four files.
 pub const DIRECTORY_VARIABLE: &str = "FASHION_MNIST_DIR";
-
-/// What to do when the files cannot be had.
-pub const REMEDY: &str = "put the four files of https://github.com/zalandoresearch/fashion-mnist into a directory and pass \
-                          --data-dir or set FASHION_MNIST_DIR, or use --dataset garments";
 
 /// Where files are looked for when no directory is named.
 #[derive(Clone, Debug, Default)]
@@ -48,14 +44,6 @@ fn user_cache() -> Option<PathBuf> {
 
 /// Where torchvision keeps its data sets of this format, below its `root`.
 const BELOW_ROOT: [&str; 4] = ["raw", "FashionMNIST/raw", "MNIST/raw", "KMNIST/raw"];
-
-/// Path of a file in a directory: under its published name or with a dot for the second hyphen, as some archives have it, and
-/// the `.gz` file or else the unpacked one. A folder of that name, as others have it, is taken only where there is no file.
-pub fn path_in(directory: &Path, file: &DataFile) -> Option<PathBuf> {
-    let names = [file.name, file.unpacked_name()].map(|name| [name.to_owned(), name.replacen("-idx", ".idx", 1)]);
-    let paths = names.as_flattened().iter().map(|name| directory.join(name));
-    paths.clone().find(|path| path.is_file()).or_else(|| paths.clone().find(|path| path.exists()))
-}
 
 /// The directory itself where it holds the four files, else the one below it where torchvision keeps them.
 fn with_files(directory: &Path) -> PathBuf {

@@ -24,6 +24,7 @@ use self::files::{DataFile, FILES, md5_hex};
 use self::idx::Content;
 use self::locate::Places;
 use self::own::rule::Rule;
+pub(crate) use self::split::normal;
 pub use self::split::{Inputs, Raw, Split, Values};
 use crate::{Error, Result};
 
@@ -256,7 +257,7 @@ fn read_split(
 
 fn read_file(directory: &Path, file: &DataFile, checksum: bool) -> Result<(Content, FileSummary)> {
     // It was there a moment ago; if not, reading it says so.
-    let path = locate::path_in(directory, file).unwrap_or_else(|| directory.join(file.name));
+    let path = files::path_in(directory, file).unwrap_or_else(|| directory.join(file.name));
     let name = path.to_string_lossy();
     let check = |start: &[u8], length| idx::check_start(&name, start, length, file.kind).map_err(|d| d.at(&path));
     let bytes = crate::files::read_checked(&path, &crate::files::IDX, check)?;

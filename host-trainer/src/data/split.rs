@@ -6,7 +6,6 @@ use bn_core::network::Shape;
 use chacha20::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
-use crate::engine::normal;
 use crate::network::Network;
 
 /// Examples of noise.
@@ -235,4 +234,10 @@ impl Split {
         let labels = if self.labels.is_empty() { Vec::new() } else { self.labels[range.clone()].to_vec() };
         Self { inputs: self.inputs.part(range), labels }
     }
+}
+
+/// A normal value of mean 0 and deviation 1. Source: Box and Muller 1958, "A Note on the Generation of Random Normal Deviates".
+pub(crate) fn normal(rng: &mut ChaCha8Rng) -> f64 {
+    let (radius, angle) = (1.0 - rng.random::<f64>(), rng.random::<f64>());
+    (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
 }

@@ -6,7 +6,7 @@ use bn_core::network::{Parameter, Role};
 use chacha20::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
-use crate::data::{Inputs, Values};
+use crate::data::{Inputs, Values, normal};
 use crate::model::parameters::{Parameters, Variance};
 use crate::network::Network;
 use crate::train::reestimate::reestimate;
@@ -62,12 +62,6 @@ pub fn kaiming_parameters(network: &Arc<Network>, seed: u64, variance: Variance)
         Values::U8((0..count).map(|_| rng.random::<u8>()).collect())
     };
     reestimate(&parameters, &Inputs::new(network.input(), values))
-}
-
-/// A normal value of mean 0 and deviation 1. Source: Box and Muller 1958, "A Note on the Generation of Random Normal Deviates".
-pub(crate) fn normal(rng: &mut ChaCha8Rng) -> f64 {
-    let (radius, angle) = (1.0 - rng.random::<f64>(), rng.random::<f64>());
-    (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
 }
 
 /// Inputs that reach one output, and outputs that one input reaches: `[out, in, kernel, kernel]` or `[out, in]`.

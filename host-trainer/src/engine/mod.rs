@@ -10,7 +10,6 @@ pub mod steps;
 pub mod taught;
 
 pub use init::initial_parameters;
-pub(crate) use init::normal;
 pub use select::EngineName;
 pub use steps::{Fixed, Moments, Optimizer, Steps};
 

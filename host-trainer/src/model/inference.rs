@@ -4,9 +4,9 @@
 use std::borrow::Cow;
 
 use bn_core::file::{Arena, WeightsFile};
-use bn_core::format::Scale;
 use bn_core::infer::{self, ScratchF32, argmax};
 use bn_core::lenet::{FLAT, Streams};
+use bn_core::quant::Scale;
 use bn_core::quant::{Quad, quantize_input};
 use bn_core::wide::{WideInt8Scratch, WideLeNet, WideModel, WideScratch};
 use bn_core::{CLASSES, FoldedLeNet, Image, LeNet};

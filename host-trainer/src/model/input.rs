@@ -2,9 +2,9 @@
 
 use ndarray::Array4;
 
+use super::real::Real;
 use crate::data::{Inputs, Raw, Split, Values, augment};
 use crate::engine::Task;
-use crate::engine::reference::Real;
 use crate::error::{Error, Result};
 use crate::network::Network;
 

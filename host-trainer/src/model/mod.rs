@@ -5,6 +5,7 @@
 //! | `parameters` | every number of a model, as it passes between engines, checkpoints and the exporter |
 //! | `fold` | BatchNorm and preprocessing folded away, for any network |
 //! | `half` | numbers of 16 bits |
+//! | `real` | the two precisions of the reference engine |
 //! | `lenet` | a model as bn-core's LeNet |
 //! | `state_dict` | taking these numbers out of a safetensors file |
 //! | `weights` | a `weights.bin` on disk |
@@ -17,5 +18,6 @@ pub mod inference;
 pub mod input;
 pub mod lenet;
 pub mod parameters;
+pub mod real;
 pub(crate) mod state_dict;
 pub mod weights;

@@ -25,10 +25,11 @@ pub mod rounding;
 
 use bn_core::FoldedLeNet;
 use bn_core::file::{Contents, WeightsFile};
-use bn_core::format::{FormatError, Scale};
+use bn_core::format::FormatError;
 use bn_core::lenet::{CONV1_CHANNELS, KERNEL, Streams};
 use bn_core::ops::winograd::{POINTS, TILE, effective_taps, transform_weights};
 use bn_core::plan::{Goal, plan};
+use bn_core::quant::Scale;
 use bn_core::quant::{
     ACTIVATION_MAX, ACTIVATION_ONE, CONV_LANE_MAX, CONV_SHIFT, LINEAR_UNIT, LINEAR_WEIGHT_MAX, LOGIT_FRACTION_BITS_MAX,
     PIXEL_ONE, POOLED_ONE, Pair, SIGMOID_LEN, SIGMOID_RANGE, SIGMOID_STEP, sigmoid_table, sigmoid_table_uncentred,

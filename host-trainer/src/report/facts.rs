@@ -16,7 +16,8 @@ use crate::model::input::check;
 use crate::numbers::{percent, softmax};
 use crate::quantize::fine_tune::FineTuning;
 use crate::train::checkpoint::Checkpoint;
-use crate::train::run_dir::{EpochMetrics, RunDir};
+use crate::train::metrics::EpochMetrics;
+use crate::train::run_dir::RunDir;
 
 /// Mistakes that are shown.
 const MISTAKES: usize = 24;

@@ -9,7 +9,7 @@
 mod seal;
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bn_core::network::{Op, Parameter};
@@ -27,7 +27,6 @@ use crate::model::state_dict::{StateDict, check_values};
 use crate::network::{Network, text};
 use crate::train::recipe::Recipe;
 use crate::train::reestimate::Reestimated;
-use crate::train::teacher::Teaching;
 
 /// Version of what stands under [`METADATA_KEY`].
 pub const FORMAT: u32 = 2;
@@ -67,6 +66,20 @@ pub enum Origin {
     Initial(u64),
     /// `host-trainer train`: everything needed to go on.
     Trained(Box<TrainingState>),
+}
+
+/// Which teacher a run has, and how much it counts; see [`crate::engine::distill::Soft`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Teaching {
+    /// Where its checkpoint lies, a whole path.
+    pub place: PathBuf,
+    /// MD5 of its network and numbers.
+    pub digest: String,
+    /// Temperature.
+    pub temperature: f64,
+    /// Weight of the teacher, 0 to 1.
+    pub weight: f64,
 }
 
 /// Where a training run stands. The random order of an epoch follows from the seed and the epoch's number, so no state of

@@ -1,7 +1,7 @@
 //! The three curves of d2l's figure, train loss, train accuracy and test accuracy over the epochs, as an SVG.
 
 use crate::chart::{Series, file};
-use crate::train::run_dir::EpochMetrics;
+use crate::train::metrics::EpochMetrics;
 
 /// A curve's legend, and its value of an epoch.
 type Curve = (&'static str, fn(&EpochMetrics) -> Option<f64>);

@@ -15,12 +15,14 @@
 //! | `claim` | one process at a time writes there |
 //! | `checkpoint` | a model and where its training stands, as a file |
 //! | `saves` | the last two checkpoints |
+//! | `metrics` | the figures of an epoch |
 //! | `curves` | the curves of a run as a picture |
 //! | `progress` | what the user sees of a run while it lasts |
 
 pub mod checkpoint;
 pub mod claim;
 pub mod curves;
+pub mod metrics;
 pub mod progress;
 pub mod recipe;
 pub mod reestimate;

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::engine::Task;
 use crate::train::Timing;
 use crate::train::checkpoint::TrainingState;
-use crate::train::run_dir::EpochMetrics;
+use crate::train::metrics::EpochMetrics;
 
 /// Progress of one training run.
 pub struct Progress {

@@ -14,13 +14,14 @@ use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::model::parameters::Variance;
 use crate::network::Network;
-use crate::train::checkpoint::{Checkpoint, Origin, TrainingState, first_batch_norm};
+use crate::train::checkpoint::{Checkpoint, Origin, Teaching, TrainingState, first_batch_norm};
+use crate::train::metrics::EpochMetrics;
 use crate::train::progress::Progress;
 use crate::train::recipe::Recipe;
 use crate::train::reestimate::Reestimated;
-use crate::train::run_dir::{EpochMetrics, RunDir};
+use crate::train::run_dir::RunDir;
 use crate::train::saves::{Saved, Saves};
-use crate::train::teacher::{Teacher, Teaching};
+use crate::train::teacher::Teacher;
 use crate::train::{self, End, Timing, Watcher, steps_per_epoch};
 
 /// What a new run needs to know.

@@ -12,13 +12,12 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-use crate::engine::{Task, Totals};
+use crate::engine::Task;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::train::checkpoint::EpochTotals;
 use crate::train::curves;
+use crate::train::metrics::EpochMetrics;
 
 /// Bytes of `metrics.jsonl` beyond which it is none of ours: a line has some two hundred.
 const MAX_METRICS: u64 = 64 << 20;
@@ -27,38 +26,6 @@ const MAX_METRICS: u64 = 64 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunDir {
     path: PathBuf,
-}
-
-/// One line of `metrics.jsonl`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EpochMetrics {
-    /// Counted from 1.
-    pub epoch: usize,
-    /// Mean loss of the epoch's training steps.
-    pub train_loss: f64,
-    /// Share of the epoch's training examples that were right when they were trained on; null of a network without classes.
-    pub train_accuracy: Option<f64>,
-    /// Mean loss on the test split after the epoch; null where the recipe did not ask for it.
-    pub test_loss: Option<f64>,
-    /// Accuracy on the test split after the epoch; null likewise.
-    pub test_accuracy: Option<f64>,
-    /// Training examples a second, evaluation left out; null where that was not measured in one go.
-    pub examples_per_second: Option<f64>,
-}
-
-impl EpochMetrics {
-    /// Of an epoch, counted from 1.
-    pub fn new(epoch: usize, totals: &EpochTotals, task: Task, examples_per_second: Option<f64>) -> Self {
-        let accuracy = |totals: Totals| (task == Task::Classes).then(|| totals.accuracy());
-        Self {
-            epoch,
-            train_loss: totals.train.mean_loss(),
-            train_accuracy: accuracy(totals.train),
-            test_loss: totals.test.map(|test| test.mean_loss()),
-            test_accuracy: totals.test.and_then(accuracy),
-            examples_per_second,
-        }
-    }
 }
 
 impl RunDir {
@@ -178,6 +145,7 @@ impl RunDir {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Totals;
 
     fn history() -> [EpochTotals; 2] {
         let totals = |loss, correct| Totals { examples: 30, loss, correct };

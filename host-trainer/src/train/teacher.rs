@@ -1,8 +1,6 @@
 //! The teacher of a run: a checkpoint whose outputs the network learns, and what a run's own checkpoint keeps of it.
 
-use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 use crate::engine::cpu::graph::GraphCpu;
 use crate::engine::taught::Taught;
@@ -10,21 +8,7 @@ use crate::engine::{Engine, Task};
 use crate::error::{Error, Result};
 use crate::model::parameters::Parameters;
 use crate::network::{Network, text};
-use crate::train::checkpoint::Checkpoint;
-
-/// Which teacher a run has, and how much it counts; see [`crate::engine::distill::Soft`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Teaching {
-    /// Where its checkpoint lies, a whole path.
-    pub place: PathBuf,
-    /// MD5 of its network and numbers.
-    pub digest: String,
-    /// Temperature.
-    pub temperature: f64,
-    /// Weight of the teacher, 0 to 1.
-    pub weight: f64,
-}
+use crate::train::checkpoint::{Checkpoint, Teaching};
 
 /// A teacher, read.
 pub struct Teacher {

@@ -5,10 +5,7 @@ use bn_core::Image;
 use bn_core::lenet::IMAGE_SIDE;
 
 use super::dice::Dice;
-use super::fabric::Fabric;
-
-/// A place on the garment: x to the right from its axis, y down from the upper edge, in pixels before [`Placement`].
-pub(super) type Point = [f64; 2];
+use super::fabric::{Fabric, Point};
 
 /// Where the garment's axis lies on the canvas.
 const CENTRE: Point = [14.0, 14.0];

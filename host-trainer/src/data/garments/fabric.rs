@@ -1,7 +1,9 @@
 //! What garments are made of: brightness, light from one side, folds, patterns.
 
-use super::canvas::Point;
 use super::dice::Dice;
+
+/// A place on the garment: x to the right from its axis, y down from the upper edge, in pixels before [`Placement`].
+pub(super) type Point = [f64; 2];
 
 /// What is printed or woven.
 #[derive(Clone, Copy, Debug)]

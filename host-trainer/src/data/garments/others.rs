@@ -1,8 +1,9 @@
 //! Trousers, dresses and bags. Draws on a canvas, nothing else.
 
-use super::canvas::{Canvas, Point, curve, ellipse, mirrored, symmetric};
+use super::canvas::{Canvas, curve, ellipse, mirrored, symmetric};
 use super::dice::Dice;
 use super::fabric::Fabric;
+use super::fabric::Point;
 use super::tops::{Cut, body_and_sleeves, brightness, neckline};
 
 /// Two legs from a waistband, seen from the front, or lying one over the other.

@@ -1,8 +1,9 @@
 //! Sandals, sneakers and ankle boots, the toe to the left. Draws on a canvas, nothing else.
 
-use super::canvas::{Canvas, Point, curve, ellipse};
+use super::canvas::{Canvas, curve, ellipse};
 use super::dice::Dice;
 use super::fabric::Fabric;
+use super::fabric::Point;
 use super::tops::brightness;
 
 /// A closed low shoe: sole, upper, laces, stripes; sometimes with a high collar.

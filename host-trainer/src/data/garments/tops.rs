@@ -1,9 +1,10 @@
 //! T-shirts, pullovers, coats and shirts: one cut with sleeves, told apart by proportions, neckline, collar and front, none of
 //! which is certain. Draws on a canvas, nothing else.
 
-use super::canvas::{Canvas, Point, curve, symmetric};
+use super::canvas::{Canvas, curve, symmetric};
 use super::dice::Dice;
 use super::fabric::Fabric;
+use super::fabric::Point;
 
 /// Which garment is to be drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

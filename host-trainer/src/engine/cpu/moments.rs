@@ -14,7 +14,6 @@ use bn_core::lenet::{CONV1_SIDE, IMAGE_SIDE, KERNEL};
 use pulp::Simd;
 
 use super::lanes::{Kernel, Lanes, fma, zero};
-use super::state::Map;
 
 /// Pixels of a patch.
 pub(super) const PATCH: usize = KERNEL * KERNEL;
@@ -48,7 +47,7 @@ impl PatchMoments {
 /// Computes the moments of a group: `image [28][28]`, whole numbers; an empty lane holds zeros.
 pub(super) struct Moments<'a, V> {
     /// Pixels.
-    pub(super) image: &'a Map<V, IMAGE_SIDE>,
+    pub(super) image: &'a [[V; IMAGE_SIDE]; IMAGE_SIDE],
     /// Where the result goes.
     pub(super) moments: &'a mut PatchMoments,
 }
@@ -188,7 +187,7 @@ mod tests {
         fn with_simd<S: Simd>(self, simd: S) {
             let mut rng = chacha20::ChaCha8Rng::seed_from_u64(1);
             // One all white: the largest sums there are.
-            let images: Vec<Map<u8, IMAGE_SIDE>> = (0..S::F32_LANES)
+            let images: Vec<[[u8; IMAGE_SIDE]; IMAGE_SIDE]> = (0..S::F32_LANES)
                 .map(|n| [[0; IMAGE_SIDE]; IMAGE_SIDE].map(|row| row.map(|_| if n == 0 { 255 } else { rng.random() })))
                 .collect();
             let mut lanes = [[zero(simd); IMAGE_SIDE]; IMAGE_SIDE];

@@ -4,7 +4,7 @@
 use bn_core::network::Activation;
 use ndarray::{Array, Dimension, Zip};
 
-use super::real::Real;
+use crate::model::real::Real;
 
 /// `f` of each value, see [`Activation`].
 pub fn activation_forward<T: Real, D: Dimension>(x: Array<T, D>, f: Activation) -> Array<T, D> {

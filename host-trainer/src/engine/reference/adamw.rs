@@ -1,7 +1,7 @@
 //! Adam with decoupled weight decay. The formula stands at [`Coefficients`].
 
-use super::real::Real;
 use crate::engine::steps::{ADAM_EPS, BETA1, BETA2, Coefficients, Moments, Treatment};
+use crate::model::real::Real;
 
 /// One step. Moving statistics and biases before a BatchNorm stay, see [`Treatment`].
 pub fn adamw_step<T: Real>(

@@ -2,7 +2,7 @@
 
 use ndarray::Array4;
 
-use super::real::Real;
+use crate::model::real::Real;
 
 /// `x + other`.
 pub fn add_forward<T: Real>(x: Array4<T>, other: &Array4<T>) -> Array4<T> {

@@ -3,8 +3,8 @@
 use bn_core::network::Pool;
 use ndarray::Array4;
 
-use super::real::Real;
 use super::window::{Window, of_pool};
+use crate::model::real::Real;
 
 /// `[n, c, h, w]` to `[n, c, out_h, out_w]`: the mean of each window. With `count_pad` a padded position counts as a zero, else
 /// the mean is over the others.

@@ -5,10 +5,10 @@ use ndarray::{Array2, Array4};
 use super::cross_entropy::{cross_entropy_backward, cross_entropy_forward};
 use super::mse::{mse_backward, mse_forward};
 use super::network::rows;
-use super::real::Real;
 use crate::data::{Split, augment};
 use crate::engine::{Task, Totals};
 use crate::model::input;
+use crate::model::real::Real;
 use crate::network::Network;
 
 /// Some examples, as the network reads them, and what it should make of them.

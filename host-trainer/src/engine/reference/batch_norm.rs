@@ -11,8 +11,8 @@
 use ndarray::{Array, Array1, ArrayView1, ArrayView3, ArrayViewMut3, Dimension, Zip};
 
 use super::layer::BatchNorm;
-use super::real::Real;
 use crate::model::parameters::Variance;
+use crate::model::real::Real;
 
 /// What training mode found in a batch: for the moving statistics and for the backward pass.
 #[derive(Clone, Debug)]

@@ -10,8 +10,8 @@ use ndarray::{Array2, Array4, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut3,
 
 use super::depthwise::{depthwise_backward_input, depthwise_backward_parameters, depthwise_forward};
 use super::layer::{Layer, LayerGradient};
-use super::real::Real;
 use super::window::{Window, for_each_run, of_conv2d};
+use crate::model::real::Real;
 
 /// `x: [n, in_channels, h, w]` to `[n, out_channels, out_h, out_w]`. The weight is `[out_channels, in_channels / groups,
 /// kernel_h, kernel_w]`, as PyTorch has it.

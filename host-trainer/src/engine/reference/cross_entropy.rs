@@ -3,8 +3,8 @@
 use bn_core::infer::argmax;
 use ndarray::{Array2, Axis};
 
-use super::real::Real;
 use crate::engine::Totals;
+use crate::model::real::Real;
 
 /// Sums the losses `-log softmax(logits)[label]` and counts the hits; returns the probabilities, `[n, classes]`, for
 /// the backward pass.

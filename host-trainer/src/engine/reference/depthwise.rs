@@ -7,8 +7,8 @@ use bn_core::network::Conv2d;
 use ndarray::Array4;
 
 use super::layer::{Layer, LayerGradient};
-use super::real::Real;
 use super::window::{Window, for_each_run, of_conv2d};
+use crate::model::real::Real;
 
 /// `x: [n, groups, h, w]` to `[n, channels, out_h, out_w]`, with a weight `[channels, 1, kernel_h, kernel_w]`.
 pub fn depthwise_forward<T: Real>(x: &Array4<T>, conv: &Conv2d, layer: Layer<'_, T>) -> Array4<T> {

@@ -2,7 +2,7 @@
 
 use ndarray::Array4;
 
-use super::real::Real;
+use crate::model::real::Real;
 
 /// `[n, c, h, w]` to `[n, c * h * w, 1, 1]`.
 pub fn flatten_forward<T: Real>(x: Array4<T>) -> Array4<T> {

@@ -4,7 +4,7 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
 use super::layer::{Layer, LayerGradient};
-use super::real::Real;
+use crate::model::real::Real;
 
 /// `x: [n, in_features]` to `[n, out_features]`, with a weight `[out_features, in_features]`.
 pub fn linear_forward<T: Real>(x: ArrayView2<'_, T>, layer: Layer<'_, T>) -> Array2<T> {

@@ -4,8 +4,8 @@
 use bn_core::network::Pool;
 use ndarray::Array4;
 
-use super::real::Real;
 use super::window::of_pool;
+use crate::model::real::Real;
 
 /// Where each output's value lies in its input map, row-major, `[n * c * out_h * out_w]`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,12 +20,11 @@ pub mod linear;
 pub mod max_pool2d;
 pub mod mse;
 pub mod network;
-mod real;
 pub mod sgd;
 mod values;
 mod window;
 
-pub use real::Real;
+pub use crate::model::real::Real;
 
 use ndarray::Array2;
 

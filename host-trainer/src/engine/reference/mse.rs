@@ -2,8 +2,8 @@
 
 use ndarray::{ArrayView2, Zip};
 
-use super::real::Real;
 use crate::engine::Totals;
+use crate::model::real::Real;
 
 /// Sums the examples' losses: of each the mean over its outputs of `(y - target)²`. `[n, outputs]` both.
 pub fn mse_forward<T: Real>(y: ArrayView2<'_, T>, target: ArrayView2<'_, T>) -> Totals {

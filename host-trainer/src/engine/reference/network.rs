@@ -18,10 +18,10 @@ use super::flatten::{flatten_backward, flatten_forward};
 use super::layer::{BatchNorm, Layer, LayerGradient};
 use super::linear::{linear_backward_input, linear_backward_parameters, linear_forward};
 use super::max_pool2d::{Winners, max_pool2d_backward, max_pool2d_forward};
-use super::real::Real;
 use super::values::{Gradients, Values};
 use crate::engine::steps::Tensors;
 use crate::model::parameters::{Parameters, Variance};
+use crate::model::real::Real;
 use crate::network::Network;
 
 /// A network with its numbers. Activations are `[n, channels, height, width]`; a vector's maps are 1x1.

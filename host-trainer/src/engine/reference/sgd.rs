@@ -1,6 +1,6 @@
 //! Stochastic gradient descent, without momentum or decay.
 
-use super::real::Real;
+use crate::model::real::Real;
 use crate::network::Network;
 
 /// One step: `parameter -= lr * gradient` for every tensor that is trained. The moving statistics are not.

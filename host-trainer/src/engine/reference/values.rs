@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bn_core::network::{Node, Op, Value};
 use ndarray::Array4;
 
-use super::real::Real;
+use crate::model::real::Real;
 
 /// Values that nodes still have to read. Each is let go by its last reader, which may then work in place.
 pub(super) struct Values<T> {

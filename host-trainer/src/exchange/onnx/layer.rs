@@ -10,28 +10,7 @@ use super::refusal::Refusal;
 use super::tensor::Tensor;
 use super::view::{BATCH, Meaning, View};
 use super::walk::Walk;
-use super::window::{Window, sides};
-
-/// What an operation on maps reads.
-pub(super) struct Map {
-    pub(super) view: View,
-    /// As the file has it.
-    pub(super) shape: Shape,
-    /// Whether height and width of the value are the file's width and height.
-    pub(super) turned: bool,
-}
-
-impl Map {
-    /// A value that is another map, seen as the file sees this one.
-    pub(super) fn result(&self, value: Value, shape: Shape) -> View {
-        let mut view = View::new(value, shape, self.view.batch, 4);
-        if self.turned {
-            view.axes.swap(2, 3);
-        }
-        view.axes.truncate(self.view.axes.len());
-        view
-    }
-}
+use super::window::{Map, Window, sides};
 
 impl Walk<'_> {
     /// The input of an operation on maps: the view, in which padding may be left, and its shape without that.

@@ -1,15 +1,35 @@
 //! Windows of convolutions and pools: strides and padding as ONNX writes them, and pools.
 
-use bn_core::network::{Op, Pads, Pool};
+use bn_core::network::{Op, Pads, Pool, Shape, Value};
 
 use super::constant::axes;
 use super::function::{Function, Step};
 use super::graph::describe;
-use super::layer::Map;
 use super::proto::NodeProto;
 use super::refusal::Refusal;
 use super::view::{BATCH, View};
 use super::walk::Walk;
+
+/// What an operation on maps reads.
+pub(super) struct Map {
+    pub(super) view: View,
+    /// As the file has it.
+    pub(super) shape: Shape,
+    /// Whether height and width of the value are the file's width and height.
+    pub(super) turned: bool,
+}
+
+impl Map {
+    /// A value that is another map, seen as the file sees this one.
+    pub(super) fn result(&self, value: Value, shape: Shape) -> View {
+        let mut view = View::new(value, shape, self.view.batch, 4);
+        if self.turned {
+            view.axes.swap(2, 3);
+        }
+        view.axes.truncate(self.view.axes.len());
+        view
+    }
+}
 
 /// Numbers below this are taken for minus infinity, as what a Pad puts around a maximum.
 const LOWEST: f64 = -1e30;

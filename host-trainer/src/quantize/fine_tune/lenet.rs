@@ -15,7 +15,7 @@ use super::lessons::Lessons;
 use super::{FineTuned, FineTuning, Pupil};
 use crate::data::Split;
 use crate::engine::cpu::graph::integers::{Program, Row, Step, Sums, Work};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::inference;
 use crate::model::parameters::Parameters;
 use crate::quantize::linear::Integers;
@@ -37,7 +37,7 @@ pub fn fine_tune(
     request: FineTuning,
 ) -> Result<(Quantized, FineTuned)> {
     let network = &parameters.network;
-    let file = start.write(network).map_err(crate::export::untrusted)?;
+    let file = start.write(network).map_err(Error::untrusted)?;
     let flat = inference::flat(&file, train.images());
     let codes = |example: usize| Cow::Owned(flat[example].map(code).to_vec());
     let names = [Layer::Linear1, Layer::Linear2, Layer::Linear3].map(|layer| layer.to_string()).into();

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use bn_core::file::{Contents, WeightsFile};
-use bn_core::format::Scale;
 use bn_core::kernels::packed::Window;
 use bn_core::kernels::{conv, depthwise};
 use bn_core::network::Value;
 use bn_core::plan::{Family, Kernel, Layer, Step, TABLE_WORDS};
+use bn_core::quant::Scale;
 
 use crate::error::{Error, Result};
 use crate::network::Network;
@@ -114,7 +114,7 @@ impl Model {
         streams.extend(tables.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)));
         let Self { network, steps, scales, .. } = self;
         let contents = Contents { network: network.view(), texts: &network.texts(), steps, scales, streams: &streams };
-        contents.write().map_err(crate::export::untrusted)
+        contents.write().map_err(Error::untrusted)
     }
 }
 

@@ -5,12 +5,12 @@ mod tests;
 
 use std::borrow::Cow;
 
-use bn_core::format::Scale;
 use bn_core::kernels::packed::Window;
 use bn_core::kernels::pool::Pool;
 use bn_core::kernels::{conv, depthwise};
 use bn_core::network::{Shape, Value};
 use bn_core::plan::Kernel;
+use bn_core::quant::Scale;
 use bn_core::quant::quantize_input;
 
 use super::integers::{Head, Integers, Model};

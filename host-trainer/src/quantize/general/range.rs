@@ -1,9 +1,9 @@
 //! The scale of a tensor: its range on the calibration inputs and a little more, and tables of activations.
 
-use bn_core::format::Scale;
 use bn_core::kernels::packed::HALVES;
 use bn_core::network::{Activation, Shape};
 use bn_core::quant::SIGMOID_LEN;
+use bn_core::quant::Scale;
 
 use super::Target;
 

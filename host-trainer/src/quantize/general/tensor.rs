@@ -1,8 +1,8 @@
 //! The codes of a tensor on the calibration inputs.
 
-use bn_core::format::Scale;
 use bn_core::kernels::packed::{Input, LANES};
 use bn_core::network::Shape;
+use bn_core::quant::Scale;
 
 use super::range::{self, Codes};
 use crate::data::{Inputs, Raw, Values};

@@ -10,6 +10,7 @@ use std::fmt;
 
 use anstyle::{AnsiColor, Style};
 
+use frame::Frame;
 use table::Table;
 
 /// How much a line matters.
@@ -53,7 +54,20 @@ pub(super) fn decode(elf: &[u8], bytes: &[u8]) -> Result<Vec<LogLine>, String> {
     let Some(end) = bytes.iter().rposition(|&byte| byte == 0) else { return Ok(Vec::new()) };
     let frames = bytes[..end].split(|&byte| byte == 0).filter(|frame| !frame.is_empty());
     let damaged = || LogLine { level: Level::Warn, text: "(a damaged line)".into() };
-    Ok(frames.map(|frame| rzcobs(frame).and_then(|bytes| table.line(&bytes)).unwrap_or_else(damaged)).collect())
+    Ok(frames.map(|frame| rzcobs(frame).and_then(|bytes| line(&table, &bytes)).unwrap_or_else(damaged)).collect())
+}
+
+/// Decodes a frame; `None` where it is damaged.
+fn line(table: &Table, bytes: &[u8]) -> Option<LogLine> {
+    let mut frame = Frame::new(table, bytes);
+    let index = frame.index()?;
+    if let Some(timestamp) = &table.timestamp {
+        frame.arguments(timestamp)?;
+    }
+    let text = table.texts.get(&index)?;
+    let level = text.level()?;
+    let arguments = frame.arguments(&text.text)?;
+    Some(LogLine { level, text: render::text(&text.text, &arguments)? })
 }
 
 /// Undoes the reverse zero-compressing encoding of one frame; `None` where it is damaged.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use object::{Object, ObjectSection, ObjectSymbol};
 use serde::Deserialize;
 
-use super::{Level, LogLine, frame::Frame, render};
+use super::Level;
 
 /// The versions of the wire format that are read.
 const VERSIONS: [&str; 2] = ["3", "4"];
@@ -71,19 +71,5 @@ impl Table {
             }
         }
         Ok(table)
-    }
-
-    /// Decodes a frame; `None` where it is damaged.
-    pub(super) fn line(&self, bytes: &[u8]) -> Option<LogLine> {
-        let mut frame = Frame::new(self, bytes);
-        let index = frame.index()?;
-        if let Some(timestamp) = &self.timestamp {
-            frame.arguments(timestamp)?;
-        }
-        let text = self.texts.get(&index)?;
-        let level = text.level()?;
-        let text = &text.text;
-        let arguments = frame.arguments(text)?;
-        Some(LogLine { level, text: render::text(text, &arguments)? })
     }
 }

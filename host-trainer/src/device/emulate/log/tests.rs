@@ -14,7 +14,7 @@ fn line(text: &str, arguments: &[u8]) -> Option<String> {
         [(2, "defmt_derived", "A|B {{ x: {=u8} }}|C"), (3, "defmt_prim", "{=u8}"), (4, "defmt_str", "interned")];
     let mut table = table(&inner);
     table.texts.insert(1, Text { tag: "defmt_info".into(), text: text.into() });
-    table.line(&[&[1, 0], arguments].concat()).map(|line| line.text)
+    super::line(&table, &[&[1, 0], arguments].concat()).map(|line| line.text)
 }
 
 #[test]
@@ -74,14 +74,17 @@ fn damaged_frames_are_damaged_lines() {
     }
     // A text that stands within a line only, and one that nobody has.
     let table = table(&[(1, "defmt_write", "inner")]);
-    assert_eq!((table.line(&[1, 0]), table.line(&[7, 0]), table.line(&[])), (None, None, None));
+    assert_eq!(
+        (super::line(&table, &[1, 0]), super::line(&table, &[7, 0]), super::line(&table, &[])),
+        (None, None, None)
+    );
 }
 
 #[test]
 fn a_timestamp_is_read_and_left_out() {
     let mut table = table(&[(1, "defmt_warn", "{=u8}")]);
     table.timestamp = Some("{=u32:us}".into());
-    let line = table.line(&[1, 0, 0, 0, 0, 0, 5]).unwrap();
+    let line = super::line(&table, &[1, 0, 0, 0, 0, 0, 5]).unwrap();
     assert_eq!((line.level, line.text.as_str()), (Level::Warn, "5"));
 }
 

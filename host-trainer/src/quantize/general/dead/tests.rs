@@ -1,11 +1,11 @@
 //! Small networks with integers drawn at random, and channels of one value among them.
 
 use bn_core::file::Arena;
-use bn_core::format::Scale;
 use bn_core::kernels::depthwise::{self, Depthwise};
 use bn_core::kernels::depthwise3::Depthwise3;
 use bn_core::kernels::packed::HALVES;
 use bn_core::plan::{Goal, needs_table, plan};
+use bn_core::quant::Scale;
 use chacha20::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
 

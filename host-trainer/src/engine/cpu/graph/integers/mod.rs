@@ -15,6 +15,7 @@ mod layer;
 mod plain;
 mod program;
 mod sums;
+mod tensors;
 #[cfg(test)]
 mod tests;
 mod trainer;

@@ -9,7 +9,7 @@ use pulp::Simd;
 use super::super::super::lanes::{Lanes, zero};
 use super::super::pool;
 use super::program::{Step, Work};
-use super::walk::{Finish, Results, Tensors, add, area};
+use super::tensors::{Finish, Results, Tensors, add, area};
 
 /// Forward.
 #[inline(always)]

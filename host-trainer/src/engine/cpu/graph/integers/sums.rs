@@ -8,7 +8,7 @@ use super::super::conv::{Chunk, Products, run, weights};
 use super::super::copy::{Source, padded};
 use super::layer::Layer;
 use super::program::{Row, Sums};
-use super::walk::{Finish, Results, Tensors, add, area};
+use super::tensors::{Finish, Results, Tensors, add, area};
 
 /// Codes less the code of zero.
 struct Codes<'a, V> {

@@ -12,7 +12,8 @@ use pulp::Simd;
 use super::super::super::lanes::{Kernel, Lanes, enter};
 use super::layer::{Layer, Learned};
 use super::program::{Program, Step, Work};
-use super::walk::{Tensors, Walk};
+use super::tensors::Tensors;
+use super::walk::Walk;
 use super::{Aim, Backend, Codes, Lesson};
 use crate::engine::steps::{ADAM_EPS, BETA1, BETA2, Coefficients};
 
