@@ -363,5 +363,3 @@ inline void run_cooperative_grid(const char *kernel, unsigned blocks, unsigned t
 }
 
 } // namespace shim
-
-#include "device.h"

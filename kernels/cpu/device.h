@@ -1,5 +1,7 @@
-// What a kernel sees of the shim: indices, barriers, shuffles, atomics, copies, and memory that blocks share. For cuda_shim.h alone.
+// What a kernel sees of the shim: indices, barriers, shuffles, atomics, copies, and memory that blocks share.
 #pragma once
+
+#include "cuda_shim.h"
 
 #define threadIdx (shim::block->current->thread)
 #define blockIdx (shim::block->index)
@@ -20,7 +22,7 @@ inline void __syncwarp(const char *file = __builtin_FILE(), int line = __builtin
 
 // The value of thread `other` of the block, which is one of this warp.
 template <typename T>
-SHIM_UNWATCHED inline T shuffle(unsigned mask, T value, unsigned other, const char *file, int line) {
+SHIM_UNWATCHED inline T from_lane(unsigned mask, T value, unsigned other, const char *file, int line) {
     static_assert(sizeof(T) <= sizeof(uint64_t), "words of up to eight bytes");
     if (mask != 0xffffffffu) {
         shim::fail("a shuffle of a part of a warp");
@@ -38,11 +40,11 @@ SHIM_UNWATCHED inline T shuffle(unsigned mask, T value, unsigned other, const ch
 template <typename T>
 inline T __shfl_xor_sync(unsigned mask, T value, unsigned distance, const char *file = __builtin_FILE(),
                          int line = __builtin_LINE()) {
-    return shuffle(mask, value, threadIdx.x ^ distance, file, line);
+    return from_lane(mask, value, threadIdx.x ^ distance, file, line);
 }
 template <typename T>
 inline T __shfl_sync(unsigned mask, T value, unsigned lane, const char *file = __builtin_FILE(), int line = __builtin_LINE()) {
-    return shuffle(mask, value, threadIdx.x / shim::LANES * shim::LANES + lane, file, line);
+    return from_lane(mask, value, threadIdx.x / shim::LANES * shim::LANES + lane, file, line);
 }
 
 // One block runs at a time, and threads switch at barriers alone: memory is always in order, and every access is whole.

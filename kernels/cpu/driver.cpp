@@ -9,7 +9,7 @@
 // `pascal` (compute capability 6.0), `odd-gpu` (no room for 16 clusters of 8 blocks), `broken-barrier` (cooperative launches end in a trap), `hang` (they do not end).
 //
 // Compiled with kernels.inc, which registers every kernel: one line REGISTER(name) each.
-#include "cuda_shim.h"
+#include "device.h"
 
 #include <map>
 #include <memory>

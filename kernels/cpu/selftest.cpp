@@ -5,7 +5,7 @@
 // With -fsanitize=thread `race` ends with a report too, and so do `overwrite`, `unfenced`, `blocks` and `early`; `met` and
 // `neighbours` have no race.
 // With -fsanitize=address,undefined `past`, `beyond` and `overflow` do.
-#include "cuda_shim.h"
+#include "device.h"
 
 #define GRID_SPIN_LIMIT 1000
 #include "../cluster.cuh"

@@ -1,8 +1,8 @@
 //! `host-trainer board`.
 
 use super::args::BoardArgs;
-use crate::device::board::flash;
 use crate::device::firmware::Inputs;
+use crate::device::flash::flash;
 use crate::error::Result;
 use crate::model::weights;
 

@@ -1,4 +1,4 @@
-//! The builds of the integer network that a device can have, and what each puts into flash. No I/O.
+//! The firmware's programs; the builds of the integer network that a device can have, and what each puts into flash. No I/O.
 
 use bn_core::file::WeightsFile;
 use bn_core::lenet::Streams;
@@ -49,5 +49,43 @@ impl Build {
                 small::Weights::of(streams, file.checksum())?.bytes().to_vec()
             }
         })
+    }
+}
+
+/// A program of the firmware.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// Classifies the baked images and logs.
+    Demo,
+    /// Classifies images that the host streams in.
+    Evaluate,
+    /// Runs f32 networks that [`replace_networks`](crate::device::firmware::replace_networks) puts into it. Too large for small chips, so not one of those that
+    /// [`build`](crate::device::firmware::build) builds.
+    Float,
+    /// Runs single layers that the host streams in. Takes more RAM than small chips have, so not one of those either.
+    Layers,
+    /// Panics, faults or hangs on purpose.
+    Crash,
+    /// Flips bits of its weights and reads them.
+    Damage,
+    /// The inference as a WebAssembly module.
+    Module,
+}
+
+impl Program {
+    /// Those that are built where none is named.
+    pub(super) const ALL: [Self; 4] = [Program::Demo, Program::Evaluate, Program::Crash, Program::Damage];
+
+    /// Its name, also that of its ELF.
+    pub fn name(self) -> &'static str {
+        match self {
+            Program::Demo => "demo",
+            Program::Evaluate => "evaluate",
+            Program::Float => "float",
+            Program::Layers => "layers",
+            Program::Crash => "crash",
+            Program::Damage => "damage",
+            Program::Module => "module",
+        }
     }
 }

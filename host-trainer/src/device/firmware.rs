@@ -10,21 +10,24 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use bn_core::file::WeightsFile;
+use firmware_protocol as protocol;
 use object::elf::SHF_WRITE;
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionFlags};
 use tempfile::TempDir;
 
 use crate::data::Split;
 use crate::device::board::Board;
-use crate::device::emulate::{Codes, Machine, protocol};
+use crate::device::codes::Codes;
 use crate::device::footprint::{Footprint, footprint};
+use crate::device::machine::Machine;
 use crate::device::setup;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::weights;
 use crate::notice::notice;
 
-pub use crate::device::builds::Build;
+pub use crate::device::builds::{Build, Program};
+pub use crate::device::checkout::{shipped_weights, workspace_root};
 pub use library::{Library, LibraryRequest, build_library};
 pub use patch::{change_weights, replace_networks, replace_weights};
 
@@ -41,43 +44,6 @@ pub struct Inputs<'a> {
     pub board: Option<Board>,
     /// Which build of the network.
     pub build: Build,
-}
-
-/// A program of the firmware.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
-    /// Classifies the baked images and logs.
-    Demo,
-    /// Classifies images that the host streams in.
-    Evaluate,
-    /// Runs f32 networks that [`replace_networks`] puts into it. Too large for small chips, so not one of those that
-    /// [`build`] builds.
-    Float,
-    /// Runs single layers that the host streams in. Takes more RAM than small chips have, so not one of those either.
-    Layers,
-    /// Panics, faults or hangs on purpose.
-    Crash,
-    /// Flips bits of its weights and reads them.
-    Damage,
-    /// The inference as a WebAssembly module.
-    Module,
-}
-
-impl Program {
-    const ALL: [Self; 4] = [Program::Demo, Program::Evaluate, Program::Crash, Program::Damage];
-
-    /// Its name, also that of its ELF.
-    pub fn name(self) -> &'static str {
-        match self {
-            Program::Demo => "demo",
-            Program::Evaluate => "evaluate",
-            Program::Float => "float",
-            Program::Layers => "layers",
-            Program::Crash => "crash",
-            Program::Damage => "damage",
-            Program::Module => "module",
-        }
-    }
 }
 
 /// Built programs: copies of their own, which another build does not touch and which vanish with this value.
@@ -110,29 +76,6 @@ pub struct Sizes {
 
 /// The one function of the programs below which an inference happens: part of its symbol.
 pub(crate) const INFERENCE: &str = "firmware_demo10classifier5infer";
-
-/// The directory of the workspace that this program was built from.
-///
-/// # Errors
-/// [`Error::Missing`] when it has been moved since.
-pub fn workspace_root() -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    match root.canonicalize() {
-        Ok(root) if root.join("firmware-demo/Cargo.toml").is_file() => Ok(root),
-        _ => Err(Error::Missing {
-            what: format!("the firmware's sources are no longer in {}", root.display()),
-            remedy: "start this program with cargo from a checkout, for example: cargo emulate".into(),
-        }),
-    }
-}
-
-/// The `weights.bin` that the repository ships, which the firmware gets when nothing else is asked for.
-///
-/// # Errors
-/// As [`workspace_root`].
-pub fn shipped_weights() -> Result<PathBuf> {
-    Ok(workspace_root()?.join("firmware-demo/assets/weights.bin"))
-}
 
 /// Builds the programs of the firmware with these inputs. Installs the target's libraries first where that is possible.
 ///

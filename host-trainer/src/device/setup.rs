@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use crate::device::firmware;
+use crate::device::checkout::workspace_root;
 use crate::error::{Error, Result};
 use crate::notice::notice;
 use crate::process::{Command, Shown};
@@ -200,7 +200,7 @@ fn is_root() -> bool {
 /// Whether the compiler has the libraries of a target.
 pub fn target_is_installed(target: &str) -> bool {
     let mut rustc = Command::new("rustc").args(["--print", "sysroot"]);
-    if let Ok(root) = firmware::workspace_root() {
+    if let Ok(root) = workspace_root() {
         // There rustup finds the pinned toolchain.
         rustc = rustc.directory(&root);
     }
@@ -219,7 +219,7 @@ fn output(command: Command) -> Option<String> {
 fn run(command: &[&str]) -> Result<()> {
     let words = command.join(" ");
     notice(&format!("installing: {words}"));
-    let root = firmware::workspace_root().unwrap_or_else(|_| ".".into());
+    let root = workspace_root().unwrap_or_else(|_| ".".into());
     let program = Command::new(command[0]).args(&command[1..]).env("DEBIAN_FRONTEND", "noninteractive");
     program.directory(&root).finish(Shown::Everything)?.succeeded(command[0]).map(drop)
 }

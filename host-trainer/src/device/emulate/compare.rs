@@ -7,8 +7,8 @@ use std::fmt;
 use bn_core::file::{Arena, WeightsFile};
 use serde::Serialize;
 
-use super::codes::Codes;
 use super::shard::{Record, Results};
+use crate::device::codes::Codes;
 use crate::error::Result;
 use crate::model::inference::{Prediction, each};
 

@@ -1,13 +1,11 @@
 //! Runs the firmware in QEMU, or as a WebAssembly module in Node.js: streams images through it, compares every output of every
 //! layer with the host's, and reports what it took.
 
-mod codes;
 mod compare;
 mod cortex_m4;
 mod cost;
 mod float;
 mod log;
-mod machine;
 mod node;
 mod profile;
 mod qemu;
@@ -25,6 +23,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tempfile::TempDir;
 
 use crate::data::Split;
+use crate::device::codes::Codes;
 use crate::device::firmware::{self, Build, Inputs, Program, Sizes};
 use crate::device::setup;
 use crate::engine::Task as Learned;
@@ -36,15 +35,14 @@ use compare::{Comparison, compare};
 use shard::{Model, Results, Shard, Task};
 use trace::Trace;
 
+pub use crate::device::machine::Machine;
 pub use firmware_protocol as protocol;
 
-pub(crate) use codes::Codes;
 pub use compare::{Difference, Place};
 pub use cortex_m4::Cycles;
 pub use cost::Cost;
 pub use float::{FloatCost, FloatReport, FloatRequest, float};
 pub use log::{Level, LogLine};
-pub use machine::Machine;
 pub use profile::{CMSIS_NN, Executed, LayerProfile};
 pub use report::EmulateReport;
 pub use run::{Outcome, Run, run};

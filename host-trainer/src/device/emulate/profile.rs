@@ -9,9 +9,9 @@ use bn_core::plan::{NONE, TABLE_WORDS, WORD};
 use serde::Serialize;
 
 use super::cortex_m4::{Cycles, Kind};
-use super::machine::Machine;
 use super::trace::{Step, Trace};
 use crate::device::firmware::Build;
+use crate::device::machine::Machine;
 
 /// CMSIS-NN's inference of this network on a Cortex-M4, as every framework calls it and composed at its best: instructions.
 pub const CMSIS_NN: [u32; 2] = [1_538_643, 820_727];

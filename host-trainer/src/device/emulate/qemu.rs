@@ -1,7 +1,8 @@
 //! The command line of QEMU. Asks it which machines it has; starts nothing else.
 
-use super::machine::Machine;
-use super::run::Run;
+use std::path::Path;
+
+use crate::device::machine::Machine;
 use crate::error::{Error, Result};
 use crate::process::{Command, Shown};
 
@@ -29,22 +30,22 @@ pub(super) fn ensure_machine(machine: Machine) -> Result<()> {
 
 /// `-icount` makes the emulated clock follow the executed instructions, which is what the firmware counts: 64 ns each for SysTick;
 /// RISC-V's `minstret` counts nanoseconds in some versions of QEMU, so there it is one.
-pub(super) fn command(run: &Run<'_>) -> Command {
-    let name = run.elf.file_name().unwrap_or_default().to_string_lossy();
+pub(super) fn command(machine: Machine, elf: &Path, arguments: &[&str]) -> Command {
+    let name = elf.file_name().unwrap_or_default().to_string_lossy();
     let mut semihosting = format!("enable=on,target=native,arg={name}");
-    for argument in run.arguments {
+    for argument in arguments {
         semihosting.push_str(",arg=");
         semihosting.push_str(argument);
     }
-    let core: &[&str] = if run.machine == Machine::Riscv32 {
+    let core: &[&str] = if machine == Machine::Riscv32 {
         // A core without the extensions that the firmware is not built for, and no boot ROM.
         &["-cpu", "rv32,a=off,f=off,d=off", "-bios", "none", "-icount", "shift=0"]
     } else {
         &["-icount", "shift=6"]
     };
-    Command::new(run.machine.emulator().name)
+    Command::new(machine.emulator().name)
         .args(core)
-        .args(["-machine", run.machine.qemu(), "-semihosting-config", &semihosting])
+        .args(["-machine", machine.qemu(), "-semihosting-config", &semihosting])
         .args(["-display", "none", "-monitor", "none", "-serial", "none", "-parallel", "none", "-kernel"])
-        .args([run.elf])
+        .args([elf])
 }

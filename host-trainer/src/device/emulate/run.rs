@@ -8,9 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::log::{self, Level, LogLine};
-use super::machine::Machine;
 use super::protocol::EXIT_OK;
 use super::{node, qemu};
+use crate::device::machine::Machine;
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -82,7 +82,10 @@ pub(super) fn run_reading<T: Default + Send + 'static>(
 ) -> Result<(Outcome, T)> {
     let machine = run.machine;
     let failed = |problem| failed(machine, problem);
-    let command = if machine == Machine::Wasm32 { node::command(run)? } else { qemu::command(run) };
+    let command = match machine {
+        Machine::Wasm32 => node::command(machine, run.elf, run.arguments)?,
+        _ => qemu::command(machine, run.elf, run.arguments),
+    };
     let mut running = command.args(options).directory(run.directory).start()?;
     let stdout = running.stdout().map(|stream| thread::spawn(move || read_all(stream)));
     let stderr = running.stderr().map(|stream| thread::spawn(move || read(stream)));

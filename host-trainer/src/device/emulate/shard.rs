@@ -9,11 +9,11 @@ use std::time::Duration;
 use bn_core::file::WeightsFile;
 use bn_core::lenet::MACS;
 
-use super::machine::Machine;
 use super::protocol::{OUTPUTS, Trailer, record_words};
 use super::run::{self, Run};
 use crate::cores::cores;
 use crate::device::firmware::Program;
+use crate::device::machine::Machine;
 use crate::error::{Error, Result};
 
 /// Below this many inferences of LeNet's size a second emulator is not worth its start.

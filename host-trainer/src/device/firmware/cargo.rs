@@ -108,7 +108,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::device::emulate::Machine;
+    use crate::device::machine::Machine;
     use crate::device::setup;
 
     /// A firmware of one function in `checkout`, below a directory whose configuration would bend each build.

@@ -7,7 +7,7 @@ use clap::ValueEnum as _;
 use super::{Build, Inputs};
 use crate::device::board::Board;
 use crate::device::boards::{self, Needs};
-use crate::device::emulate::Machine;
+use crate::device::machine::Machine;
 use crate::error::{Error, Result};
 
 /// What a network takes of a board.

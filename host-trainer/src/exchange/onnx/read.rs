@@ -7,7 +7,7 @@ use prost::Message;
 use super::graph::{Graph, describe};
 use super::proto::{GraphProto, ModelProto};
 use super::refusal::Refusal;
-use super::walk::Walk;
+use super::source::begin;
 use super::{NETWORK_KEY, NEWEST_OPSET, OLDEST_OPSET, VARIANCE_KEY, own};
 use crate::error::{Error, Result};
 use crate::model::parameters::Variance;
@@ -74,7 +74,7 @@ fn check_numbers(graph: &GraphProto) -> Result<(), Refusal> {
 
 /// Any program's graph.
 fn walked(path: &Path, graph: &GraphProto) -> Result<Read, Refusal> {
-    let mut walk = Walk::new(path, Graph::new(graph)?)?;
+    let mut walk = begin(path, Graph::new(graph)?)?;
     walk.nodes()?;
     walk.finish()?;
     if walk.transposes > 0 {

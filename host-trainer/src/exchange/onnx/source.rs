@@ -1,29 +1,49 @@
 //! What the network's input is. Its axes are known by the first operation that tells channels from rows: exporters put a
 //! Transpose or Reshape in front of it.
 
+use std::path::Path;
+
 use bn_core::network::{MAX_VALUES, Shape, Value};
 
+use super::graph::Graph;
 use super::proto::{DimensionProto, NodeProto};
+use super::refusal::Refusal;
 use super::view::{BATCH, OPEN_BATCH, View};
 use super::walk::Walk;
 
 /// The first operation that knows channels lies within so many nodes.
 const FARTHEST: usize = 64;
 
+/// Begins a walk: computes the constants, then finds what the network's input is.
+///
+/// # Errors
+/// If the file does not say what its input is.
+pub(super) fn begin<'a>(path: &'a Path, graph: Graph<'a>) -> Result<Walk<'a>, Refusal> {
+    let (name, kind) = (graph.input.name.as_deref().unwrap_or_default(), graph.input.kind.as_ref());
+    let dims = kind.and_then(|kind| kind.tensor.as_ref()?.shape.as_ref()).map(|shape| &shape.dim[..]);
+    let stored = as_stored(dims, name)?;
+    let mut walk = Walk::new(path, graph, name, stored.clone());
+    let Source { view, shape, note } = Source::find(&mut walk, name, stored);
+    walk.builder.input = shape;
+    walk.notes.extend(note);
+    walk.define(name, view, name)?;
+    Ok(walk)
+}
+
 /// The network's input.
-pub(super) struct Source {
+struct Source {
     /// The graph's input as a view of it.
-    pub(super) view: View,
-    pub(super) shape: Shape,
+    view: View,
+    shape: Shape,
     /// For the user, where the file has it in another way.
-    pub(super) note: Option<String>,
+    note: Option<String>,
 }
 
 /// The graph's input as it stands.
 ///
 /// # Errors
 /// If the file does not give it two to four axes of fixed lengths, the number of examples aside.
-pub(super) fn as_stored(dims: Option<&[DimensionProto]>, name: &str) -> Result<View, String> {
+fn as_stored(dims: Option<&[DimensionProto]>, name: &str) -> Result<View, String> {
     let lengths: Vec<_> = dims.unwrap_or_default().iter().map(|dim| dim.dim_value.unwrap_or(0)).collect();
     let shown = |length: &i64| if *length > 0 { length.to_string() } else { "?".into() };
     let refused = |what: &str| {
@@ -49,7 +69,7 @@ pub(super) fn as_stored(dims: Option<&[DimensionProto]>, name: &str) -> Result<V
 
 impl Source {
     /// Looks ahead from the graph's input.
-    pub(super) fn find(walk: &mut Walk<'_>, name: &str, stored: View) -> Self {
+    fn find(walk: &mut Walk<'_>, name: &str, stored: View) -> Self {
         let shape = |dims: &[usize]| {
             let side = |at: usize| dims.get(at).copied().unwrap_or(1);
             Shape::new(side(1), side(2), side(3))

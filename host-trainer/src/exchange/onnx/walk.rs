@@ -13,7 +13,6 @@ use super::function::Function;
 use super::graph::{Graph, describe};
 use super::proto::NodeProto;
 use super::refusal::Refusal;
-use super::source::{Source, as_stored};
 use super::tensor::Tensor;
 use super::view::{BATCH, View};
 
@@ -44,23 +43,13 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// Computes the constants, then finds what the network's input is.
-    ///
-    /// # Errors
-    /// If the file does not say what its input is.
-    pub(super) fn new(path: &'a Path, graph: Graph<'a>) -> Result<Self, Refusal> {
-        let (name, kind) = (graph.input.name.as_deref().unwrap_or_default(), graph.input.kind.as_ref());
-        let dims = kind.and_then(|kind| kind.tensor.as_ref()?.shape.as_ref()).map(|shape| &shape.dim[..]);
-        let stored = as_stored(dims, name)?;
-        let items = HashMap::from([(name, Item::Data(stored.clone()))]);
+    /// Computes the constants, of a graph whose input is stored as a value of that name.
+    pub(super) fn new(path: &'a Path, graph: Graph<'a>, name: &'a str, stored: View) -> Self {
+        let items = HashMap::from([(name, Item::Data(stored))]);
         let builder = Builder::new(Shape::flat(1));
         let mut walk = Self { graph, builder, notes: vec![], path, items, budget: Budget::new(), transposes: 0 };
         walk.constants();
-        let Source { view, shape, note } = Source::find(&mut walk, name, stored);
-        walk.builder.input = shape;
-        walk.notes.extend(note);
-        walk.define(name, view, name)?;
-        Ok(walk)
+        walk
     }
 
     /// Everything that hangs on stored tensors and the input's shape alone.

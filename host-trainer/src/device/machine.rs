@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::device::firmware::Program;
+use crate::device::builds::Program;
 use crate::device::setup::{self, TARGET, Tool};
 
 /// What runs the firmware: QEMU's model of a board, for whose core and memory map it is built, or a WebAssembly engine.
