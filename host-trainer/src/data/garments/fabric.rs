@@ -2,7 +2,7 @@
 
 use super::dice::Dice;
 
-/// A place on the garment: x to the right from its axis, y down from the upper edge, in pixels before [`Placement`].
+/// A place on the garment: x to the right from its axis, y down from the upper edge, in pixels before [`Placement`](super::canvas::Placement).
 pub(super) type Point = [f64; 2];
 
 /// What is printed or woven.
