@@ -105,7 +105,7 @@ pub(crate) fn checked(weights: &WeightsFile, machine: Machine, inputs: Inputs) -
 }
 
 /// The stack that a run used is what its code can use, but for what keeps it aligned.
-fn paints_its_bound(report: &EmulateReport, machine: Machine) {
+pub(crate) fn paints_its_bound(report: &EmulateReport, machine: Machine) {
     if let Some(cost) = &report.cost {
         let (painted, bound) = (cost.stack_bytes, cost.stack_bound_bytes);
         assert!(

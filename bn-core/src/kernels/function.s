@@ -19,12 +19,9 @@
         BN_PART \name, \align
         push    {r4-r11, lr}
 .endm
-@ Of a function that goes on behind it. \frame: bytes between SP and what BN_FUNCTION has pushed.
-.macro BN_LEAVE frame
+@ \frame: bytes between SP and what BN_FUNCTION has pushed.
+.macro BN_RETURN name, frame, align=1
         add     sp, #\frame
         pop     {r4-r11, pc}
-.endm
-.macro BN_RETURN name, frame, align=1
-        BN_LEAVE \frame
         BN_PART_END \name, \align
 .endm

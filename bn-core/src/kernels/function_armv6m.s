@@ -29,11 +29,11 @@
         mov     r11, r7
         pop     {r4-r7, pc}
 .endm
-.macro BN_END name
+.macro BN_PART_END name
         .p2align 2
         .size   \name, . - \name
 .endm
 .macro BN_RETURN name, frame=0
         BN_LEAVE \frame
-        BN_END \name
+        BN_PART_END \name
 .endm

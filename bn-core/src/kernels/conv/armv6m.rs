@@ -1,20 +1,19 @@
 //! Layers of one position for Armv6-M: the bits of [`portable`], two times four channels at a time, by the assembly of
 //! [`linear`](crate::kernels::linear). Linked in only where the build script has chosen it.
 
-use super::portable::{Run, many};
+use super::portable::{self, Run};
 use super::{Conv, Group, MOST_GROUP, gather};
 use crate::kernels::Table;
 use crate::kernels::linear::cortex_m::products;
 use crate::kernels::packed::{Maps, words_of};
 
-/// See [`portable::conv`](super::portable::conv). What computes a layer is clear where its sizes are: nothing else is linked.
+/// See [`portable::conv`]. What computes a layer is clear where its sizes are: nothing else is linked.
 #[inline(always)]
 pub fn conv(shape: &Conv, stream: &[u32], table: Option<&Table>, maps: Maps<'_>, scratch: &mut [u32]) {
     match (shape.window.positions() == 1, shape.gives_codes()) {
         (true, true) => one::<true>(shape, stream, table, maps, scratch),
         (true, false) => one::<false>(shape, stream, table, maps, scratch),
-        (false, true) => many::<true>(shape, stream, table, maps, scratch),
-        (false, false) => many::<false>(shape, stream, table, maps, scratch),
+        (false, _) => portable::conv(shape, stream, table, maps, scratch),
     }
 }
 

@@ -5,7 +5,7 @@
 mod source;
 mod whole;
 
-use self::source::{ALL, NONE, SOME, Source};
+use self::source::Source;
 use super::portable::Run;
 use super::{Conv, Copied, Group, MOST_GROUP, MOST_POSITIONS as MANY, PAIR};
 use crate::kernels::Table;
@@ -79,13 +79,13 @@ fn copied<const GROUP: usize, const SUMS: bool>(
     scratch: &mut [u32],
 ) {
     match shape.copied() {
-        None => layer::<GROUP, SUMS, NONE>(shape, stream, table, maps, scratch),
-        Some(Copied::All) => layer::<GROUP, SUMS, ALL>(shape, stream, table, maps, scratch),
-        Some(Copied::Some) => layer::<GROUP, SUMS, SOME>(shape, stream, table, maps, scratch),
+        Copied::None => layer::<GROUP, SUMS, { Copied::None as u8 }>(shape, stream, table, maps, scratch),
+        Copied::All => layer::<GROUP, SUMS, { Copied::All as u8 }>(shape, stream, table, maps, scratch),
+        Copied::Some => layer::<GROUP, SUMS, { Copied::Some as u8 }>(shape, stream, table, maps, scratch),
     }
 }
 
-/// The layer; `COPIED`: which windows are copied with their padding, as [`Conv::copied`] says.
+/// The layer; `COPIED` is a [`Copied`].
 #[inline(never)]
 fn layer<const GROUP: usize, const SUMS: bool, const COPIED: u8>(
     shape: &Conv,

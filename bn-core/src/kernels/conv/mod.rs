@@ -59,6 +59,8 @@ pub struct Conv {
 /// Windows that are copied with their padding.
 #[derive(Clone, Copy)]
 enum Copied {
+    /// None: no window reaches beyond the map.
+    None,
     /// All at once: that is little.
     All,
     /// So many at once as are computed side by side, where they reach beyond the map.
@@ -115,16 +117,16 @@ impl Conv {
         2 * self.quads() * if positions < MOST_POSITIONS { positions } else { MOST_POSITIONS }
     }
 
-    /// Which windows are copied with their padding; none where no window reaches beyond the map.
+    /// Which windows are copied with their padding.
     #[inline(always)]
-    const fn copied(&self) -> Option<Copied> {
+    const fn copied(&self) -> Copied {
         let window = &self.window;
         if window.is_whole() || (!window.is_padded() && !window.bytes) {
-            None
+            Copied::None
         } else if window.is_padded() && window.copy_words(window.output) <= MOST_COPIED {
-            Some(Copied::All)
+            Copied::All
         } else {
-            Some(Copied::Some)
+            Copied::Some
         }
     }
 
@@ -133,9 +135,9 @@ impl Conv {
     pub const fn scratch_words(&self) -> usize {
         self.patch_words()
             + match self.copied() {
-                None => 0,
-                Some(Copied::All) => self.window.copy_words(self.window.output),
-                Some(Copied::Some) => self.window.copy_words([1, MOST_POSITIONS]),
+                Copied::None => 0,
+                Copied::All => self.window.copy_words(self.window.output),
+                Copied::Some => self.window.copy_words([1, MOST_POSITIONS]),
             }
     }
 

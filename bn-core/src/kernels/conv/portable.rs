@@ -27,13 +27,7 @@ fn one<const CODES: bool>(shape: &Conv, stream: &[u32], table: Option<&Table>, m
 
 /// Of several.
 #[inline(never)]
-pub(super) fn many<const CODES: bool>(
-    shape: &Conv,
-    stream: &[u32],
-    table: Option<&Table>,
-    maps: Maps<'_>,
-    scratch: &mut [u32],
-) {
+fn many<const CODES: bool>(shape: &Conv, stream: &[u32], table: Option<&Table>, maps: Maps<'_>, scratch: &mut [u32]) {
     let (mut run, positions) = (Run::<PAIR, CODES>::new(shape, stream, table, maps), shape.window.positions());
     let mut from = [0; 2];
     for position in (0..positions - positions % 2).step_by(2) {

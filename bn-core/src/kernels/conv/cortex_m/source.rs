@@ -2,7 +2,7 @@
 //! the map. The instructions are those of `conv.s`.
 
 use super::Layer;
-use crate::kernels::conv::MOST_POSITIONS as MANY;
+use crate::kernels::conv::{Copied, MOST_POSITIONS as MANY};
 use crate::kernels::packed::{LANES, Window};
 
 /// What `bn_lenet_conv_gather3` and its like read; see there.
@@ -29,12 +29,7 @@ unsafe extern "C" {
     fn bn_lenet_conv_gather_lane(from: *const u8, windows: &Windows);
 }
 
-/// Which windows are copied with their padding, as [`Conv::copied`](crate::kernels::conv::Conv::copied) says.
-pub(super) const NONE: u8 = 0;
-pub(super) const ALL: u8 = 1;
-pub(super) const SOME: u8 = 2;
-
-/// Where windows are unpacked from, and the next of them.
+/// Where windows are unpacked from, and the next of them; `COPIED` is a [`Copied`].
 pub(super) struct Source<'s, const COPIED: u8> {
     /// Those of the map, or of its copy with padding, but for their place.
     windows: Windows,
@@ -76,12 +71,12 @@ impl<'s, const COPIED: u8> Source<'s, COPIED> {
         if is_flat {
             (size, output) = ([1, window.area()], [1, window.positions()]);
         }
-        if COPIED == ALL {
+        if COPIED == Copied::All as u8 {
             size = window.reach(window.output);
             window.copy(layer.input(), layer.run.zeros, window.start([0; 2]), size, copy);
             before = [0; 2];
         }
-        let data: &[u8] = if COPIED == ALL { bytemuck::must_cast_slice(copy) } else { layer.data() };
+        let data: &[u8] = if COPIED == Copied::All as u8 { bytemuck::must_cast_slice(copy) } else { layer.data() };
         let (data, len) = (data.as_ptr(), data.len());
         let windows = windows(window, size, patch);
         let ends = |lanes: usize| {
@@ -167,7 +162,7 @@ impl<'s, const COPIED: u8> Source<'s, COPIED> {
         // Before the first column this wraps to more than any place.
         let left = (self.column * self.stride).wrapping_sub(self.before[1]);
         let first = self.first.wrapping_add(self.unit * left);
-        if COPIED == SOME {
+        if COPIED == Copied::Some as u8 {
             let [last, reach] = if lanes == 1 { self.ones } else { self.threes };
             if !(self.is_inside && left <= last && first + reach <= self.len) {
                 return (self.copied(layer, lanes), &self.copied);

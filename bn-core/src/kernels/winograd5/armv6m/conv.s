@@ -191,7 +191,7 @@
 8:      .word   1023
 3:
         BN_LEAVE BN_FRAME
-        BN_END  bn_lenet_conv1_channel
+        BN_PART_END bn_lenet_conv1_channel
 
 @ One point: six columns, of which two and two have their weights in the halves of the same words.
         BN_PART bn_lenet_conv2_point
@@ -210,7 +210,7 @@
         adds    r1, #20
 .endr
         bx      lr
-        BN_END  bn_lenet_conv2_point
+        BN_PART_END bn_lenet_conv2_point
 
 @ void bn_lenet_conv2_channel(const int32_t *window, const int16_t *lanes, const struct { int32_t bias; const int8_t *sigmoid;
 @     int16_t *flat; } *)
@@ -236,4 +236,4 @@
         BN_LEAVE BN_FRAME
         .align  2
 8:      .word   1023
-        BN_END  bn_lenet_conv2_channel
+        BN_PART_END bn_lenet_conv2_channel

@@ -131,4 +131,4 @@
         .align  2
 8:      .word   8 * 192 + 4
 9:      .word   9144 * 65537
-        BN_END  bn_lenet_transform_channels
+        BN_PART_END bn_lenet_transform_channels

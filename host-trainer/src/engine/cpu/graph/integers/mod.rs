@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `program` | the network, as plain data |
 //! | `layer` | a layer with weights, before rounding and as passes read them |
+//! | `tensors` | what steps read and write |
 //! | `walk` | a group of examples, forward and backward: steps with weights in `sums`, others in `plain` |
 //! | `trainer` | all groups of a batch, and the step |
 //!
