@@ -179,7 +179,12 @@ struct Flow<'a> {
     calls: BTreeMap<u64, i64>,
 }
 
-impl Flow<'_> {
+impl<'a> Flow<'a> {
+    fn new(name: &'a str, start: u64, code: &'a [u8], instructions: Vec<Instruction>) -> Self {
+        let (range, depths) = (start..start + code.len() as u64, vec![None; instructions.len()]);
+        Self { name, range, code, instructions, depths, new: Vec::new(), frame: 0, left: None, calls: BTreeMap::new() }
+    }
+
     /// Follows all paths. `left` tells what a function leaves on the stack.
     fn run(&mut self, mut left: impl FnMut(u64) -> Result<i64, String>) -> Result<(), String> {
         self.reach(self.range.start, 0)?;
@@ -285,18 +290,8 @@ impl Graph<'_> {
             return Err(format!("{name} calls itself"));
         }
         self.path.push(at);
-        let (size, instructions) = (code.len() as u64, self.code.instructions(at, code));
-        let mut flow = Flow {
-            name,
-            range: at..at + size,
-            code,
-            depths: vec![None; instructions.len()],
-            instructions,
-            new: Vec::new(),
-            frame: 0,
-            left: None,
-            calls: BTreeMap::new(),
-        };
+        let size = code.len() as u64;
+        let mut flow = Flow::new(name, at, code, self.code.instructions(at, code));
         flow.run(|target| self.follow(target))?;
         self.path.pop();
         let Flow { frame, left, calls, .. } = flow;
@@ -318,5 +313,42 @@ impl Graph<'_> {
             next = call.map(|(&target, _)| target);
         }
         chain
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Found = (i64, Option<i64>, Vec<(u64, i64)>);
+
+    /// Of instructions of two bytes each from address 0 on: frame, what is left, calls; or what is wrong. Address 100 leaves 8 bytes.
+    fn followed(effects: &[Effect]) -> Result<Found, String> {
+        let instruction = |(at, &effect)| Instruction { at: 2 * at as u64, bytes: 2, effect, is_conditional: false };
+        let (code, instructions) = (vec![0; 2 * effects.len()], effects.iter().enumerate().map(instruction).collect());
+        let mut flow = Flow::new("it", 0, &code, instructions);
+        flow.run(|target| Ok(if target == 100 { 8 } else { 0 }))?;
+        Ok((flow.frame, flow.left, flow.calls.into_iter().collect()))
+    }
+
+    #[test]
+    fn a_call_counts_with_what_lies_below_it() {
+        let taken_twice = [Effect::Stack(8), Effect::Stack(-8), Effect::Call(50), Effect::Stack(4), Effect::Return(-4)];
+        assert_eq!(followed(&taken_twice), Ok((8, Some(0), vec![(50, 0)])));
+        let part = [Effect::Stack(4), Effect::Call(100), Effect::Call(50), Effect::Return(-4)];
+        assert_eq!(followed(&part), Ok((12, Some(8), vec![(50, 12), (100, 4)])));
+        let tail = [Effect::Branch(50), Effect::Stack(16), Effect::Stack(-16), Effect::Jump(60)];
+        assert_eq!(followed(&tail), Ok((16, Some(0), vec![(50, 0), (60, 0)])));
+    }
+
+    #[test]
+    fn what_has_no_bound_is_an_error() {
+        let said = |effects: &[Effect]| followed(effects).expect_err("no bound");
+        assert_eq!(said(&[Effect::Stack(4), Effect::Jump(0)]), "it takes stack in a loop at 0x2");
+        let two = [Effect::Branch(4), Effect::Return(0), Effect::Stack(4), Effect::Return(0)];
+        assert_eq!(said(&two), "it leaves 4 bytes on the stack at 0x6, elsewhere 0");
+        assert_eq!(said(&[Effect::None]), "it goes on at 0x2, where no instruction begins");
+        assert_eq!(said(&[Effect::Table(1), Effect::Return(0)]), "it has a table without entries at 0x0");
+        assert_eq!(said(&[Effect::Unbounded("a jump")]), "it has a jump at 0x0");
     }
 }
